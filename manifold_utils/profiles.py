@@ -1,0 +1,204 @@
+"""Profiles: one validated YAML file says which data, which networks and which grid of runs a book is made from.
+
+A profile spans named grids (PAPER.md's grid is one of them); `Profile.configs` lists their runs as `RunConfig`s in a fixed
+order. Unknown keys, wrong types and impossible values are refused with the file and the key. It trains nothing (see
+`training`) and counts no parameters (see `grid`).
+"""
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from manifold_utils.store import PROJECT, fingerprint
+
+PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
+FACTORS = ("architecture", "optimizer", "batch_size", "learning_rate", "weight_decay", "augmentation", "initialisation", "seed")
+Architecture = Literal["fc", "allcnn", "wr-10-4-8", "wr-16-4-64", "convmixer", "vit", "resnet18", "resnet50", "vit-small", "student-1", "student-2"]
+Initialisation = Annotated[str, Field(pattern=r"^(ordinary|random_labels|subset_[1-9]\d*|offset_\d+)$")]
+DATASETS = Literal["digits", "fashion", "cifar10", "imagefolder", "sloppy"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DatasetConfig(_Strict):
+    """A data set and how it is cut: class-balanced, seeded subsets of `n_train` and `n_test` samples (0: all)."""
+
+    name: DATASETS
+    n_train: int = Field(0, ge=0)
+    n_test: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    folder: str = ""  # relative to the data folder; "" = the data set's own name
+    image_size: int = Field(0, ge=0)  # pixels a side of streamed image folders; 0: the files' own size
+    sloppiness: float = Field(0.5, gt=0)  # c of the synthetic data: variances 50 c exp(-c i)
+
+
+class RunConfig(_Strict):
+    """Everything that decides the predictions of one run. `run_id` is a hash of it, so a changed run is another run.
+
+    Units: `learning_rate` per step at the peak of the schedule, `epochs` passes over the training data, `label_noise` the
+    fraction of training labels replaced by uniformly random ones. `scale` multiplies widths (1: the paper's network).
+    `initialisation`: `ordinary`; `random_labels` or `subset_<n>` (fitted to those for `pretrain_epochs` first);
+    `offset_<k>` (weights moved by the k-th shared Gaussian offset).
+    """
+
+    dataset: DatasetConfig
+    architecture: Architecture
+    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "sgd"
+    batch_size: int = Field(200, ge=1)
+    learning_rate: float = Field(0.1, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    augmentation: Literal["none", "simple"] = "none"
+    initialisation: Initialisation = "ordinary"
+    seed: int = Field(42, ge=0)
+    scale: float = Field(1.0, gt=0)
+    epochs: int = Field(200, ge=1)
+    pretrain_epochs: int = Field(0, ge=0)
+    warmup_epochs: int = Field(0, ge=0)
+    label_noise: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _pretraining_has_epochs(self):
+        fitted_first = self.initialisation.startswith(("random", "subset"))
+        if fitted_first and self.pretrain_epochs == 0:
+            raise ValueError(f"initialisation {self.initialisation!r} needs pretrain_epochs of at least 1")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
+        return self
+
+    @property
+    def run_id(self):
+        """Readable and unique: the factors a person looks for, then 10 digits of the hash of the whole configuration."""
+        name = f"{self.architecture}-{self.optimizer}-{self.batch_size}-s{self.seed}"
+        return f"{name}-{fingerprint(self.model_dump(), 10)}"
+
+
+class Block(_Strict):
+    """A product of factors. Each key holds a value or a list of values; the entries of `linked` vary together."""
+
+    architecture: Architecture | list[Architecture] | None = None
+    optimizer: str | list[str] | None = None
+    batch_size: int | list[int] | None = None
+    learning_rate: float | list[float] | None = None
+    weight_decay: float | list[float] | None = None
+    augmentation: str | list[str] | None = None
+    initialisation: str | list[str] | None = None
+    seed: int | list[int] | None = None
+    scale: float | list[float] | None = None
+    epochs: int | None = None
+    pretrain_epochs: int | None = None
+    warmup_epochs: int | None = None
+    label_noise: float | list[float] | None = None
+    linked: list[dict[str, str | int | float]] = []
+
+    def settings(self):
+        """List of dictionaries, one for each combination; later keys vary fastest."""
+        given = {key: value for key, value in self.model_dump(exclude={"linked"}).items() if value is not None}
+        axes = [[(key, v) for v in (value if isinstance(value, list) else [value])] for key, value in given.items()]
+        return [{**dict(combination), **link} for link in (self.linked or [{}]) for combination in product(*axes)]
+
+
+class Grid(_Strict):
+    """Runs of one purpose: every setting of `common` crossed with each of `blocks`, less what `exclude` matches."""
+
+    common: Block = Block()
+    blocks: list[Block] = [Block()]
+    exclude: list[dict[str, str | int | float]] = []
+    dataset: DatasetConfig | None = None  # a grid with its own data set makes a prediction space of its own
+
+    def settings(self):
+        combined = [{**a, **b} for b_list in (block.settings() for block in self.blocks) for a in self.common.settings() for b in b_list]
+        return [s for s in combined if not any(all(s.get(k) == v for k, v in rule.items()) for rule in self.exclude)]
+
+
+class Profile(_Strict):
+    """One book: its data, its grids and the sizes of its analyses. Load with `Profile.load`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    description: str
+    dataset: DatasetConfig
+    defaults: Block = Block()
+    grids: dict[str, Grid]
+    metrics: list[Literal["bhattacharyya", "hellinger", "geodesic", "euclidean", "symmetric_kl"]] = ["bhattacharyya"]
+    tile: int = Field(1024, ge=16)  # points a side of a distance tile
+    n_components: int = Field(50, ge=3)
+    n_progress: int = Field(100, ge=5)  # points of the common progress grid
+
+    @field_validator("grids")
+    @classmethod
+    def _has_main(cls, grids):
+        if "main" not in grids:
+            raise ValueError("the grid 'main' is missing: the book's figures are about it")
+        return grids
+
+    @classmethod
+    def load(cls, name):
+        """Read `notebooks/profiles/<name>.yaml`, or the file `name` if it ends in .yaml.
+
+        Raises
+        ------
+        ValueError
+            Unknown profile, unknown key, wrong type or impossible value, naming the file and the key.
+        """
+        path = Path(name) if str(name).endswith(".yaml") else PROFILE_FOLDER / f"{name}.yaml"
+        if not path.is_file():
+            known = sorted(p.stem for p in PROFILE_FOLDER.glob("*.yaml"))
+            raise ValueError(f"no profile {str(name)!r} ({path} does not exist); known profiles: {', '.join(known)}")
+        try:
+            profile = cls.model_validate(load_yaml(path.read_text(encoding="utf-8")))
+            profile.configs()  # the grids must span valid runs too
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not YAML: {error}") from error
+        except ValidationError as error:
+            raise ValueError(f"{path}: {_explain(error)}") from error
+        return profile
+
+    def configs(self, grid=None):
+        """List of (grid name, RunConfig) of all grids, or of one, in the file's order, each run once."""
+        if grid is not None and grid not in self.grids:
+            raise ValueError(f"profile {self.name!r} has no grid {grid!r}; it has {', '.join(self.grids)}")
+        seen, listed = set(), []
+        for name, spec in self.grids.items():
+            for setting in [{**d, **s} for d in self.defaults.settings() for s in spec.settings()]:
+                config = RunConfig(dataset=spec.dataset or self.dataset, **setting)
+                if config.run_id not in seen:
+                    seen.add(config.run_id)
+                    listed.append((name, config))
+        return [(n, c) for n, c in listed if grid is None or n == grid]
+
+    def spaces(self):
+        """Mapping of space name -> (DatasetConfig, grid names). The main space is named ''; others by their grid."""
+        spaces = {"": (self.dataset, [])}
+        for name, spec in self.grids.items():
+            own = spec.dataset is not None and spec.dataset != self.dataset
+            spaces.setdefault(name if own else "", (spec.dataset or self.dataset, []))[1].append(name)
+        return spaces
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with numbers as people write them: 1e-3 is a number here, not a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def load_yaml(text):
+    """Parse YAML text safely; scientific notation without a point (1e-3) is a float."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+
+
+def _explain(error):
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "(run)"
+        lines.append(f"key '{key}': {item['msg']} (found {item.get('input')!r})")
+    return "; ".join(lines)
