@@ -1,8 +1,8 @@
 """The store of one profile: runs, points, predictions, distances, embeddings, results.
 
-An atlas is a folder of Parquet, Zarr and JSON only, so that opening a stranger's atlas never runs code. Every file is written
-under a temporary name and renamed; prediction chunks carry crc32c checksums, and a damaged file is named. It computes nothing:
-distances come from `tiles`, embeddings from `inpca`.
+An atlas is a folder of Parquet, Zarr and JSON only, so that opening a stranger's atlas never runs code. Every file is
+written under a temporary name and renamed; prediction chunks carry crc32c checksums, and a damaged file is named. It
+computes nothing: distances come from `tiles`, embeddings from `inpca`.
 """
 
 import fcntl
@@ -35,8 +35,8 @@ class Atlas:
     Attributes
     ----------
     runs : DataFrame, one row a run
-        Index `run`; columns grid, status, the factors (architecture ... seed, scale, epochs, label_noise), n_parameters,
-        n_points, seconds, final losses and errors, diverged_step.
+        Index `run`; columns grid, status, the factors (architecture ... seed, scale, epochs, label_noise),
+        n_parameters, n_points, seconds, final losses and errors, diverged_step.
     points : DataFrame, one row a point (one network at one checkpoint), in the order of every array of the atlas
         run, step, epoch, phase, loss_train, error_train, loss_test, error_test and, after chapter 31, progress_train,
         progress_test. Points of diverged runs are left out.
@@ -120,8 +120,13 @@ class Atlas:
             for split in SPLITS:
                 values = np.ascontiguousarray(record.log_probs[split], dtype=np.float32)
                 array = group.create_array(
-                    split, shape=values.shape, dtype="float32", chunks=tuple(max(1, n) for n in values.shape),
-                    serializer=BytesCodec(), compressors=[ZstdCodec(level=1), Crc32cCodec()], fill_value=np.nan,
+                    split,
+                    shape=values.shape,
+                    dtype="float32",
+                    chunks=tuple(max(1, n) for n in values.shape),
+                    serializer=BytesCodec(),
+                    compressors=[ZstdCodec(level=1), Crc32cCodec()],
+                    fill_value=np.nan,
                 )
                 array[...] = values
             group.attrs.update(_run_attributes(record, grid))
@@ -145,7 +150,11 @@ class Atlas:
         attributes = [self._read_run(c.run_id) for _, c in wanted]
         rows = [{**a["run"], "grid": g} for (g, _), a in zip(wanted, attributes, strict=True)]
         runs = pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame(columns=["grid", "status"])
-        kept = [pd.DataFrame(a["points"]).assign(run=a["run"]["run"]) for a in attributes if a["run"]["status"] == "finished"]
+        kept = [
+            pd.DataFrame(a["points"]).assign(run=a["run"]["run"])
+            for a in attributes
+            if a["run"]["status"] == "finished"
+        ]
         points = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame({"run": [], "step": []})
         points = points[["run", *[c for c in points if c != "run"]]]
         if self._points_key(points) != self._points_key(self._parquet("points", missing=None)):
@@ -215,7 +224,9 @@ class Atlas:
             if np.isnan(values).any():  # what zarr reads for a chunk that is gone
                 raise ValueError("a chunk is missing")
         except Exception as error:  # zarr's codecs raise several kinds: name the file for all of them
-            raise OSError(f"{self._run_path(run_id) / split} is damaged ({error}); delete the run and train it again") from error
+            raise OSError(
+                f"{self._run_path(run_id) / split} is damaged ({error}); delete the run and train it again"
+            ) from error
         return values
 
     def verify(self):
@@ -266,9 +277,9 @@ class Atlas:
     def embedding(self, split, metric="bhattacharyya"):
         """The embedding that chapter 30 made, an xarray Dataset.
 
-        Variables: embedding (point, component), eigenvalues, signature, explained_stress, explained_distance (component),
-        reference_embedding (reference, component) with the coordinate `reference` naming ignorance, truth and points of
-        the geodesic. `point` holds the row numbers of `points`.
+        Variables: embedding (point, component), eigenvalues, signature, explained_stress, explained_distance
+        (component), reference_embedding (reference, component) with the coordinate `reference` naming ignorance,
+        truth and points of the geodesic. `point` holds the row numbers of `points`.
         """
         import xarray as xr
 
@@ -301,7 +312,9 @@ class Atlas:
         try:
             return zarr.open_array(path / split, mode="r")
         except (FileNotFoundError, KeyError, ValueError) as error:
-            raise OSError(f"{path / split} is missing or damaged ({error}); delete the run and train it again") from error
+            raise OSError(
+                f"{path / split} is missing or damaged ({error}); delete the run and train it again"
+            ) from error
 
     def _read_run(self, run_id):
         path = self._run_path(run_id)
@@ -336,14 +349,21 @@ def _make(path, profile):
     if not (path / "atlas.json").is_file():
         write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name})
     with atomic_path(path / "profile.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False), encoding="utf-8")
+        temporary.write_text(
+            yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False), encoding="utf-8"
+        )
 
 
 def _run_attributes(record, grid):
     """JSON-able facts of a run: what the tables are rebuilt from."""
     config = record.config.model_dump(mode="json")
     run = {"run": record.config.run_id, "grid": grid, "status": record.status, **{k: config[k] for k in RUN_FACTORS}}
-    run |= {"dataset": config["dataset"]["name"], "n_points": len(record.points), "seconds": round(record.seconds, 3), **record.info}
+    run |= {
+        "dataset": config["dataset"]["name"],
+        "n_points": len(record.points),
+        "seconds": round(record.seconds, 3),
+        **record.info,
+    }
     if len(record.points):
         final = record.points.iloc[-1]
         run |= {f"final_{k}": float(final[k]) for k in ("loss_train", "error_train", "loss_test", "error_test")}

@@ -1,8 +1,8 @@
 """Profiles: one validated YAML file says which data, which networks and which grid of runs a book is made from.
 
-A profile spans named grids (PAPER.md's grid is one of them); `Profile.configs` lists their runs as `RunConfig`s in a fixed
-order. Unknown keys, wrong types and impossible values are refused with the file and the key. It trains nothing (see
-`training`) and counts no parameters (see `grid`).
+A profile spans named grids (PAPER.md's grid is one of them); `Profile.configs` lists their runs as `RunConfig`s in a
+fixed order. Unknown keys, wrong types and impossible values are refused with the file and the key. It trains nothing
+(see `training`) and counts no parameters (see `grid`).
 """
 
 import re
@@ -16,8 +16,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from manifold_utils.store import PROJECT, fingerprint
 
 PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
-FACTORS = ("architecture", "optimizer", "batch_size", "learning_rate", "weight_decay", "augmentation", "initialisation", "seed")
-Architecture = Literal["fc", "allcnn", "wr-10-4-8", "wr-16-4-64", "convmixer", "vit", "resnet18", "resnet50", "vit-small", "student-1", "student-2"]
+FACTORS = (
+    "architecture",
+    "optimizer",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "augmentation",
+    "initialisation",
+    "seed",
+)
+Architecture = Literal[
+    "fc",
+    "allcnn",
+    "wr-10-4-8",
+    "wr-16-4-64",
+    "convmixer",
+    "vit",
+    "resnet18",
+    "resnet50",
+    "vit-small",
+    "student-1",
+    "student-2",
+]
 Initialisation = Annotated[str, Field(pattern=r"^(ordinary|random_labels|subset_[1-9]\d*|offset_\d+)$")]
 DATASETS = Literal["digits", "fashion", "cifar10", "imagefolder", "sloppy"]
 
@@ -41,10 +62,10 @@ class DatasetConfig(_Strict):
 class RunConfig(_Strict):
     """Everything that decides the predictions of one run. `run_id` is a hash of it, so a changed run is another run.
 
-    Units: `learning_rate` per step at the peak of the schedule, `epochs` passes over the training data, `label_noise` the
-    fraction of training labels replaced by uniformly random ones. `scale` multiplies widths (1: the paper's network).
-    `initialisation`: `ordinary`; `random_labels` or `subset_<n>` (fitted to those for `pretrain_epochs` first);
-    `offset_<k>` (weights moved by the k-th shared Gaussian offset).
+    Units: `learning_rate` per step at the peak of the schedule, `epochs` passes over the training data, `label_noise`
+    the fraction of training labels replaced by uniformly random ones. `scale` multiplies widths (1: the paper's
+    network). `initialisation`: `ordinary`; `random_labels` or `subset_<n>` (fitted to those for `pretrain_epochs`
+    first); `offset_<k>` (weights moved by the k-th shared Gaussian offset).
     """
 
     dataset: DatasetConfig
@@ -73,7 +94,8 @@ class RunConfig(_Strict):
 
     @property
     def run_id(self):
-        """Readable and unique: the factors a person looks for, then 10 digits of the hash of the whole configuration."""
+        """Readable and unique: the factors a person looks for, then 10 digits of the hash of the whole
+        configuration."""
         name = f"{self.architecture}-{self.optimizer}-{self.batch_size}-s{self.seed}"
         return f"{name}-{fingerprint(self.model_dump(), 10)}"
 
@@ -112,7 +134,12 @@ class Grid(_Strict):
     dataset: DatasetConfig | None = None  # a grid with its own data set makes a prediction space of its own
 
     def settings(self):
-        combined = [{**a, **b} for b_list in (block.settings() for block in self.blocks) for a in self.common.settings() for b in b_list]
+        combined = [
+            {**a, **b}
+            for b_list in (block.settings() for block in self.blocks)
+            for a in self.common.settings()
+            for b in b_list
+        ]
         return [s for s in combined if not any(all(s.get(k) == v for k, v in rule.items()) for rule in self.exclude)]
 
 
