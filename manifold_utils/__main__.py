@@ -1,0 +1,206 @@
+"""The book at the command line: `python -m manifold_utils COMMAND`. Every command is a thin skin over a function.
+
+Errors that a reader can mend end with one line and exit status 2; a book with failed chapters ends with status 1; an
+interrupted one with 130 (Ctrl-C) or 143 (SIGTERM), after its kernels have been ended.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from manifold_utils.profiles import load_yaml
+
+LOG_EVERY = 30.0  # seconds between signs of life where the output is not a terminal
+
+
+class Terminal:
+    """Shows a run: a line for each job that ends and, on a terminal, one rewritten line of what is running."""
+
+    def __init__(self, stream=sys.stdout):
+        self.stream, self.live, self.said, self.began = stream, stream.isatty(), time.monotonic(), {}
+
+    def started(self, name):
+        """Note when the job began."""
+        self.began[name] = time.monotonic()
+        if not self.live:
+            self._line(f"start {name}")
+
+    def ended(self, outcome, n_ended, n_jobs):
+        """Say what became of the job."""
+        detail = f"{outcome.seconds:.1f} s" if outcome.status == "ran" else outcome.message
+        self._line(f"[{n_ended:{len(str(n_jobs))}}/{n_jobs}] {outcome.status:9} {outcome.job}: {detail}")
+
+    def running(self, jobs):
+        """Say where the running jobs are: always on a terminal, now and then in a log."""
+        now = time.monotonic()
+        text = " | ".join(self._place(name, progress, now) for name, progress in jobs.items())
+        if self.live:
+            self.stream.write(f"\r\x1b[K{text[:110]}")
+            self.stream.flush()
+        elif jobs and now - self.said > LOG_EVERY:
+            self._line(f"      {text}")
+
+    def _place(self, name, progress, now):
+        bar = f" {progress.line}" if progress.line else ""
+        return f"{name} {now - self.began[name]:.0f} s, cell {progress.cell}/{progress.n_cells}{bar}"
+
+    def _line(self, text):
+        self.said = time.monotonic()
+        self.stream.write(f"\r\x1b[K{text}\n" if self.live else f"{text}\n")
+        self.stream.flush()
+
+
+def run(options):
+    """Run the book, then say where things are."""
+    from manifold_utils.book import BookFailed, run_book
+    from manifold_utils.jobs import atlas_folder
+    from manifold_utils.profiles import Profile
+
+    parameters = dict(_assignment(text) for text in options.parameter)
+    try:
+        outcomes = run_book(
+            options.profile,
+            options.chapters,
+            jobs=options.jobs,
+            force=options.force,
+            data_dir=options.data_dir,
+            client=options.client,
+            parameters=parameters,
+            only=options.only,
+            listener=Terminal(),
+        )
+    except BookFailed as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    folder = atlas_folder(Profile.load(options.profile), options.data_dir)
+    counts = {status: sum(o.status == status for o in outcomes) for status in dict.fromkeys(o.status for o in outcomes)}
+    print(", ".join(f"{n} {status}" for status, n in counts.items()))
+    print(f"executed notebooks: {folder / 'notebooks'}\nfigures:            {folder / 'figures'}")
+    return 0
+
+
+def status(options):
+    """One line a job."""
+    from manifold_utils.book import book_status
+
+    for name, state, reason in book_status(options.profile, data_dir=options.data_dir):
+        print(f"{state:7} {name}" + (f": {reason}" if reason else ""))
+    return 0
+
+
+def sync(options):
+    """Mend the twins."""
+    from manifold_utils import twins
+
+    done = twins.sync(source=options.source)
+    print("\n".join(done) or "all notebooks and their text twins are in step")
+    return 0
+
+
+def check_twins(options):
+    """Exit 1 if a pair of twins is out of step."""
+    from manifold_utils import twins
+
+    found = twins.problems()
+    print("\n".join([*found, "mend with: make sync"]) if found else "all notebooks and their text twins are in step")
+    return 1 if found else 0
+
+
+def student(options):
+    """Write the student edition."""
+    from manifold_utils.student import write_student_edition
+
+    written = write_student_edition(options.out)
+    print(f"{len(written)} notebooks without solutions: {Path(options.out).resolve()}")
+    return 0
+
+
+def html(options):
+    """Build the HTML book."""
+    from manifold_utils.html import build_html
+
+    print(f"HTML book:          {build_html(options.profile, data_dir=options.data_dir, out=options.out)}")
+    return 0
+
+
+def plan(options):
+    """What a profile would cost, before anything starts."""
+    from manifold_utils import grid
+    from manifold_utils.profiles import Profile
+
+    print(grid.plan(Profile.load(options.profile)))
+    return 0
+
+
+def contact_sheet(options):
+    """All figures in one picture."""
+    from manifold_utils.contact_sheet import contact_sheet as write
+    from manifold_utils.jobs import atlas_folder
+    from manifold_utils.profiles import Profile
+
+    folder = atlas_folder(Profile.load(options.profile), options.data_dir)
+    print(f"contact sheet:      {write(folder / 'figures', options.out or folder / 'contact_sheet.png')}")
+    return 0
+
+
+def _assignment(text):
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise ValueError(f"-p {text}: expected name=value")
+    return name, load_yaml(value) if value else ""
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m manifold_utils", description="The manifold book.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, function, *, with_profile=True):
+        sub = commands.add_parser(name, help=function.__doc__.splitlines()[0], description=function.__doc__)
+        sub.set_defaults(function=function)
+        if with_profile:
+            sub.add_argument("--profile", default="digits", help="name or file of a profile (default: digits)")
+            sub.add_argument("--data-dir", default="", help="folder of data sets and atlases (default: data/)")
+        return sub
+
+    sub = command("run", run)
+    sub.add_argument("chapters", nargs="*", metavar="NN", help="chapters to run, with what they need (default: all)")
+    sub.add_argument("--jobs", type=int, default=1, help="jobs side by side")
+    sub.add_argument("--force", action="store_true", help="run the chapters also if nothing has changed")
+    sub.add_argument("--only", action="store_true", help="run the named chapters only, not what they need")
+    sub.add_argument("--client", default="local", help="'local', or the address of a Dask scheduler")
+    sub.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value of a parameter"
+    )
+    command("status", status)
+    command("html", html).add_argument("--out", default="", help="folder of the pages (default: html/ in the atlas)")
+    command("plan", plan)
+    command("contact-sheet", contact_sheet).add_argument("--out", default="", help="picture (default: in the atlas)")
+    sides = command("sync", sync, with_profile=False)
+    sides.add_argument("--from", dest="source", choices=["py", "ipynb"], help="the side that wins where twins differ")
+    command("twins", check_twins, with_profile=False).add_argument("check", choices=["check"])
+    command("student", student, with_profile=False).add_argument("--out", default="build/student")
+    return parser
+
+
+def _terminated(number, frame):
+    raise SystemExit(128 + number)
+
+
+def main(arguments=None):
+    """Parse the command line, call the command, and return the exit status."""
+    signal.signal(signal.SIGTERM, _terminated)
+    options = _parser().parse_args(arguments)
+    try:
+        return options.function(options)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what is finished is kept, call the same command to go on", file=sys.stderr)
+        return 130
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
