@@ -105,7 +105,7 @@ def _floating(block):
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract"})
 def _roots(log_p, roots, scale):
-    """exp(log_p / 2) into `roots`, written so that the compiler runs it in vector registers (error 1e-16 of 4 + |log p|).
+    """exp(log_p / 2) into `roots` (relative error 1e-16 (5 + |log_p|)), written for vector registers.
 
     2^y = 2^k 2^f with k the nearest integer: a polynomial for 2^f, and 2^k written straight into the exponent bits.
     Adding 2^52 + 1023 rounds y and leaves k + 1023 in the low bits, where the exponent wants it (shifted by 52).

@@ -40,7 +40,7 @@ def test_equals_a_fine_grid(seed, spread, n_classes, n_samples):
     log_p = random_log_probs(rng, (1, n_samples, n_classes), spread)
     s, reference = progress(log_p, labels)[0], fine_grid(log_p[0], labels)
     values = distance_along(log_p[0], labels, [s, reference])
-    assert values[0] <= values[1] + 1e-14
+    assert values[0] <= values[1] + 1e-9  # the slope is at most 1
     if n_classes > 2:  # two classes lie on one great circle: the optimum is a median, which may be a stretch
         assert abs(s - reference) < 1e-5
 
@@ -74,7 +74,7 @@ def test_nearly_flat_near_truth_and_confident_mistakes():
     for point, s in zip(log_p, found, strict=True):
         grid_best = fine_grid(point, labels)
         values = distance_along(point, labels, [s, grid_best])
-        assert values[0] <= values[1] + 1e-13 and abs(s - grid_best) < 1e-5
+        assert values[0] <= values[1] + 1e-9 and abs(s - grid_best) < 1e-5
 
 
 def test_objective_is_convex():
