@@ -56,6 +56,7 @@ class DatasetConfig(_Strict):
     seed: int = Field(0, ge=0)
     folder: str = ""  # relative to the data folder; "" = the data set's own name
     image_size: int = Field(0, ge=0)  # pixels a side of streamed image folders; 0: the files' own size
+    record_every: int = Field(1, ge=1)  # predictions are recorded on every n-th training sample (the paper: 2)
     sloppiness: float = Field(0.5, gt=0)  # c of the synthetic data: variances 50 c exp(-c i)
 
 
@@ -186,11 +187,11 @@ class Profile(_Strict):
         return profile
 
     def configs(self, grid=None):
-        """List of (grid name, RunConfig) of all grids, or of one, in the file's order, each run once."""
+        """List of (grid name, RunConfig) of all grids, or of one: `main` first, then the file's order, each run once."""
         if grid is not None and grid not in self.grids:
             raise ValueError(f"profile {self.name!r} has no grid {grid!r}; it has {', '.join(self.grids)}")
         seen, listed = set(), []
-        for name, spec in self.grids.items():
+        for name, spec in sorted(self.grids.items(), key=lambda item: item[0] != "main"):
             for setting in [{**d, **s} for d in self.defaults.settings() for s in spec.settings()]:
                 config = RunConfig(dataset=spec.dataset or self.dataset, **setting)
                 if config.run_id not in seen:

@@ -1,0 +1,124 @@
+"""All runs of an atlas on the common clock of progress: distances at equal progress, to the geodesic, to the seeds' mean.
+
+The analyses of whole runs (chapters 43 to 47) read what is made here. Works in passes over the progress grid, so that memory
+stays within a budget whatever the number of runs. The mathematics is in `trajectories`, `distances` and `geometry`.
+"""
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from manifold_utils.distances import pairwise
+from manifold_utils.geometry import geodesic, ignorance, truth
+from manifold_utils.store import atomic_path
+from manifold_utils.trajectories import average, resample
+
+MEMORY = 2 * 2**30  # bytes of resampled predictions held at once
+CONFIGURATION = (
+    "grid", "architecture", "scale", "optimizer", "batch_size", "learning_rate", "weight_decay", "augmentation",
+    "initialisation", "label_noise", "epochs",
+)  # fmt: skip
+
+
+def configuration_of(runs):
+    """Number of the configuration (all factors but the seed) of each run: (n_runs,) int, numbered by first appearance."""
+    return runs.groupby(list(CONFIGURATION), sort=False, dropna=False).ngroup().to_numpy()
+
+
+def resampled(atlas, split, runs, grid):
+    """Predictions of `runs` at the progress values `grid`: (n_runs, n_grid, n_samples, n_classes) float32 log-probs.
+
+    The clock is the progress over the *same* split, of checkpoints on the true labels (phase `main`).
+    """
+    table = atlas.points
+    first = atlas.run_log_probs(runs[0], split)
+    values = np.empty((len(runs), len(grid), *first.shape[1:]), dtype=np.float32)
+    for k, run in enumerate(runs):
+        rows = (table.run == run).to_numpy()
+        phase = (table.phase[rows] == "main").to_numpy()
+        clock = table[f"progress_{split}"].to_numpy()[rows][phase]
+        values[k] = resample(atlas.run_log_probs(run, split)[phase], clock, grid)
+    return values
+
+
+def compare_trajectories(atlas, split, grid, *, memory=MEMORY, progress=True):
+    """Distances between all runs at equal progress, to the geodesic, and to the mean of each configuration's seeds.
+
+    Parameters
+    ----------
+    atlas : Atlas with progress columns in its points (chapter 31)
+    split : {"train", "test"}
+    grid : (n_grid,) ndarray of progress values in [0, 1], ascending
+    memory : int
+        Bytes of resampled predictions held at once; more passes over the runs if it is small.
+
+    Returns
+    -------
+    xarray Dataset on run, other, s with (nats)
+        distance (s, run, other): d_B(P_u(s), P_v(s)); d_traj of the paper is its mean over s
+        to_geodesic (run, s): d_B from P_u(s) to the point lambda = s of the geodesic
+        tube_width (run, s): d_B to the arithmetic mean over the seeds of the run's configuration; NaN for a single seed
+    """
+    import xarray as xr
+
+    table = atlas.runs[atlas.runs.status == "finished"]
+    runs, configuration = list(table.index), configuration_of(table)
+    labels, shape = atlas.labels(split), atlas.log_probs(split).shape[1:]
+    ends = ignorance(*shape), truth(labels, shape[1])
+    per_pass = max(1, int(memory // (len(runs) * np.prod(shape) * 4)))
+    distance = np.empty((len(grid), len(runs), len(runs)), dtype=np.float32)
+    to_geodesic = np.empty((len(runs), len(grid)))
+    width = np.full((len(runs), len(grid)), np.nan)
+    for start in tqdm(range(0, len(grid), per_pass), f"{split} trajectories", disable=not progress, leave=False):
+        part = slice(start, min(start + per_pass, len(grid)))
+        values = resampled(atlas, split, runs, grid[part])
+        for k, s in enumerate(grid[part]):
+            distance[start + k] = pairwise(values[:, k])
+            to_geodesic[:, start + k] = pairwise(values[:, k], geodesic(*ends, [s]))[:, 0]
+        for group in np.unique(configuration):
+            members = np.flatnonzero(configuration == group)
+            if len(members) > 1:
+                width[members, part] = _width(values[members])
+    return xr.Dataset(
+        {
+            "distance": (("s", "run", "other"), distance),
+            "to_geodesic": (("run", "s"), to_geodesic),
+            "tube_width": (("run", "s"), width),
+            "configuration": ("run", configuration),
+        },
+        coords={"run": runs, "other": runs, "s": np.asarray(grid)},
+    )
+
+
+def _width(values):
+    mean = average(values, "arithmetic")
+    return np.stack([pairwise(values[:, k], mean[k : k + 1])[:, 0] for k in range(values.shape[1])], axis=1)
+
+
+def save_trajectories(atlas, dataset, split):
+    """Store the Dataset as trajectories/<split>.zarr, stamped with the atlas' points."""
+    with atomic_path(atlas.path / "trajectories" / f"{split}.zarr") as temporary:
+        dataset.assign_attrs(points=atlas.points_fingerprint()).to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+
+
+def load_trajectories(atlas, split):
+    """The Dataset of `compare_trajectories` that chapter 31 stored, with the runs' factors as a DataFrame.
+
+    Returns
+    -------
+    dataset : xarray Dataset
+    runs : DataFrame, the rows of `atlas.runs` in the Dataset's order
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it is missing or belongs to other points; the message says what to run.
+    """
+    import xarray as xr
+
+    path = atlas.path / "trajectories" / f"{split}.zarr"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; run chapter 31 for this profile")
+    dataset = xr.load_dataset(path, engine="zarr", consolidated=False)
+    if dataset.attrs["points"] != atlas.points_fingerprint():
+        raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 31 again")
+    return dataset, atlas.runs.loc[dataset.run.values]

@@ -1,0 +1,293 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How can networks that share nothing be drawn in one picture?
+#
+# **What.** We look at a prediction space that is small enough to see: two samples, three classes. Everything that this book does with thousands of networks and samples happens here first.
+# **Figure of the paper.** The sketch of prediction space (figure 1).
+# **Answer.** A network is a point in the space of its *predictions*; training is a path from ignorance to truth, and we can measure how far apart two paths are, whatever made them.
+#
+# | | |
+# |---|---|
+# | Goals | say what a point, ignorance, truth, the geodesic and progress are; compute a Bhattacharyya distance by hand; read an InPCA plot |
+# | Prerequisites | probability (essential), cross-entropy (helpful), eigenvectors (helpful) |
+# | Minutes | 1 on CPU, no GPU needed (reading: 20) |
+# | Inputs, outputs | no data; results/00.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+from manifold_utils import claims, plots, simplex
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances import pairwise
+from manifold_utils.geometry import geodesic, ignorance, progress, truth
+from manifold_utils.inpca import InPCA
+from manifold_utils.profiles import Profile
+from manifold_utils.store import data_root
+
+# %% [markdown]
+# The next cell holds the chapter's parameters. Change a value and run the chapter again, or let papermill change it.
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile's atlas keeps the results
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+seed = 0  # of the random starting points
+n_starts = 3  # starting points for each of the two toy models
+n_steps = 400  # steps of gradient descent
+learning_rate = 0.2  # step size of gradient descent
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.create(Profile.load(profile), data_root(data_dir) / "atlases")
+plots.use_house_style()
+print(f"plan: 2 toy models x {n_starts} starts x {n_steps} steps, drawn in the open")
+
+# %% [markdown]
+# ## What is a network, seen from outside?
+#
+# Give a network an input $x_n$ and it answers with probabilities $p^n_1, \dots, p^n_C$ over $C$ classes. With $N$ inputs fixed, the network *is* its $N$ lists of probabilities: a point in a product of $N$ simplices.
+# Its weights, its layers and its number of parameters have dropped out. That is what lets a convolutional network and a transformer live in the same picture.
+#
+# Our two samples have the true classes 0 and 1. Two points are special: **ignorance** $P_0$ answers $1/C$ everywhere, and **truth** $P_*$ is certain and right.
+
+# %%
+labels = np.array([0, 1])
+P_0 = ignorance(2, 3)
+P_star = truth(labels, 3)
+np.exp(P_0[0]), np.exp(P_star[0])
+
+# %% [markdown]
+# Predictions are kept as natural logarithms, `log_probs`, of shape (points, samples, classes). A certain prediction has logarithms 0 and $-\infty$, and nothing in this book is afraid of that.
+
+# %%
+print("shape (points, samples, classes):", P_star.shape)
+assert np.allclose(np.exp(P_0).sum(axis=-1), 1)
+assert np.exp(P_star)[0, 1, 1] == 1
+
+# %% [markdown]
+# ## How far apart are two networks?
+#
+# For one sample, the overlap of two lists of probabilities is the Bhattacharyya coefficient $\sum_c \sqrt{p_c q_c}$: 1 if they agree, 0 if they share no class. The **Bhattacharyya distance** is
+#
+# $$ d_B(P, Q) = -\frac1N \sum_n \log \sum_c \sqrt{p^n_c q^n_c} \quad\text{(nats)}. $$
+#
+# *Before you run the next cell:* how far is ignorance from truth with three classes? Only one term of the sum survives, $\sqrt{1/3 \cdot 1}$, so the answer should be $\tfrac12 \log 3$.
+
+# %%
+distance = pairwise(P_0, P_star)[0, 0]
+print(f"d_B(P0, P*) = {distance:.6f}    (log 3)/2 = {np.log(3) / 2:.6f}")
+assert np.isclose(distance, np.log(3) / 2)
+
+# %% [markdown]
+# The two agree. The same holds for any number of classes, and chapter 20 uses it as a check on the data of the real networks.
+#
+# There is a second identity that ties the distance to daily work: to the truth, $d_B$ is half the cross-entropy loss. We check it on a random prediction.
+
+# %%
+guess = np.log(rng.dirichlet(np.ones(3), size=(1, 2)))
+cross_entropy = -guess[0, [0, 1], labels].mean()
+print(f"d_B(P, P*) = {pairwise(guess, P_star)[0, 0]:.6f}    cross-entropy / 2 = {cross_entropy / 2:.6f}")
+assert np.isclose(pairwise(guess, P_star)[0, 0], cross_entropy / 2)
+
+# %% [markdown]
+# So a training loss is already a distance: to one point, the truth. This book measures the distances to all the other networks as well.
+#
+# ## What does training look like here?
+#
+# We train the smallest models that still differ: their logits $z$ (2 samples x 3 classes) follow gradient descent on the cross-entropy through a kernel $K$ that says how strongly a step on one sample moves the other, $z \leftarrow z - \eta K (p - y)$.
+# A model that sees two unrelated inputs has $K = I$. A model that finds them alike couples them. These are our two "architectures".
+
+# %%
+kernels = {"separate": np.eye(2), "coupled": np.array([[1.0, 0.7], [0.7, 1.0]])}
+one_hot = np.eye(3)[labels]
+starts = [rng.normal(scale=1.2, size=(2, 3)) for _ in range(n_starts)]
+
+# %% [markdown]
+# One function makes one training path; it is the whole "deep learning" of this chapter.
+
+
+# %% tags=["lesson"]
+def train(kernel, logits):
+    path = []
+    for _ in range(n_steps):
+        log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        path.append(log_probs)
+        logits = logits - learning_rate * kernel @ (np.exp(log_probs) - one_hot)
+    return np.array(path)
+
+
+# %% [markdown]
+# Every start is given to both models, so that what differs afterwards is the model's doing.
+
+# %%
+names = [name for name in kernels for _ in starts]
+paths = np.array([train(kernels[name], start) for name in kernels for start in starts])
+print("paths (runs, steps, samples, classes):", paths.shape)
+
+# %% [markdown]
+# With three classes a prediction is a point of a triangle, one triangle a sample. *Prediction:* all paths must end in the corner of the true class. Must they go there the same way?
+
+# %%
+lambdas = np.linspace(0, 1, 50)
+road = geodesic(P_0, P_star, lambdas)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+for n, ax in enumerate(axes):
+    simplex.plot_triangle(ax, f"sample {n}, true class {labels[n]}")
+    ax.plot(*simplex.barycentric(np.exp(road[:, n])).T, color="black", lw=2.5)
+    for name, path in zip(names, paths, strict=True):
+        colour, _, dash = plots.style_of(name, names)
+        ax.plot(*simplex.barycentric(np.exp(path[:, n])).T, color=colour, ls=dash, lw=1.3)
+plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt="Two triangles of predictions, one a sample: training paths run from scattered starts to the true corner, near the black geodesic.")
+
+# %% [markdown]
+# Solid blue paths belong to the separate model, dashed orange ones to the coupled model; the black curve is the geodesic that the next section explains. All paths reach the right corner, and they do not go straight: each start bends its own way.
+# A picture with one triangle a sample ends at two or three samples. For thousands we need distances and an embedding.
+#
+# ## What is the straight road from ignorance to truth?
+#
+# The square roots $\sqrt{p_c}$ of a prediction have length 1: a prediction is a point on a sphere. On a sphere the shortest road is a great circle, sample by sample:
+#
+# $$ \sqrt{p_\lambda} = \frac{\sin((1-\lambda)\theta)\,\sqrt{p} + \sin(\lambda\theta)\,\sqrt{q}}{\sin\theta}, \qquad \cos\theta = \sum_c \sqrt{p_c q_c}. $$
+#
+# Along the geodesic from $P_0$ to $P_*$ the probability of the true class rises from 1/3 to 1.
+
+# %%
+true_class = np.exp(road[:, 0, 0])
+print("probability of the true class at lambda = 0, 1/2, 1:", true_class[[0, 25, 49]].round(3))
+assert np.isclose(true_class[0], 1 / 3) and np.isclose(true_class[-1], 1)
+assert np.all(np.diff(true_class) > 0)
+
+# %% [markdown]
+# It rises all the way, as it should. **Progress** of a network is the $\lambda$ of the nearest point of this geodesic: a clock that ticks alike for every network, however fast it learns.
+
+# %%
+clock = np.array([progress(path, labels) for path in paths])
+print("progress at the first and last step of each run:")
+print(np.column_stack([clock[:, 0], clock[:, -1]]).round(3))
+
+# %% [markdown]
+# The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is near 1: every run ends close to the truth.
+#
+# ## Can one flat picture hold all distances?
+#
+# We put every eighth step of every path, and the geodesic, into one list of points, and measure all pairwise distances. **InPCA** finds coordinates whose *signed* squared differences give these distances back: axes with $\lambda > 0$ count as in ordinary space (space-like), axes with $\lambda < 0$ count negatively (time-like).
+
+# %%
+points = np.concatenate([paths[:, ::8].reshape(-1, 2, 3), road])
+D = pairwise(points[:-1])  # the last point is truth itself: see the exercises
+inpca = InPCA(n_components=6).fit(D)
+print("eigenvalues:", inpca.eigenvalues_.round(3))
+print("explained stress:", inpca.explained_stress_.round(3))
+
+# %% [markdown]
+# A handful of numbers carries the matrix. Four degrees of freedom are all that two triangles have, and the curvature of the distance adds some more axes, small ones.
+#
+# Does the embedding deserve the name isometric? If it does, the signed coordinates must rebuild every distance. We use all axes for this.
+
+# %%
+full = InPCA(n_components=len(D)).fit(D)
+differences = full.embedding_[:, None, :] - full.embedding_[None, :, :]
+rebuilt = (differences**2 * full.signature_).sum(axis=-1)
+print(f"largest error of a rebuilt distance: {np.abs(rebuilt - D).max():.1e} nats")
+assert np.allclose(rebuilt, D, atol=1e-6)
+
+# %% [markdown]
+# It does. Now the picture itself, the first two axes. *Prediction:* from the triangles, do you expect the two models to separate, or the starts?
+
+# %%
+n_each = paths[:, ::8].shape[1]
+fig, ax = plt.subplots(figsize=(7, 4.6))
+for k, name in enumerate(names):
+    colour, marker, dash = plots.style_of(name, names)
+    x, y = inpca.embedding_[k * n_each : (k + 1) * n_each, :2].T
+    ax.plot(x, y, color=colour, ls=dash, marker=marker, ms=3, label=name if name not in names[:k] else None)
+plots.plot_reference(ax, inpca.embedding_[len(names) * n_each :])
+plots.label_embedding(ax, inpca.eigenvalues_, total=np.sum(full.eigenvalues_**2))
+ax.legend(fontsize=9)
+plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt="InPCA of the toy training paths: six paths from different starts join near the truth; the black geodesic runs through them.")
+
+# %% [markdown]
+# Each pair of curves that leaves from one place is one start, given to both models. The first axis sorts points by how far training has come, and the second spreads the starts. The star stands one step before truth, since truth itself was left out of the matrix.
+#
+# How much of it is the model, how much the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
+
+# %%
+same_start = [pairwise(paths[i], paths[i + n_starts]).diagonal().mean() for i in range(n_starts)]
+same_model = [pairwise(paths[i], paths[j]).diagonal().mean() for i in range(n_starts) for j in range(i)]
+print(f"models apart: {np.mean(same_start):.4f} nats, starts apart: {np.mean(same_model):.4f} nats")
+
+# %% [markdown]
+# ## What we learned
+
+# %%
+ratio = float(np.mean(same_start) / np.mean(same_model))
+stress = inpca.explained_stress_[1]
+print(f"Two axes carry {100 * stress:.0f} % of the stress of {len(D)} points in a space of 4 dimensions.")
+print(f"Here the two toy models are {ratio:.2f} times as far apart as two starting points.")
+print(f"Ignorance and truth are {distance:.4f} nats apart; for ten classes it is {np.log(10) / 2:.4f}, the paper's 1.1513.")
+
+# %% [markdown]
+# The last line is exact for every data set. The first two are about toys: whether thousands of *real* networks share a road is the question of the book.
+
+# %%
+results = {
+    "stress_2": claims.result(stress, n=len(D), note="toy paths, two axes"),
+    "models_over_starts": claims.result(ratio, n=len(names), note="mean d_B at equal steps"),
+}
+claims.save_results(atlas, "00", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Show on paper that $d_B(P_0, P_*) = \tfrac12\log C$, and compute it for ImageNet's 1,000 classes.
+
+# %% tags=["solution"]
+imagenet_distance = np.log(1000) / 2
+imagenet_distance
+
+# %% tags=["check"]
+assert np.isclose(imagenet_distance, pairwise(ignorance(4, 1000), truth(np.arange(4), 1000))[0, 0])
+
+# %% [markdown]
+# 2. We left the point truth out of the matrix `D`. Compute its distance to a prediction that gives the true class of sample 0 a probability of exactly 0. Why would InPCA refuse such a matrix?
+
+# %% tags=["solution"]
+never = np.array([[[-np.inf, np.log(0.5), np.log(0.5)], [-np.inf, 0.0, -np.inf]]])
+never_distance = pairwise(never, P_star)[0, 0]
+never_distance
+
+# %% tags=["check"]
+assert np.isinf(never_distance)
+
+# %% [markdown]
+# 3. Make the coupling of the second model stronger (0.95) and weaker (0.1). When do the two models travel together?
+
+# %% tags=["solution"]
+for coupling in (0.1, 0.7, 0.95):
+    coupled = np.array([train(np.array([[1, coupling], [coupling, 1]]), s) for s in starts])
+    apart = np.mean([pairwise(paths[i], coupled[i]).diagonal().mean() for i in range(n_starts)])
+    print(f"coupling {coupling}: {apart:.4f} nats from the separate model")
+
+# %% tags=["check"]
+weak = np.array([train(np.eye(2), s) for s in starts])
+assert np.allclose(weak, paths[:n_starts]), "without coupling the models are the same"
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 10 shows the data of your profile, chapter 11 trains the networks, and chapter 20 measures the distances with a kernel that is exact and fast.
+#
+# **References.** Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024, section 2 and figure 1. Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019, for InPCA.

@@ -1,0 +1,204 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What do the networks look at?
+#
+# **What.** The samples of the profile's data set, its classes, and the spectrum of its inputs.
+# **Figure of the paper.** None of its own; the input spectrum returns in the figure on sloppy data (chapter 52).
+# **Answer.** A few thousand small images whose inputs vary strongly in a few directions and hardly at all in the rest.
+#
+# | | |
+# |---|---|
+# | Goals | know the samples that span the prediction space; see that the cut is balanced; read an input spectrum |
+# | Prerequisites | chapter 00 (essential), principal components (helpful) |
+# | Minutes | 1 on CPU (reading: 10) |
+# | Inputs, outputs | the data set; the atlas with its labels, results/10.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.datasets import load_dataset
+from manifold_utils.profiles import Profile
+from manifold_utils.store import data_root
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds data sets and atlases; empty: the project's data/
+n_pictures = 8  # samples shown of every class
+
+# %% tags=["hide-input"]
+started = time.time()
+settings = Profile.load(profile)
+atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
+plots.use_house_style()
+print(f"profile {settings.name}: {settings.description}")
+print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
+
+# %% [markdown]
+# ## Which samples span the prediction space?
+#
+# Every network of this atlas is asked about the same samples, in the same order. Their number $N$ and the number of classes $C$ fix the space: it has $N(C-1)$ dimensions.
+
+# %%
+data = load_dataset(settings.dataset, data_dir)
+labels = {"train": data.y_train.numpy(), "test": data.y_test.numpy()}
+for split, y in labels.items():
+    print(f"{split}: N = {len(y)}, C = {data.n_classes}, {len(y) * (data.n_classes - 1)} dimensions")
+
+# %% [markdown]
+# The labels are kept in the atlas, so that later chapters never need the data set itself. Reading them back must give the same numbers.
+
+# %%
+for split, y in labels.items():
+    atlas.save_labels(split, y)
+    assert np.array_equal(atlas.labels(split), y)
+    assert y.min() == 0 and y.max() == data.n_classes - 1
+
+# %% [markdown]
+# *Prediction:* which classes would you confuse? Look at the samples and decide, before any network does.
+
+# %%
+fig, axes = plt.subplots(data.n_classes, n_pictures, figsize=(0.8 * n_pictures, 0.8 * data.n_classes))
+images = data.x_train.numpy()
+for c, row in enumerate(axes):
+    for image, ax in zip(images[labels["train"] == c], row, strict=False):
+        ax.imshow(np.moveaxis(image, 0, -1).squeeze(), cmap="gray_r")
+    for ax in row:
+        ax.set(xticks=[], yticks=[])
+    row[0].set_ylabel(str(data.class_names[c]), rotation=0, ha="right", va="center")
+plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=f"Samples of the data set {settings.dataset.name}, one row a class.")
+
+# %% [markdown]
+# Each row is a class. Some rows share strokes or shapes, and these are the samples on which networks will disagree longest.
+#
+# ## Is every class equally present?
+#
+# Ignorance, the point where training starts, is the right guess only if the classes are balanced. The subsets are drawn class by class for that reason.
+
+# %%
+counts = {split: np.bincount(y, minlength=data.n_classes) for split, y in labels.items()}
+fig, ax = plt.subplots(figsize=(7, 3))
+for k, (split, count) in enumerate(counts.items()):
+    ax.bar(np.arange(data.n_classes) + 0.4 * k - 0.2, count, width=0.38, label=split, color=plots.FACTOR_STYLES[k][0])
+ax.set(xticks=range(data.n_classes), xticklabels=data.class_names, xlabel="class", ylabel="samples")
+ax.tick_params(axis="x", rotation=30 if len(str(data.class_names[-1])) > 3 else 0)
+ax.legend()
+plots.save_figure(fig, atlas.figure_path("10_classes.png"), alt="Number of train and test samples of every class, as pairs of columns of nearly equal height.")
+
+# %% [markdown]
+# Columns of one colour are of nearly equal height. The next cell says how far from balance the largest class is.
+
+# %%
+imbalance = {split: count.max() / count.mean() - 1 for split, count in counts.items()}
+print({split: f"{100 * value:.1f} % above the mean" for split, value in imbalance.items()})
+
+# %% [markdown]
+# ## In how many directions do the inputs vary?
+#
+# The eigenvalues of the inputs' covariance say how the variance is shared between directions. If they fall over many orders of magnitude, the data is called *sloppy*: a few stiff directions decide, the others barely matter.
+# *Prediction:* how many directions hold 90 % of the variance of these images?
+
+# %%
+flat = images.reshape(len(images), -1).astype(float)
+variance = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False) ** 2
+share = np.cumsum(variance) / variance.sum()
+n_90 = int(np.searchsorted(share, 0.9)) + 1
+print(f"{n_90} of {flat.shape[1]} directions hold 90 % of the variance")
+
+# %% [markdown]
+# The total must not depend on how it is computed: the sum of the eigenvalues is the sum of the pixels' variances.
+
+# %%
+total = (flat - flat.mean(axis=0)).var(axis=0).sum() * len(flat)
+print(f"sum of eigenvalues / sum of variances - 1 = {variance.sum() / total - 1:.1e}")
+assert np.isclose(variance.sum(), total)
+
+# %% [markdown]
+# With the check passed, here is the whole spectrum. A straight falling line on the logarithmic axis would be an exponential decay.
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 3.4))
+positive = variance > 1e-12 * variance[0]
+ax.semilogy(np.arange(1, positive.sum() + 1), variance[positive] / variance.sum(), color=plots.SPACE_LIKE)
+ax.axvline(n_90, color="black", ls="--", lw=1, label=f"90 % of the variance: {n_90} directions")
+ax.set(xlabel="direction", ylabel="share of the variance")
+ax.legend()
+plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt="Eigenvalues of the input covariance on a logarithmic axis, falling over several orders of magnitude.")
+
+# %% [markdown]
+# The curve falls over orders of magnitude, and the dashed line stands far to the left: the inputs are sloppy. Chapter 52 asks whether that is why the manifold of predictions is low-dimensional.
+#
+# ## What we learned
+
+# %%
+decades = float(np.log10(variance[0] / variance[positive][-1]))
+n_train, n_test = len(labels["train"]), len(labels["test"])
+print(f"The train predictions of one network are a point in {n_train * (data.n_classes - 1)} dimensions.")
+print(f"The inputs' eigenvalues span {decades:.1f} decades; {n_90} of {flat.shape[1]} directions hold 90 % of the variance.")
+print("The paper's CIFAR-10 has 50,000 train samples of 3,072 numbers each, in 10 classes.")
+
+# %%
+results = {
+    "n_train": claims.result(n_train, unit="samples"),
+    "n_test": claims.result(n_test, unit="samples"),
+    "directions_90": claims.result(n_90, n=flat.shape[1], unit="directions"),
+    "spectrum_decades": claims.result(decades, n=len(flat), unit="decades"),
+}
+claims.save_results(atlas, "10", results, seed=settings.dataset.seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. How many directions hold 99 % of the variance?
+
+# %% tags=["solution"]
+n_99 = int(np.searchsorted(share, 0.99)) + 1
+n_99
+
+# %% tags=["check"]
+assert share[n_99 - 1] >= 0.99 and (n_99 == 1 or share[n_99 - 2] < 0.99)
+
+# %% [markdown]
+# 2. How far from truth is a network that always answers with the class frequencies? Compare it with ignorance.
+
+# %% tags=["solution"]
+frequencies = counts["train"] / counts["train"].sum()
+frequency_distance = -0.5 * np.log(frequencies[labels["train"]]).mean()
+frequency_distance, np.log(data.n_classes) / 2
+
+# %% tags=["check"]
+assert frequency_distance <= np.log(data.n_classes) / 2 + 1e-12, "knowing the frequencies cannot hurt"
+
+# %% [markdown]
+# 3. Shuffle the pixels of every image by one fixed permutation. Which of this chapter's figures changes?
+
+# %% tags=["solution"]
+permuted = flat[:, np.random.default_rng(0).permutation(flat.shape[1])]
+permuted_variance = np.linalg.svd(permuted - permuted.mean(axis=0), compute_uv=False) ** 2
+
+# %% tags=["check"]
+assert np.allclose(permuted_variance, variance, atol=1e-6 * variance[0]), "only the pictures change, not the spectrum"
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 11 trains the networks of the profile's grids on these samples.
+#
+# **References.** Krizhevsky, *Learning multiple layers of features from tiny images*, 2009, for CIFAR-10. Yang, Mao and Chaudhari, *Does the data induce capacity control in deep learning?*, ICML 2022, for sloppy inputs.

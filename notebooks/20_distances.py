@@ -1,0 +1,252 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How far apart are two networks, and how can billions of distances be exact and cheap?
+#
+# **What.** The Bhattacharyya distance between all pairs of points, over the train and over the test samples.
+# **Figure of the paper.** The matrix behind every figure; the paper's has 151,407 rows.
+# **Answer.** The logarithm of a product is the sum of the logarithms: one logarithm a pair is enough, and no number needs to be clamped.
+#
+# | | |
+# |---|---|
+# | Goals | compute $d_B$ for many points; know why clamping changes results; read the distance matrix of an atlas |
+# | Prerequisites | chapters 00 and 11 (essential), floating-point numbers (helpful) |
+# | Minutes | 1 on two cores at the digits profile |
+# | Inputs, outputs | predictions/*.zarr; distances/*.zarr, results/20.json |
+
+# %%
+import inspect
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+from manifold_utils import claims, kernels, plots, tiles
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances import pairwise
+from manifold_utils.geometry import ignorance, truth
+from manifold_utils.profiles import Profile
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+space = ""  # prediction space: empty is the main one, else a grid with its own data set
+client = "threads"  # "threads": this process; "local": Dask processes; or a scheduler's address
+n_pairs = 200  # pairs that are checked against the formula in float64
+seed = 0  # of the choice of these pairs
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+settings = Profile.load(profile)
+atlas = Atlas.open(profile, data_dir).space(space)
+plots.use_house_style()
+chapter = f"20-{space}" if space else "20"
+print(f"{len(atlas.points)} points, metrics {settings.metrics}, tiles of {settings.tile} points")
+
+# %% [markdown]
+# ## What goes in?
+#
+# The predictions lie on disk, one file a run, and are opened lazily: nothing is read before it is needed.
+
+# %%
+log_probs = {split: atlas.log_probs(split) for split in ("train", "test")}
+labels = {split: atlas.labels(split) for split in ("train", "test")}
+for split, array in log_probs.items():
+    print(split, array.shape, array.dtype, f"{array.nbytes / 1e6:.0f} MB")
+    assert array.shape[:2] == (len(atlas.points), len(labels[split]))
+
+# %% [markdown]
+# ## Why is one logarithm a pair enough?
+#
+# The definition asks for one logarithm for every pair *and every sample*. But $\sum_n \log b_n = \log \prod_n b_n$, so the coefficients $b_n = \sum_c \sqrt{p^n_c q^n_c}$ can be multiplied first. *What goes wrong if we just do so in float32?*
+
+# %%
+P, Q = np.asarray(log_probs["train"][[0, -1]], dtype=float)
+coefficients = np.exp(0.5 * (P + Q)).sum(axis=1)
+one_log_each = np.log(coefficients).sum()
+naive_product = np.log(np.maximum(np.prod(coefficients.astype(np.float32)), np.float32(1e-45)))
+print(f"a log each: {one_log_each:.3f}; the log of the float32 product: {naive_product:.3f}")
+
+# %% [markdown]
+# The product of all coefficients falls below the smallest float32 as soon as the sum of logarithms is below about $-103$; then every pair gets the same wrong answer. The cure is older than computers: keep the *exponent* apart, as on a slide rule.
+#
+# We multiply, and from time to time move the power of two of the product into an integer.
+
+# %%
+mantissa, exponent = np.float32(1), 0
+for b in coefficients.astype(np.float32):
+    mantissa, shift = np.frexp(mantissa * b)
+    exponent += int(shift)
+carried = float(np.log(mantissa)) + exponent * np.log(2)
+print(f"a log each: {one_log_each:.6f}; exponent carried apart: {carried:.6f}")
+assert abs(carried - one_log_each) < 1e-6 * max(1, abs(one_log_each)) + 1e-3
+
+# %% [markdown]
+# The two agree, with one logarithm for the whole pair. The fast kernel does this for many pairs at once in the processor's registers. Its inner part is short enough to read.
+
+# %% tags=["hide-output"]
+print(inspect.getsource(kernels))
+
+# %% [markdown]
+# Two kinds of input need more care than speed: probabilities so small that float32 loses them, and supports that do not meet. The first are found and computed again in logarithms, the second give infinity. Nothing is clamped unless you ask for it.
+
+# %%
+extreme = np.log(np.array([[[1.0, 1e-300]], [[1e-300, 1.0]]]))
+print("tiny coefficient:", pairwise(extreme)[0, 1], "nats; by hand:", -np.log(2e-150))
+certain = truth([0], 2), truth([1], 2)
+print("disjoint supports:", pairwise(*certain)[0, 0], "; with the authors' clamp of 100:", pairwise(*certain, cap=100)[0, 0])
+assert np.isclose(pairwise(extreme)[0, 1], -np.log(2e-150))
+
+# %% [markdown]
+# The clamp is a choice, and results far from the manifold depend on it. The paper's code replaces infinity by 100 per sample; ours shows the infinity.
+#
+# ## The whole matrix
+#
+# It is written in square tiles. Each tile is a file that appears only when it is complete, so a killed run goes on with the next tile, and each carries a checksum. The same call serves 200 points and 151,407.
+
+# %%
+with tiles.engine(client) as workers:
+    for metric in settings.metrics:
+        for split, source in log_probs.items():
+            tiles.write_tiles(
+                source, atlas.distances_path(split, metric), metric=metric, tile=settings.tile, client=workers,
+                fingerprint=atlas.points_fingerprint(),
+            )
+
+# %% [markdown]
+# A matrix of distances must have a zero diagonal, be symmetric, and have no negative entry. We read it back and check all three.
+
+# %%
+D = {split: np.asarray(atlas.distances(split)[:]) for split in ("train", "test")}
+for split, matrix in D.items():
+    print(f"{split}: {matrix.shape}, median {np.median(matrix):.3f}, largest {matrix.max():.3f} nats")
+    assert np.all(np.diag(matrix) == 0) and np.array_equal(matrix, matrix.T) and matrix.min() >= 0
+
+# %% [markdown]
+# ## Are the numbers right?
+#
+# We check by three routes. First, the formula itself in float64, for pairs drawn at random.
+
+# %%
+pairs = rng.integers(len(atlas.points), size=(n_pairs, 2))
+rows = {i: np.asarray(log_probs["train"][i], dtype=float) for i in np.unique(pairs)}
+formula = [-np.log(np.exp(0.5 * (rows[i] + rows[j])).sum(axis=1)).mean() for i, j in pairs]
+error = np.abs(D["train"][tuple(pairs.T)] - np.where(pairs[:, 0] == pairs[:, 1], 0, formula)).max()
+print(f"largest difference from the formula in float64: {error:.1e} nats")
+assert error < 1e-6
+
+# %% [markdown]
+# Second, an identity: to the truth, the distance is half the cross-entropy that training reported.
+
+# %%
+one_run = atlas.points.run.iloc[0]
+to_truth = pairwise(atlas.run_log_probs(one_run, "train"), truth(labels["train"], log_probs["train"].shape[2]))[:, 0]
+loss = atlas.points.loss_train[atlas.points.run == one_run]
+print(f"largest |d_B(P, P*) - loss / 2| of one run: {np.abs(to_truth - loss / 2).max():.1e} nats")
+assert np.allclose(to_truth, loss / 2, atol=1e-4)
+
+# %% [markdown]
+# Third, a constant of nature: ignorance and truth are $\tfrac12\log C$ apart, on any data.
+
+# %%
+n_classes = log_probs["train"].shape[2]
+constant = pairwise(ignorance(len(labels["train"]), n_classes), truth(labels["train"], n_classes))[0, 0]
+print(f"d_B(P0, P*) = {constant:.6f}, (log C)/2 = {np.log(n_classes) / 2:.6f}")
+assert np.isclose(constant, np.log(n_classes) / 2)
+
+# %% [markdown]
+# ## What does the matrix look like?
+#
+# We order the points by their train loss and draw the matrix as a picture. *Prediction:* where will the small distances be, if all networks follow one road?
+
+# %%
+order = np.argsort(-atlas.points.loss_train.to_numpy(), kind="stable")
+shown = order[:: max(1, len(order) // 400)]
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.4))
+for ax, (split, matrix) in zip(axes, D.items(), strict=True):
+    picture = ax.imshow(matrix[np.ix_(shown, shown)], cmap=plots.SEQUENTIAL, vmin=0, vmax=np.quantile(matrix, 0.99))
+    ax.set(title=f"{split} predictions", xlabel="points, from high to low train loss", xticks=[], yticks=[])
+    ax.grid(visible=False)
+fig.colorbar(picture, ax=axes, label="$d_B$ (nats)")
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_matrix.png"), alt="Distance matrices of train and test predictions, points ordered by train loss: dark near the diagonal, brightest far from it.")
+
+# %% [markdown]
+# Dark means near. A dark band along the diagonal says that points with equal loss are near each other *whatever network made them*: this is the manifold, seen before any embedding. The test matrix has a brighter lower right corner: trained networks still disagree on test samples.
+#
+# ## What we learned
+
+# %%
+loss_order = np.sort(atlas.points.loss_train.to_numpy())
+end = atlas.points.groupby("run", sort=False).tail(1)
+end = end[end.error_train <= 0.1]
+near_truth = {s: end[f"loss_{s}"].to_numpy() / 2 for s in ("train", "test")}
+interval = {s: claims.bootstrap_interval(v, rng=rng) if len(v) else (np.nan, np.nan) for s, v in near_truth.items()}
+print(f"{len(D['train']) ** 2} distances a split; the largest error against float64 is {error:.1e} nats.")
+for split, paper in (("train", 0.026), ("test", 0.586)):
+    low, high = interval[split]
+    print(f"{split}: trained runs end {np.mean(near_truth[split]) if len(end) else np.nan:.3f} ({low:.3f} to {high:.3f}) nats from truth; the paper's runs {paper}.")
+
+# %%
+results = {"n_points": claims.result(len(atlas.points), unit="points"), "error_float64": claims.result(error, n=n_pairs, unit="nats")}
+for split, values in near_truth.items():
+    low, high = interval[split]
+    results[f"{split}_end_to_truth"] = claims.result(
+        np.mean(values) if len(values) else np.nan, low=low, high=high, n=len(values), unit="nats", note="95 % bootstrap over trained runs"
+    )
+    results[f"{split}_median_distance"] = claims.result(np.median(D[split]), n=len(D[split]), unit="nats")
+claims.save_results(atlas, chapter, results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. The Hellinger distance $1 - b$ per sample is bounded. Which of the two grows faster for far points? Compare both for the first run.
+
+# %% tags=["solution"]
+few = atlas.run_log_probs(one_run, "train")
+hellinger = pairwise(few, metric="hellinger")
+
+# %% tags=["check"]
+assert np.all(hellinger <= pairwise(few) + 1e-7), "1 - b never exceeds -log b"
+
+# %% [markdown]
+# 2. $d_B$ is no metric. Find three points of the first run (or of your own making) that break the triangle inequality, or show how near they come.
+
+# %% tags=["solution"]
+middle = np.log(np.array([[[0.5, 0.5]]]))
+ends_of_edge = np.log(np.array([[[1 - 1e-9, 1e-9]], [[1e-9, 1 - 1e-9]]]))
+direct = pairwise(ends_of_edge)[0, 1]
+by_way = pairwise(ends_of_edge, middle).sum()
+
+# %% tags=["check"]
+assert direct > by_way, "going through the middle is shorter than going straight"
+
+# %% [markdown]
+# 3. How much does the answer change if only every second sample is used, as in the paper's code? Compute both for the first run.
+
+# %% tags=["solution"]
+half = pairwise(few[:, ::2])
+change = np.abs(half - pairwise(few)).max()
+change
+
+# %% tags=["check"]
+assert 0 <= change < pairwise(few).max()
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 30 turns the matrix into coordinates. Chapter 90 measures how fast the kernel is, beside the usual way.
+#
+# **References.** Bhattacharyya, *On a measure of divergence between two statistical populations*, 1943. Mao et al., PNAS 2024, equation for $d_B$ in section 2.

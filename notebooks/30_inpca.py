@@ -1,0 +1,256 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How does a matrix of distances become a picture that does not lie?
+#
+# **What.** InPCA embeds all points so that signed squared differences of coordinates give back every distance.
+# **Figure of the paper.** The embedding behind figures 2, 3 and 5.
+# **Answer.** Double centring and an eigendecomposition; negative eigenvalues are not noise but time-like axes, and dropping them breaks the isometry.
+#
+# | | |
+# |---|---|
+# | Goals | derive InPCA; check that it is isometric; read signed eigenvalues, explained stress and explained distance |
+# | Prerequisites | chapters 00 and 20 (essential), eigendecomposition (essential) |
+# | Minutes | 1 on two cores at the digits profile |
+# | Inputs, outputs | distances/*.zarr; embeddings/*.zarr, results/30.json |
+
+# %%
+import inspect
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.embedding import embed, fitted_points, select
+from manifold_utils.inpca import InPCA
+from manifold_utils.profiles import Profile
+from sklearn.manifold import ClassicalMDS
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+space = ""  # prediction space: empty is the main one, else a grid with its own data set
+n_small = 150  # points of the worked example
+seed = 0  # of the choice of these points
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+settings = Profile.load(profile)
+atlas = Atlas.open(profile, data_dir).space(space)
+plots.use_house_style()
+chapter = f"30-{space}" if space else "30"
+print(f"{len(atlas.points)} points, metrics {settings.metrics}, {settings.n_components} components")
+
+# %% [markdown]
+# ## What goes in?
+#
+# The matrix $D$ of chapter 20. The axes are fitted to the points of the grid `main` that lie within the paper's limit of 2 nats from the truth; all other points are placed afterwards.
+
+# %%
+table = atlas.table()
+D = atlas.distances("train")
+fitted = fitted_points(atlas) if not space else np.ones(len(table), dtype=bool)
+print(f"D: {D.shape}; {fitted.sum()} points are fitted, {(~fitted).sum()} placed")
+assert D.shape == (len(table), len(table)) and fitted.sum() > 3
+
+# %% [markdown]
+# ## How do distances become coordinates?
+#
+# Suppose there were coordinates with $D_{uv} = \sum_k s_k (x_{uk} - x_{vk})^2$ and signs $s_k = \pm 1$. Expand the square and subtract the means of rows and columns: only the products are left. With $L = I - \mathbf{1}\mathbf{1}^\top/m$,
+#
+# $$ W = -\tfrac12 L D L = \sum_k s_k\, x_k x_k^\top . $$
+#
+# An eigendecomposition $W = U \Lambda U^\top$ gives them: $x_k = U_k \sqrt{|\Lambda_k|}$ and $s_k = \operatorname{sign} \Lambda_k$. Five lines of numpy do it for a small sample of points.
+
+# %%
+chosen = np.sort(rng.choice(np.flatnonzero(fitted), size=min(n_small, fitted.sum()), replace=False))
+small = np.asarray(select(D, chosen), dtype=float)
+W = -0.5 * (small - small.mean(axis=0) - small.mean(axis=1, keepdims=True) + small.mean())
+eigenvalues, vectors = np.linalg.eigh(W)
+order = np.argsort(-np.abs(eigenvalues))
+print("largest eigenvalues:", eigenvalues[order][:6].round(3))
+
+# %% [markdown]
+# Some are negative. `InPCA` in the package is the same computation as an estimator with scikit-learn's conventions; it must agree.
+
+# %%
+estimator = InPCA(n_components=len(small)).fit(small)
+print("InPCA:              ", estimator.eigenvalues_[:6].round(3))
+assert np.allclose(estimator.eigenvalues_, eigenvalues[order], atol=1e-8 * np.abs(eigenvalues).max())
+
+# %% [markdown]
+# It does. Its source is short, apart from the checks at the door:
+
+# %% tags=["hide-output"]
+print(inspect.getsource(InPCA.fit))
+
+# %% [markdown]
+# ## Is the embedding isometric?
+#
+# If it is, the signed coordinates rebuild $D$. *Prediction:* what happens to the rebuilt distances if we throw away the negative part, as classical multidimensional scaling does?
+
+# %%
+squared = (estimator.embedding_[:, None, :] - estimator.embedding_[None, :, :]) ** 2
+signed = squared @ estimator.signature_
+positive_only = squared @ (estimator.signature_ > 0)
+errors = {"all axes, signed": np.abs(signed - small).max(), "positive axes only": np.abs(positive_only - small).max()}
+print({name: f"{error:.1e} nats" for name, error in errors.items()})
+assert errors["all axes, signed"] < 1e-8
+
+# %% [markdown]
+# With signs, every distance comes back to rounding error. Without the negative axes the largest error is of the order of the distances themselves. The next figure shows that for every pair.
+
+# %%
+pairs = np.triu_indices(len(small), k=1)
+fig, ax = plt.subplots(figsize=(5.4, 4.4))
+ax.plot(small[pairs], positive_only[pairs], ".", ms=2, alpha=0.3, color=plots.TIME_LIKE, label="positive axes only")
+ax.plot(small[pairs], signed[pairs], ".", ms=2, alpha=0.3, color=plots.SPACE_LIKE, label="all axes, signed")
+ax.set(xlabel="$d_B$ (nats)", ylabel="rebuilt from coordinates (nats)")
+ax.legend(markerscale=6)
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_isometry.png"), alt="Rebuilt against true distances: with all signed axes on the diagonal, with positive axes only above it.")
+
+# %% [markdown]
+# Grey points lie on the diagonal. Red points lie above it: dropping time-like axes makes everything look farther apart than it is, and not by a constant factor.
+#
+# How does this compare with a library's classical scaling? On Euclidean input there is no negative part, and both must agree up to signs of axes. `ClassicalMDS` wants plain distances; InPCA takes squared ones.
+
+# %%
+flat = rng.normal(size=(60, 4))
+euclidean = np.linalg.norm(flat[:, None] - flat[None], axis=2)
+library = ClassicalMDS(n_components=4, metric="precomputed").fit_transform(euclidean)
+ours = InPCA(n_components=4).fit_transform(euclidean**2)
+print(f"largest difference up to sign: {np.abs(np.abs(library) - np.abs(ours)).max():.1e}")
+assert np.allclose(np.abs(library), np.abs(ours), atol=1e-8)
+
+# %% [markdown]
+# ## The atlas' embeddings
+#
+# Now all points, for every split and metric of the profile. Large matrices are never held in memory: the solver asks for products with $W$, and the centring is applied to the vectors.
+
+# %%
+embeddings = {}
+for metric in settings.metrics:
+    for split in ("train", "test"):
+        embeddings[split, metric] = embed(atlas, split, metric, settings.n_components, fitted=fitted)
+        atlas.save_embedding(embeddings[split, metric], split, metric)
+train, test = embeddings["train", "bhattacharyya"], embeddings["test", "bhattacharyya"]
+
+# %% [markdown]
+# What was saved can be read back; shapes and one known property are checked: the mean of the fitted coordinates is zero, because $W$ was centred.
+
+# %%
+again = atlas.embedding("train")
+print(dict(again.sizes))
+centre = again.embedding.values[again.fitted.values].mean(axis=0)
+print(f"largest mean of a coordinate: {np.abs(centre).max():.1e}")
+assert np.allclose(centre, 0, atol=1e-5 * np.abs(again.embedding).max())
+
+# %% [markdown]
+# ## How much do a few axes explain?
+#
+# *Explained stress* compares $W$ with its best part of $k$ axes, $1 - \sqrt{1 - \sum_{i \le k}\Lambda_i^2 / \lVert W\rVert_F^2}$. *Explained distance* compares the distances themselves, $1 - \lVert D - D_k\rVert_F/\lVert D\rVert_F$. It can fall when a time-like axis joins.
+
+# %%
+depth = np.array([k for k in (1, 2, 3, 5, 10, 20, 50) if k <= train.sizes["component"]])
+quality = pd.DataFrame(
+    {f"{name}, {split}": data[f"explained_{name}"].values[depth - 1] for split, data in (("train", train), ("test", test)) for name in ("stress", "distance")},
+    index=pd.Index(depth, name="axes"),
+)
+quality.round(3)
+
+# %% [markdown]
+# Three axes already hold most of the train stress, which chapter 42 examines with its uncertainty. Test predictions need more axes.
+#
+# ## A first look
+#
+# The first two axes, coloured by architecture. Chapter 40 draws them properly.
+
+# %%
+fig, ax = plt.subplots(figsize=(7.5, 4.8))
+plots.plot_embedding(ax, train.embedding.values[fitted], table.architecture[fitted])
+plots.plot_reference(ax, train.reference_embedding.values)
+plots.label_embedding(ax, train.eigenvalues.values)
+ax.legend(markerscale=2, fontsize=8)
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_first_look.png"), alt="First two InPCA axes of the train predictions by architecture, with the geodesic from ignorance to truth in black.")
+
+# %% [markdown]
+# Points of all families lie along one bent sheet between the square (ignorance) and the star (truth). The black geodesic is a chord of it: networks do not take the straight road.
+#
+# ## What we learned
+
+# %%
+k = min(3, train.sizes["component"])
+stress = {s: e.explained_stress.values[k - 1] for s, e in (("train", train), ("test", test))}
+n_time_like = int((train.signature.values[:10] < 0).sum())
+print(f"Signed coordinates rebuild every distance to {errors['all axes, signed']:.1e} nats; positive axes alone miss by up to {errors['positive axes only']:.2f}.")
+print(f"{k} axes explain {100 * stress['train']:.0f} % of the train stress (paper, CIFAR-10: 76 %) and {100 * stress['test']:.0f} % of the test stress.")
+print(f"{n_time_like} of the first {min(10, train.sizes['component'])} train axes are time-like.")
+
+# %%
+results = {
+    "isometry_error": claims.result(errors["all axes, signed"], n=len(small), unit="nats"),
+    "positive_part_error": claims.result(errors["positive axes only"], n=len(small), unit="nats"),
+    "train_stress_3": claims.result(stress["train"], n=int(fitted.sum())),
+    "test_stress_3": claims.result(stress["test"], n=int(fitted.sum())),
+    "n_time_like_of_10": claims.result(n_time_like, n=10, unit="axes"),
+}
+claims.save_results(atlas, chapter, results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Place an embedded point again with `transform`. Does it land on itself, also along time-like axes?
+
+# %% tags=["solution"]
+few_axes = InPCA(n_components=5).fit(small)
+landed = few_axes.transform(small[:10])
+
+# %% tags=["check"]
+assert np.allclose(landed, few_axes.embedding_[:10], atol=1e-8 * np.abs(few_axes.embedding_).max())
+
+# %% [markdown]
+# 2. Repeat five of the points three times each. Which weights give `fit(D, sample_weight=...)` the same eigenvalues?
+
+# %% tags=["solution"]
+repeats = np.r_[np.full(5, 3), np.ones(len(small) - 5, dtype=int)]
+index = np.repeat(np.arange(len(small)), repeats)
+repeated = InPCA(n_components=3).fit(small[np.ix_(index, index)])
+weighted = InPCA(n_components=3).fit(small, sample_weight=repeats)
+
+# %% tags=["check"]
+assert np.allclose(weighted.embedding_, repeated.embedding_[np.unique(index, return_index=True)[1]], atol=1e-6)
+
+# %% [markdown]
+# 3. At how many axes does the explained *distance* fall, and how many of those are time-like?
+
+# %% tags=["solution"]
+gain = np.diff(estimator.explained_distance_)
+falls = np.flatnonzero(gain < -1e-12) + 1
+n_falls, n_time_like_falls = len(falls), int((estimator.signature_[falls] < 0).sum())
+n_falls, n_time_like_falls
+
+# %% tags=["check"]
+assert n_falls == int((np.diff(estimator.explained_distance_) < -1e-12).sum()) and 0 <= n_time_like_falls <= n_falls
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 31 gives every point its progress. Chapter 40 draws the train manifold.
+#
+# **References.** Quinn et al., PNAS 2019, for InPCA. Torgerson, *Multidimensional scaling*, 1952. Mao et al., PNAS 2024, section 2 and supplement, for explained stress.

@@ -1,0 +1,265 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What time is it on the road from ignorance to truth?
+#
+# **What.** Every point gets its progress: the place of the nearest point of the geodesic. Then all runs are put on this common clock and compared.
+# **Figure of the paper.** Makes what the figures on trajectories, tubes and geodesics read (4, 7 and 8).
+# **Answer.** Progress orders points of very different networks alike; on its clock, whole runs can be compared.
+#
+# | | |
+# |---|---|
+# | Goals | compute progress and know why it is hard to minimise; reparametrise a run; compare runs at equal progress |
+# | Prerequisites | chapters 00 and 20 (essential) |
+# | Minutes | 1 on two cores at the digits profile |
+# | Inputs, outputs | predictions/*.zarr; progress columns in points.parquet, trajectories/*.zarr, results/31.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.embedding import road
+from manifold_utils.geometry import geodesic, great_circle_distance, ignorance, progress, truth
+from manifold_utils.profiles import Profile
+from manifold_utils.reparametrise import compare_trajectories, save_trajectories
+from manifold_utils.trajectories import resample
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+space = ""  # prediction space: empty is the main one, else a grid with its own data set
+
+# %% tags=["hide-input"]
+started = time.time()
+settings = Profile.load(profile)
+atlas = Atlas.open(profile, data_dir).space(space)
+plots.use_house_style()
+chapter = f"31-{space}" if space else "31"
+print(f"{len(atlas.runs)} runs, {len(atlas.points)} points, {settings.n_progress} values of progress")
+
+# %% [markdown]
+# ## What is the straight road?
+#
+# On the sphere of square roots, the geodesic from ignorance to truth passes, for ten classes, through probabilities .1, .351, .658, .906 and 1 of the true class at $\lambda = 0, \tfrac14, \tfrac12, \tfrac34, 1$. We check this on the samples of the atlas.
+
+# %%
+labels = atlas.labels("train")
+lambdas, straight = road(atlas, "train", n=5)
+of_true_class = np.exp(straight[:, np.arange(len(labels)), labels])
+print("probability of the true class along the geodesic:", of_true_class.mean(axis=1).round(3))
+assert np.allclose(of_true_class, of_true_class[:, :1]), "every sample travels alike"
+
+# %% [markdown]
+# Its length is the angle between the ends, $\arccos(1/\sqrt C)$, and parts of it add up.
+
+# %%
+n_classes = straight.shape[2]
+steps = [float(np.squeeze(great_circle_distance(straight[i : i + 1], straight[i + 1 : i + 2]))) for i in range(4)]
+print(f"four steps of {steps[0]:.4f} rad; arccos(1/sqrt C) = {np.arccos(n_classes**-0.5):.4f} rad")
+assert np.isclose(sum(steps), np.arccos(n_classes**-0.5))
+
+# %% [markdown]
+# ## How is progress found?
+#
+# $s(P) = \arg\min_\lambda \frac1N \sum_n \arccos \sum_c \sqrt{p^n_c\, p^n_{\lambda,c}}$ asks for one number per point, but its objective need not be smooth. *Look at it before you trust any optimiser:* here it is for one run, at five of its checkpoints.
+
+# %%
+one_run = atlas.points.run.iloc[0]
+log_probs = atlas.run_log_probs(one_run, "train")
+fine, fine_road = road(atlas, "train", n=101)
+shown = np.unique(np.linspace(0, len(log_probs) - 1, 5).astype(int))
+objective = np.array([[float(np.squeeze(great_circle_distance(log_probs[i : i + 1], q[None]))) for q in fine_road] for i in shown])
+s_shown = progress(log_probs[shown], labels)
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 4))
+colours = plt.get_cmap(plots.SEQUENTIAL)(np.linspace(0, 0.9, len(shown)))
+for i, values, s, colour in zip(shown, objective, s_shown, colours, strict=True):
+    ax.plot(fine, values, color=colour, label=f"checkpoint {i}, s = {s:.3f}")
+    ax.plot(s, np.interp(s, fine, values), "o", color=colour)
+ax.set(xlabel=r"$\lambda$ on the geodesic", ylabel="mean angle (rad)")
+ax.legend()
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_objective.png"), alt="Mean angle to points of the geodesic for five checkpoints; each curve has its minimum further right as training goes on.")
+
+# %% [markdown]
+# Each curve is one checkpoint, and the dot is the progress that the package found: it sits in the minimum, which moves right as training goes on. The package's solver must agree with the best of a fine grid, to the grid's spacing.
+
+# %%
+grid_minimum = fine[np.argmin(objective, axis=1)]
+print(f"largest difference from the grid of spacing {fine[1]:.3f}: {np.abs(grid_minimum - s_shown).max():.4f}")
+assert np.abs(grid_minimum - s_shown).max() <= fine[1]
+assert progress(ignorance(len(labels), n_classes), labels)[0] < 1e-5
+assert progress(truth(labels, n_classes), labels)[0] > 1 - 1e-5
+
+# %% [markdown]
+# ## Every point on the clock
+#
+# Now all points, on both splits. The columns are added to the table of points.
+
+# %%
+points = atlas.points
+for split in ("train", "test"):
+    y = atlas.labels(split)
+    clock = [progress(atlas.run_log_probs(run, split), y) for run in points.run.unique()]
+    points[f"progress_{split}"] = np.concatenate(clock)
+atlas.save_points(points)
+points[["progress_train", "progress_test"]].describe().loc[["mean", "min", "max"]].round(3)
+
+# %% [markdown]
+# Progress lies between 0 and 1 by construction. It should follow the loss, but it is not a function of the loss: *prediction:* where will two networks of equal loss differ most in progress?
+
+# %%
+table = atlas.table("main")
+fig, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
+for ax, split in zip(axes, ("train", "test"), strict=True):
+    coordinates = table[[f"loss_{split}", f"progress_{split}"]].to_numpy()
+    plots.plot_embedding(ax, coordinates, table.architecture, size=5, legend=split == "test")
+    ax.set(xscale="log", xlabel=f"{split} loss (nats)", ylabel="progress" if split == "train" else "")
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_progress_and_loss.png"), alt="Progress against loss for train and test predictions by architecture: a tight falling band for train, a hook for test.")
+
+# %% [markdown]
+# Left, one narrow band: on train samples, progress and loss tell nearly the same story. Right, the band breaks up: test loss can rise again while progress goes on, because a few confident errors cost much loss and little angle.
+#
+# How tight is the relation? The rank correlation says it in one number for each split.
+
+# %%
+rank = {s: table[[f"loss_{s}", f"progress_{s}"]].corr("spearman").iloc[0, 1] for s in ("train", "test")}
+print({split: round(value, 4) for split, value in rank.items()})
+
+# %% [markdown]
+# ## A run on the clock of progress
+#
+# At a given $s$ we take the first checkpoint whose progress exceeds $s$, and its predecessor, and go between the two along the geodesic that joins them. *Prediction:* if we ask for the progress of the resampled points, do we get $s$ back?
+
+# %%
+rows = (points.run == one_run) & (points.phase == "main")
+own_clock = points.progress_train[rows].to_numpy()
+asked = np.linspace(own_clock.min(), own_clock.max(), 12)
+resampled = resample(log_probs[(points.phase[points.run == one_run] == "main").to_numpy()], own_clock, asked)
+answered = progress(resampled, labels)
+pd.DataFrame({"asked": asked, "answered": answered}).T.round(3)
+
+# %% [markdown]
+# Nearly: the geodesic between two checkpoints does not tick quite evenly. The largest deviation tells whether the checkpoints are dense enough.
+
+# %%
+deviation = float(np.abs(asked - answered).max())
+print(f"largest deviation of the resampled clock: {deviation:.3f}")
+assert np.abs(asked[0] - answered[0]) < 0.05
+
+# %% [markdown]
+# ## All runs, at equal progress
+#
+# Now every run is resampled at the same values of progress. Three numbers are kept: distances between all runs at each $s$, the distance of each run to the geodesic, and the distance to the mean of its seeds.
+
+# %%
+grid = np.linspace(0, 1, settings.n_progress + 1)[1:]
+trajectories = {split: compare_trajectories(atlas, split, grid) for split in ("train", "test")}
+for split, dataset in trajectories.items():
+    save_trajectories(atlas, dataset, split)
+    print(split, dict(dataset.sizes))
+
+# %% [markdown]
+# A distance between runs must vanish for a run and itself and be symmetric, at every $s$.
+
+# %%
+distance = trajectories["train"].distance.values
+assert np.all(distance[:, np.arange(distance.shape[1]), np.arange(distance.shape[1])] == 0)
+assert np.array_equal(distance, distance.transpose(0, 2, 1))
+
+# %% [markdown]
+# As a first look, the mean distance between runs against progress, beside their mean distance to the geodesic. *Prediction:* are runs nearer to each other, or to the straight road?
+
+# %%
+main = (atlas.runs.loc[trajectories["train"].run.values].grid == "main").to_numpy()
+between = distance[:, main][:, :, main].sum(axis=(1, 2)) / (main.sum() * (main.sum() - 1))
+to_road = trajectories["train"].to_geodesic.values[main].mean(axis=0)
+fig, ax = plt.subplots(figsize=(7, 3.8))
+ax.plot(grid, between, color=plots.SPACE_LIKE, label="between runs")
+ax.plot(grid, to_road, color="black", ls="--", label="to the geodesic")
+ax.set(xlabel="progress s", ylabel="mean $d_B$ (nats)")
+ax.legend()
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt="Mean distance between runs, and mean distance from runs to the geodesic, against progress.")
+
+# %% [markdown]
+# Where the solid curve is below the dashed one, runs travel together on a road that is not the geodesic. Chapter 46 takes this apart by architecture.
+#
+# ## What we learned
+
+# %%
+middle = int(np.argmin(np.abs(grid - 0.5)))
+together = float(to_road[middle] / between[middle])
+low, high = np.quantile(trajectories["train"].to_geodesic.values[main][:, middle] / between[middle], [0.025, 0.975])
+print(f"Train progress follows the loss with a rank correlation of {rank['train']:.3f}; test progress with {rank['test']:.3f}.")
+print(f"Half-way (s = {grid[middle]:.2f}), the geodesic is {together:.2f} times as far from a run as another run is.")
+print("The paper says in words that trajectories stay near each other and off the geodesic; these are our numbers for it.")
+
+# %%
+results = {
+    "rank_correlation_train": claims.result(rank["train"], n=len(table)),
+    "rank_correlation_test": claims.result(rank["test"], n=len(table)),
+    "clock_deviation": claims.result(deviation, n=len(asked)),
+    "geodesic_over_between": claims.result(together, low=low, high=high, n=int(main.sum()), note="at s = 0.5; 95 % of the runs"),
+}
+claims.save_results(atlas, chapter, results, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. What is the progress of a network that is certain and wrong on every sample?
+
+# %% tags=["solution"]
+wrong = truth((labels + 1) % n_classes, n_classes)
+s_wrong = progress(wrong, labels)[0]
+s_wrong
+
+# %% tags=["check"]
+assert s_wrong < 1e-5, "its nearest point of the geodesic is ignorance"
+
+# %% [markdown]
+# 2. Mix truth and ignorance on the geodesic at $\lambda = 0.3$ on half of the samples and $\lambda = 0.7$ on the others. Guess the progress first.
+
+# %% tags=["solution"]
+ends = ignorance(len(labels), n_classes), truth(labels, n_classes)
+slow, fast = geodesic(*ends, [0.3, 0.7])
+mixed = np.where(np.arange(len(labels))[:, None] % 2 == 0, slow, fast)[None]
+s_mixed = progress(mixed, labels)[0]
+s_mixed
+
+# %% tags=["check"]
+assert 0.3 - 1e-4 <= s_mixed <= 0.7 + 1e-4, "any value between minimises a mean of two angles on one line"
+
+# %% [markdown]
+# 3. Is progress monotone along every run? Count the checkpoints at which it falls by more than 0.01.
+
+# %% tags=["solution"]
+change = table.groupby("run", sort=False).progress_train.diff()
+n_falls = int((change < -0.01).sum())
+n_falls, len(change)
+
+# %% tags=["check"]
+assert 0 <= n_falls < len(change) / 2
+
+# %% [markdown]
+# ## What next
+#
+# The figures start here: chapter 40 draws the train manifold.
+#
+# **References.** Mao et al., PNAS 2024, equations for the geodesic and for progress (section 2). Amari, *Information geometry and its applications*, 2016, for the sphere of square roots.

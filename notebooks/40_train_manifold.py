@@ -1,0 +1,254 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Do different networks explore the same manifold while they train?
+#
+# **What.** The InPCA embedding of all train predictions, drawn by architecture, by loss and by error, and in three dimensions.
+# **Figure of the paper.** Figures 2 and 3.
+# **Answer.** All families leave ignorance and reach truth along one thin, bent sheet; architectures take different tracks on it.
+#
+# | | |
+# |---|---|
+# | Goals | read an embedding with signed axes; see what the axes mean; judge by a number whether architectures mix |
+# | Prerequisites | chapter 30 (essential), chapter 31 (helpful) |
+# | Minutes | 1 on CPU (reading: 15) |
+# | Inputs, outputs | embeddings/train_bhattacharyya.zarr, points.parquet; figures, results/40.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from manifold_utils import claims, plots, plots_3d
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances import pairwise
+from manifold_utils.embedding import road
+from matplotlib.colors import LogNorm
+from scipy.stats import spearmanr
+from sklearn.neighbors import NearestNeighbors
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+n_neighbours = 10  # neighbours that count as near in the embedding
+radius = 0.06  # nats around each of three points of the geodesic
+seed = 0  # of the permutations
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{len(atlas.points)} points of {len(atlas.runs)} runs; this chapter reads artefacts only")
+
+# %% [markdown]
+# ## What do we load?
+#
+# The embedding of chapter 30, and the table that says which network each point is. Points of other grids are placed in the same axes; the figures here show the main grid without outliers.
+
+# %%
+embedding = atlas.embedding("train")
+shown = embedding.fitted.values
+table = atlas.table()[shown]
+coordinates = embedding.embedding.values[shown]
+reference = embedding.reference_embedding.values
+eigenvalues = embedding.eigenvalues.values
+print(f"{coordinates.shape[0]} points, {coordinates.shape[1]} axes, {table.run.nunique()} runs")
+assert len(table) == len(coordinates)
+
+# %% [markdown]
+# A known value: an embedded geodesic keeps its distances. From ignorance to truth, the signed squared difference over the stored axes should come close to $\tfrac12 \log C$; what is missing lies in axes that were not kept.
+
+# %%
+kept = ((reference[0] - reference[-1]) ** 2 * embedding.signature.values).sum()
+exact = np.log(atlas.log_probs("train").shape[2]) / 2
+print(f"ignorance to truth: {kept:.3f} nats in {len(eigenvalues)} axes, {exact:.3f} exactly")
+
+# %% [markdown]
+# ## Is there one manifold?
+#
+# Three views of the first three axes. If each network went its own way in a space of thousands of dimensions, we would see a cloud. *Prediction:* do the colours separate?
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(15, 4.8))
+for ax, pair in zip(axes, [(0, 1), (0, 2), (1, 2)], strict=True):
+    plots.plot_embedding(ax, coordinates, table.architecture, components=pair, size=5, legend=False)
+    plots.plot_reference(ax, reference, pair)
+    plots.label_embedding(ax, eigenvalues, pair)
+handles, names = axes[0].get_legend_handles_labels()
+fig.legend(handles, names, loc="outside lower center", ncols=len(names), markerscale=2)
+plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt="Three panels of the first three InPCA axes of train predictions, coloured by architecture, with the geodesic from ignorance to truth.")
+
+# %% [markdown]
+# All points lie near one bent sheet between the square and the star. Families overlap near both ends, where everyone knows nothing or everything, and run beside each other in between. The straight road, in black, is left by all of them.
+#
+# To separate or to mix is a matter of degree. We take each point's nearest neighbours among the points of *other* runs and count how often the architecture is the same, against the same count after permuting the architectures of the runs.
+
+# %%
+space_like = coordinates[:, : min(10, coordinates.shape[1])]
+near = NearestNeighbors(n_neighbors=min(60, len(table) - 1)).fit(space_like).kneighbors(return_distance=False)
+run_code = table.run.factorize()[0]
+other_run = run_code[near] != run_code[:, None]
+first_others = other_run & (np.cumsum(other_run, axis=1) <= n_neighbours)
+run_architecture = table.groupby(run_code).architecture.first().to_numpy()
+
+
+# %% tags=["lesson"]
+def same_share(architecture_of_run):
+    architecture = architecture_of_run[run_code]
+    return (architecture[near] == architecture[:, None])[first_others].mean()
+
+
+# %%
+same = same_share(run_architecture)
+permuted = np.array([same_share(rng.permutation(run_architecture)) for _ in range(200)])
+p_value = (1 + (permuted >= same).sum()) / (1 + len(permuted))
+print(f"same architecture among neighbours: {100 * same:.0f} %, permuted runs {100 * permuted.mean():.0f} % (p = {p_value:.3f})")
+
+# %% [markdown]
+# The share is far above chance: architecture can be read off a point's place, although all points share the sheet. Chapter 44 asks the same of optimiser, batch size and the other factors.
+#
+# ## What do the axes mean?
+#
+# The first axis should be the way from ignorance to truth. We colour the same points by their train loss and by their train error.
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.8))
+columns = {"loss_train": ("train loss (nats)", LogNorm()), "error_train": ("train error", None)}
+for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
+    values = table[column].clip(lower=1e-4) if norm else table[column]
+    plots.plot_embedding(ax, coordinates, values=values, norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r")
+    fig.colorbar(ax.collections[-1], ax=ax, label=label)
+    plots.plot_reference(ax, reference)
+    plots.label_embedding(ax, eigenvalues)
+plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt="The first two InPCA axes of train predictions, coloured by train loss on the left and by train error on the right.")
+
+# %% [markdown]
+# Colour changes steadily from the square to the star: along the sheet runs the progress of training. The rank correlation between the first axis and progress says how nearly they are the same thing.
+
+# %%
+correlation = abs(spearmanr(coordinates[:, 0], table.progress_train).statistic)
+print(f"rank correlation of the first axis with progress: {correlation:.3f}")
+
+# %% [markdown]
+# ## How near do networks come to the straight road?
+#
+# Around three points of the geodesic, at progress .01, .5 and .99, we mark every network within a radius. *Prediction:* which of the three has the fewest neighbours?
+
+# %%
+lambdas, straight = road(atlas, "train", n=101)
+stations = straight[[1, 50, 99]]
+runs = table.run.unique()
+to_station = np.concatenate([pairwise(stations, atlas.run_log_probs(r, "train")) for r in runs], axis=1)
+order = np.concatenate([np.flatnonzero((atlas.points.run == r).to_numpy()) for r in runs])
+to_station = to_station[:, np.searchsorted(order, table.index)]
+within = to_station < radius
+print(dict(zip(lambdas[[1, 50, 99]].round(2).tolist(), within.sum(axis=1).tolist(), strict=True)))
+
+# %%
+fig, ax = plt.subplots(figsize=(7.5, 4.8))
+ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
+for k, s in enumerate(lambdas[[1, 50, 99]]):
+    ax.scatter(*coordinates[within[k], :2].T, s=9, color=plots.FACTOR_STYLES[k][0], marker=plots.FACTOR_STYLES[k][1], label=f"within {radius} of s = {s:.2f} (n = {within[k].sum()})")
+plots.plot_reference(ax, reference)
+plots.label_embedding(ax, eigenvalues)
+ax.legend(markerscale=1.5, fontsize=9)
+plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt="Train embedding in grey with the points near three stations of the geodesic marked: many near both ends, few or none half-way.")
+
+# %% [markdown]
+# Grey points are all the others. Near both ends the road has company; half-way it is nearly alone. How far away is the nearest network there?
+
+# %%
+nearest = to_station.min(axis=1)
+print(f"nearest network to the three stations: {nearest.round(3)} nats")
+
+# %% [markdown]
+# ## The sheet in three dimensions
+#
+# Turn it with the mouse. The slider lets the points appear in the order of their progress, so that one sees the front of all networks move from ignorance to truth.
+
+# %%
+figure = plots_3d.embedding_3d(
+    coordinates, reference, table.architecture, table.progress_train, eigenvalues,
+    title=f"Train predictions of {table.run.nunique()} networks, profile {profile}",
+)
+plots_3d.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
+
+# %% [markdown]
+# From the side the sheet is thin. The third axis separates early from late points of equal distance to the geodesic, and it is why two dimensions are not quite enough.
+#
+# ## What we learned
+
+# %%
+stress = embedding.explained_stress.values
+print(f"{table.run.nunique()} networks of {table.architecture.nunique()} families: 3 axes explain {100 * stress[2]:.0f} % of the stress (paper: 76 % on CIFAR-10).")
+print(f"Of the nearest points from other runs, {100 * same:.0f} % share the architecture; by chance {100 * permuted.mean():.0f} % would.")
+print(f"Half-way, the nearest network is {nearest[1]:.2f} nats from the geodesic, against {nearest[0]:.3f} at its start.")
+
+# %%
+results = {
+    "train_stress_3": claims.result(stress[2], n=len(table)),
+    "same_architecture_share": claims.result(same, low=permuted.min(), high=permuted.max(), n=len(run_architecture), note="interval: permuted runs"),
+    "same_architecture_p": claims.result(p_value, n=len(permuted)),
+    "axis_1_progress_correlation": claims.result(correlation, n=len(table)),
+    "nearest_to_midway": claims.result(nearest[1], n=len(table), unit="nats"),
+}
+claims.save_results(atlas, "40", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Colour the first two axes by optimiser instead of architecture. Can you tell the optimiser from the place?
+
+# %% tags=["solution"]
+fig, ax = plt.subplots(figsize=(7, 4.5))
+plots.plot_embedding(ax, coordinates, table.optimizer)
+plots.label_embedding(ax, eigenvalues)
+plt.close(fig)
+
+# %% tags=["check"]
+assert len(ax.get_legend_handles_labels()[1]) == table.optimizer.nunique()
+
+# %% [markdown]
+# 2. Repeat the neighbour count for the optimiser. Is its share as far above chance as the architecture's?
+
+# %% tags=["solution"]
+run_optimizer = table.groupby(run_code).optimizer.first().to_numpy()
+same_optimizer = same_share(run_optimizer)
+chance = np.mean([same_share(rng.permutation(run_optimizer)) for _ in range(50)])
+same_optimizer - chance, same - permuted.mean()
+
+# %% tags=["check"]
+assert 0 <= same_optimizer <= 1
+
+# %% [markdown]
+# 3. Which single run stays nearest to the geodesic half-way, and what distinguishes it? Use `to_station`.
+
+# %% tags=["solution"]
+by_run = pd.Series(to_station[1], index=table.run).groupby(level=0).min()
+winner = atlas.runs.loc[by_run.idxmin(), ["architecture", "optimizer", "learning_rate", "augmentation"]]
+winner
+
+# %% tags=["check"]
+assert np.isclose(by_run.min(), nearest[1])
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 41 draws the same for test predictions; chapter 42 asks how many axes there really are.
+#
+# **References.** Mao et al., PNAS 2024, figures 2 and 3. Quinn et al., PNAS 2019, for reading InPCA's axes.

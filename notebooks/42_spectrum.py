@@ -1,0 +1,236 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How many dimensions does the manifold have?
+#
+# **What.** The eigenvalues of the embedding, the stress that the first axes explain, and how sure we can be of it.
+# **Figure of the paper.** The column plot of figure 2.
+# **Answer.** A few axes carry most of the stress, some of them time-like; the number is stable when samples or runs are drawn again.
+#
+# | | |
+# |---|---|
+# | Goals | read a signed spectrum; tell explained stress from explained distance; put an interval on an eigenvalue statistic |
+# | Prerequisites | chapter 30 (essential), bootstrap (helpful) |
+# | Minutes | 1 on CPU (reading: 10) |
+# | Inputs, outputs | embeddings/*.zarr, distances/*.zarr; figures, results/42.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances import pairwise
+from manifold_utils.embedding import select
+from manifold_utils.inpca import InPCA
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+n_resamples = 20  # draws for each of the two intervals
+n_points = 500  # points used for drawing samples again
+seed = 0  # of the draws
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{len(atlas.points)} points; {n_resamples} draws over runs and over samples")
+
+# %% [markdown]
+# ## What do we load?
+
+# %%
+splits = ("train", "test")
+embedding = {split: atlas.embedding(split) for split in splits}
+shown = np.flatnonzero(embedding["train"].fitted.values)
+eigenvalues = {split: e.eigenvalues.values for split, e in embedding.items()}
+stress = {split: e.explained_stress.values for split, e in embedding.items()}
+print({split: values[:4].round(2) for split, values in eigenvalues.items()})
+
+# %% [markdown]
+# Eigenvalues come sorted by size, signs included, and explained stress can only grow. Both are worth a line.
+
+# %%
+for split in splits:
+    assert np.all(np.diff(np.abs(eigenvalues[split])) <= 1e-9 * np.abs(eigenvalues[split]).max())
+    assert np.all(np.diff(stress[split]) >= -1e-12) and stress[split][-1] <= 1
+
+# %% [markdown]
+# ## What does the spectrum look like?
+#
+# Each column is the size of an eigenvalue. Grey ones are space-like; hatched red ones are time-like, with a negative eigenvalue. The percentages are the explained stress up to that column. *Prediction:* will the test spectrum fall faster or slower than the train spectrum?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.3), sharey=True)
+for ax, split in zip(axes, splits, strict=True):
+    plots.plot_spectrum(ax, eigenvalues[split], stress[split])
+    ax.set_title(f"{split} predictions")
+axes[1].set_ylabel("")
+plots.save_figure(fig, atlas.figure_path("42_spectrum.png"), alt="Columns of absolute eigenvalues for train and test predictions on a logarithmic axis; time-like ones are hatched red, explained stress is written above some.")
+
+# %% [markdown]
+# The columns fall steeply at first and then by a steady factor: no gap tells a "true" dimension from noise. That is typical of sloppy models, and it is why one quotes the stress at several depths.
+
+# %%
+depths = np.array([k for k in (1, 3, 10, 20, 50) if k <= len(stress["train"])])
+summary = pd.DataFrame(
+    {f"{name} {split}": embedding[split][f"explained_{name}"].values[depths - 1] for name in ("stress", "distance") for split in splits},
+    index=pd.Index(depths, name="axes"),
+)
+summary.round(3)
+
+# %% [markdown]
+# Explained *distance* is the stricter reading: it asks for the distances themselves and counts errors on the diagonal blocks too. Test predictions need more axes by either measure.
+#
+# ## How sure are we?
+#
+# Two things were drawn at random: which runs were trained, and which samples were predicted. First we draw runs again, with replacement. A run drawn twice counts twice, which is what `sample_weight` is for.
+
+# %%
+runs = atlas.points.run.to_numpy()[shown]
+run_names = np.unique(runs)
+thinned = shown[:: max(1, len(shown) // 1500)]
+matrix = {split: np.asarray(select(atlas.distances(split), thinned), dtype=float) for split in splits}
+top = int(min(50, len(stress["train"]), len(thinned) - 1))
+wanted = np.unique([min(k, top) for k in (1, 3, 10, top)])
+
+
+# %% tags=["lesson"]
+def stress_of_drawn_runs(split):
+    drawn = pd.Series(rng.choice(run_names, size=len(run_names))).value_counts()
+    weight = drawn.reindex(atlas.points.run.to_numpy()[thinned], fill_value=0).to_numpy(float)
+    keep = weight > 0
+    fit = InPCA(n_components=min(top, keep.sum() - 1)).fit(matrix[split][np.ix_(keep, keep)], sample_weight=weight[keep])
+    return fit.explained_stress_[np.minimum(wanted, fit.n_components) - 1]
+
+
+# %%
+over_runs = {split: np.array([stress_of_drawn_runs(split) for _ in range(n_resamples)]) for split in splits}
+for split, draws in over_runs.items():
+    print(split, {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)})
+
+# %% [markdown]
+# The spread over runs is small: which runs happened to be trained hardly matters. Now the samples: distances are means over samples, so we draw samples with replacement and compute the distances anew, for a subset of the points.
+
+# %%
+few = shown[:: max(1, len(shown) // n_points)]
+predictions = {split: np.asarray(atlas.log_probs(split)[few]) for split in splits}
+
+
+# %% tags=["lesson"]
+def stress_of_drawn_samples(split):
+    n_samples = predictions[split].shape[1]
+    drawn = rng.integers(n_samples, size=n_samples)
+    fit = InPCA(n_components=min(top, len(few) - 1)).fit(pairwise(predictions[split][:, drawn]))
+    return fit.explained_stress_[np.minimum(wanted, fit.n_components) - 1]
+
+
+# %%
+over_samples = {split: np.array([stress_of_drawn_samples(split) for _ in range(n_resamples)]) for split in splits}
+for split, draws in over_samples.items():
+    print(split, {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)})
+
+# %% [markdown]
+# The next figure puts both spreads on the curve of explained stress. *Prediction:* at which depth is the uncertainty largest?
+
+# %%
+fig, ax = plt.subplots(figsize=(7.5, 4.2))
+for k, split in enumerate(splits):
+    colour, marker, dash = plots.FACTOR_STYLES[k]
+    ax.plot(np.arange(1, len(stress[split]) + 1), stress[split], color=colour, ls=dash, label=f"{split}, all points")
+    for draws, cap in ((over_runs[split], 6), (over_samples[split], 2)):
+        ax.errorbar(wanted, draws.mean(axis=0), yerr=2 * draws.std(axis=0), fmt=marker, color=colour, capsize=cap, ms=4, alpha=0.8)
+ax.set(xscale="log", xlabel="axes", ylabel="explained stress", ylim=(None, 1.01))
+ax.legend()
+plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt="Explained stress against the number of axes for train and test, with error bars of two standard deviations over drawn runs (wide caps) and drawn samples (narrow caps).")
+
+# %% [markdown]
+# Wide caps are draws of runs, narrow caps draws of samples, each two standard deviations. Test predictions lie lower, and the difference is larger than the bars: it is not an accident of the draw.
+#
+# ## How many axes are time-like?
+#
+# A time-like axis says that some points are *nearer* to each other than any ordinary space allows. The paper found the first five train axes space-like once outliers are left out.
+
+# %%
+first_time_like = {s: int(np.argmax(v < 0)) + 1 if (v < 0).any() else 0 for s, v in eigenvalues.items()}
+n_time_like = {s: int((v[:10] < 0).sum()) for s, v in eigenvalues.items()}
+print("first time-like axis (0: none):", first_time_like, " time-like among the first ten:", n_time_like)
+
+# %% [markdown]
+# ## What we learned
+
+# %%
+k_3 = int(np.flatnonzero(wanted == 3)[0])
+spread = {s: np.hypot(over_runs[s][:, k_3].std(), over_samples[s][:, k_3].std()) for s in splits}
+paper = {"train": {3: 76, 50: 98}, "test": {}}
+for split in splits:
+    listed = ", ".join(f"{k}: {100 * stress[split][k - 1]:.0f} %" + (f" (paper {paper[split][k]} %)" if k in paper[split] else "") for k in depths)
+    print(f"{split} stress explained by the first axes: {listed}; two standard deviations at 3 axes: {200 * spread[split]:.1f} %.")
+
+# %%
+results = {}
+for split in splits:
+    for k in depths:
+        half = 2 * spread[split]
+        value = stress[split][k - 1]
+        results[f"{split}_stress_{k}"] = claims.result(value, low=max(0, value - half), high=min(1, value + half), n=len(shown), note="2 s.d. over runs and samples, at 3 axes")
+    results[f"{split}_first_time_like"] = claims.result(first_time_like[split], n=len(eigenvalues[split]), unit="axis")
+claims.save_results(atlas, "42", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. How many axes are needed for 90 % of the train stress?
+
+# %% tags=["solution"]
+n_90 = int(np.searchsorted(stress["train"], 0.9)) + 1
+n_90
+
+# %% tags=["check"]
+assert n_90 > len(stress["train"]) or stress["train"][n_90 - 1] >= 0.9
+
+# %% [markdown]
+# 2. Fit a straight line to the logarithm of the first ten train eigenvalues. By which factor does each axis shrink?
+
+# %% tags=["solution"]
+ten = np.abs(eigenvalues["train"][:10])
+factor = np.exp(np.polyfit(np.arange(len(ten)), np.log(ten), 1)[0])
+factor
+
+# %% tags=["check"]
+assert 0 < factor < 1
+
+# %% [markdown]
+# 3. Embed only the last checkpoint of every run. Is the cloud of trained networks low-dimensional too?
+
+# %% tags=["solution"]
+last = atlas.table("main").groupby("run").tail(1).index.to_numpy()
+last_fit = InPCA(n_components=3).fit(np.asarray(select(atlas.distances("train"), last), dtype=float))
+last_fit.explained_stress_, stress["train"][:3]
+
+# %% tags=["check"]
+assert last_fit.embedding_.shape == (len(last), 3)
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 43 makes a point of every trajectory.
+#
+# **References.** Mao et al., PNAS 2024, figure 2. Transtrum, Machta and Sethna, *Geometry of nonlinear least squares with applications to sloppy models and optimization*, 2011. Efron and Tibshirani, *An introduction to the bootstrap*, 1993.

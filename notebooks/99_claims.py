@@ -1,0 +1,161 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which of the paper's claims hold on this atlas?
+#
+# **What.** Every claim of the paper beside the number that this atlas gives, its interval, and a verdict from a rule stated in the open.
+# **Figure of the paper.** All of them, as one table.
+# **Answer.** The table below; at small scale some claims cannot be decided, and the table says which.
+#
+# | | |
+# |---|---|
+# | Goals | read a scorecard; know what a verdict rests on; see which claims need larger data |
+# | Prerequisites | the chapters named in the table (helpful) |
+# | Minutes | 1 on CPU (reading: 10) |
+# | Inputs, outputs | results/*.json; results/99.json, scorecard.csv |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.store import atomic_path
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+
+# %% tags=["hide-input"]
+started = time.time()
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+pd.set_option("display.max_colwidth", 90)
+print(f"profile {profile}: {atlas.profile.description}")
+
+# %% [markdown]
+# ## What do we load?
+#
+# The chapters left their results as named numbers. Here are the chapters that have run, and how many numbers each gave. One number we know: a matrix of distances over $m$ points has $m$ rows.
+
+# %%
+found = claims.load_results(atlas.path / "results")
+print(pd.Series([name.split(".")[0] for name in found]).value_counts().sort_index().to_dict())
+assert found["20.n_points"]["value"] == len(atlas.points)
+
+# %% [markdown]
+# ## The rules, before the numbers
+#
+# A rule that is written after looking at the numbers judges nothing. These stand in `notebooks/claims.yaml`, under version control; a claim is *reproduced* or *contradicted* only if the whole interval is on one side.
+
+# %%
+rules = pd.DataFrame([c.model_dump() for c in claims.load_claims()]).set_index("id")
+rules[["statement", "rule"]]
+
+# %% [markdown]
+# ## The scorecard
+#
+# *Prediction:* which claims can an atlas of this size not decide?
+
+# %%
+card = claims.scorecard(atlas.path / "results")
+with atomic_path(atlas.path / "results" / "scorecard.csv") as temporary:
+    card.to_csv(temporary, index=False)
+card[["claim", "statement", "paper", "ours", "low", "high", "n", "verdict"]].round(3)
+
+# %% [markdown]
+# A claim that is *not computed* belongs to a data set that this profile does not have. The next figure shows the others on one scale: how far each interval lies beyond its rule's limit.
+
+# %%
+judged = card[card.ours.notna()].merge(rules[["direction", "reproduced"]], left_on="claim", right_index=True)
+sign = np.where(judged.direction == "at_least", 1, -1)
+scaled = {k: sign * (judged[k].astype(float) / judged.reproduced - 1) for k in ("ours", "low", "high")}
+colours = judged.verdict.map({"reproduced": "#009E73", "not at this scale": "#999999", "contradicted": "#D55E00"})
+fig, ax = plt.subplots(figsize=(8.5, 0.42 * len(judged) + 1.2))
+place = np.arange(len(judged))[::-1]
+ax.hlines(place, np.minimum(scaled["low"], scaled["high"]), np.maximum(scaled["low"], scaled["high"]), color=colours, lw=5, alpha=0.5)
+ax.scatter(scaled["ours"], place, c=colours, s=50, zorder=3)
+ax.axvline(0, color="black", lw=1)
+ax.set(yticks=place, yticklabels=judged.claim + "  " + judged.verdict, xlabel="distance beyond the rule's limit, relative (right: holds)", xlim=(-1.6, 1.6))
+plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt="One line a claim: our interval relative to the limit of its rule; lines right of zero are reproduced.")
+
+# %% [markdown]
+# Right of the line a claim holds by its rule, left of it it does not; grey intervals lie on both sides or between the two limits. Values beyond the frame are far from the limit.
+#
+# ## How much stress do the first axes explain?
+#
+# The most quoted numbers of the paper, for both splits, at four depths.
+
+# %%
+depths = sorted({int(name.rsplit("_", 1)[1]) for name in found if name.startswith("42.train_stress_")})
+stress = pd.DataFrame({s: {k: found[f"42.{s}_stress_{k}"]["value"] for k in depths} for s in ("train", "test")}).rename_axis("axes")
+stress.assign(paper_train=pd.Series({3: 0.76, 50: 0.98})).round(3)
+
+# %% [markdown]
+# ## What we learned
+
+# %%
+counts = card.verdict.value_counts()
+print(f"Of {len(card)} claims, on {profile}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".")
+for row in card[card.verdict == "contradicted"].itertuples():
+    print(f"Contradicted here: {row.claim}. {row.statement} (ours {row.ours:.3g}, paper {row.paper}).")
+
+# %%
+results = {f"verdicts_{verdict.replace(' ', '_')}": claims.result(n, n=len(card), unit="claims") for verdict, n in counts.items()}
+claims.save_results(atlas, "99", results, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Which claim is nearest to its limit? Would it survive a limit that is ten per cent stricter?
+
+# %% tags=["solution"]
+nearest = judged.claim.iloc[int(np.argmin(np.abs(scaled["ours"])))]
+nearest
+
+# %% tags=["check"]
+assert nearest in set(card.claim)
+
+# %% [markdown]
+# 2. Write a rule for a claim of your own, such as: test predictions need more axes than train predictions for 90 % of the stress.
+
+# %% tags=["solution"]
+mine = claims.Claim(
+    id="mine", statement="test stress of 3 axes is below the train stress", source="exercise", result="42.test_stress_3",
+    direction="at_most", reproduced=found["42.train_stress_3"]["value"], contradicted=1.0, rule="below the train value",
+)
+
+# %% tags=["check"]
+assert claims.scorecard(atlas.path / "results", [mine]).verdict.iloc[0] in {"reproduced", "not at this scale", "contradicted"}
+
+# %% [markdown]
+# 3. Run the book at another profile and compare the scorecards. Which verdicts change?
+
+# %% tags=["solution"]
+profiles_here = sorted(p.parent.parent.name for p in atlas.path.parent.glob("*/results/scorecard.csv"))
+profiles_here
+
+# %% tags=["check"]
+assert profile in profiles_here
+
+# %% [markdown]
+# ## What next
+#
+# Run a larger profile: `fashion` on a CPU in an evening, `cifar10` on one GPU, `paper` on a cluster.
+#
+# **References.** Mao et al., PNAS 2024. The rules are ours.
