@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 
 from manifold_utils.chapters import Book, check_parameters, declared_parameters, job_inputs, read_notebook, tags
-from manifold_utils.kernels import Kernels, NotebookFailed, execute
+from manifold_utils.execution import Kernels, NotebookFailed, execute
 from manifold_utils.profiles import Profile
 from manifold_utils.store import atomic_path, data_root, fingerprint, read_json, write_json
 
