@@ -1,6 +1,6 @@
 """The strict runner: executes the book's jobs in the order of their needs, side by side if asked.
 
-Each job runs in a kernel of its own (see `kernels`); one whose inputs are unchanged and whose artefacts exist is
+Each job runs in a kernel of its own (see `execution`); one whose inputs are unchanged and whose artefacts exist is
 skipped (see `jobs`). A failure stops what depends on it, and nothing else. An interrupt ends all kernels. Sources are
 never written, and only one runner works on an atlas at a time.
 """
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from manifold_utils.chapters import NOTEBOOKS, check_parameters
 from manifold_utils.jobs import Outcome, Run
-from manifold_utils.kernels import Progress
+from manifold_utils.execution import Progress
 from manifold_utils.store import remove_leftovers
 
 __all__ = ["BookFailed", "Quiet", "book_status", "check_parameters", "run_book"]
