@@ -1,8 +1,8 @@
 """The network families of the paper (PAPER.md section 2), and one scale by which each shrinks to small images.
 
 At 32x32x3 inputs, 10 classes and scale 1 the parameter counts are the paper's, to the last one. `scale` multiplies widths;
-below 1 the vit and the convmixer also lose depth, as its square root, and patches and kernels fit images smaller than 16
-pixels. Networks return logits. Nothing here trains, loads weights or knows a data set.
+below 1 the vit and the convmixer also lose depth, as its square root; images below 16 pixels a side get 3x3 kernels in the
+convmixer. Networks return logits. Nothing here trains, loads weights or knows a data set.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import nn
 FC_WIDTHS = (1024, 512, 256, 128)
 ALLCNN_WIDTHS = (96, 144)
 STUDENT_WIDTHS = {"student-1": (512,), "student-2": (512, 512)}
-SMALL_SIDE = 16  # images below this many pixels a side get smaller patches and kernels
+SMALL_SIDE = 16  # pixels; a 5x5 kernel would span all of the 4x4 patches of an 8x8 image
 TOKEN_STD = 0.02  # spread of the vit's learned positions and class token at the start
 
 
@@ -207,11 +207,10 @@ class VisionTransformer(nn.Module):
 
 
 def _vit(input_shape, n_classes, scale):
-    patch = 4 if min(input_shape[1:]) >= SMALL_SIDE else 2
     n_heads = 8 if scale >= 0.5 else 4 if scale >= 0.1 else 2
     width = scaled(512, scale, 2 * n_heads)
     return VisionTransformer(
-        input_shape, n_classes, patch=patch, width=width, depth=_scaled_depth(6, scale), n_heads=n_heads, mlp=width
+        input_shape, n_classes, patch=4, width=width, depth=_scaled_depth(6, scale), n_heads=n_heads, mlp=width
     )
 
 
