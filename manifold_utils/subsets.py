@@ -1,0 +1,190 @@
+"""InPCA of parts of an atlas: of some runs, of runs drawn again, of some starts, with and without far points.
+
+Chapters 52 and 53 ask how a spectrum depends on which points are embedded. Everything here takes a matrix of distances
+(nats for d_B) in memory and one label a point; the embedding is `inpca`'s, weighted where a run counts more than once
+(PAPER.md section 1, InPCA, Weighted). It reads no atlas and draws nothing itself: random generators are passed in.
+"""
+
+import numpy as np
+import pandas as pd
+
+from manifold_utils.inpca import InPCA
+
+MIN_POINTS = 4  # fewer points have no third axis to speak of
+
+
+def spectrum(D, keep=None, *, n_components=10, sample_weight=None):
+    """A fitted `InPCA` of the points `keep`.
+
+    Parameters
+    ----------
+    D : ndarray of shape (m, m)
+        Distances in nats.
+    keep : boolean or index array, optional
+        Points to embed; all by default.
+    n_components : int
+        Fewer if there are fewer points.
+    sample_weight : ndarray of shape (m,), optional
+        Counts of all m points; those of `keep` are used.
+
+    Returns
+    -------
+    InPCA
+
+    Raises
+    ------
+    ValueError
+        Fewer than four points.
+
+    Examples
+    --------
+    >>> D = np.square(np.arange(5.0)[:, None] - np.arange(5.0))  # points on a line
+    >>> float(spectrum(D, n_components=1).explained_stress_[0].round(6))
+    1.0
+    """
+    keep = np.arange(len(D)) if keep is None else np.arange(len(D))[keep]
+    if len(keep) < MIN_POINTS:
+        raise ValueError(f"a spectrum needs at least {MIN_POINTS} points, found {len(keep)}")
+    weights = None if sample_weight is None else np.asarray(sample_weight, dtype=float)[keep]
+    estimator = InPCA(n_components=int(min(n_components, len(keep) - 1)))
+    return estimator.fit(np.asarray(D[np.ix_(keep, keep)], dtype=np.float64), sample_weight=weights)
+
+
+def first_time_like(eigenvalues):
+    """Number (from 1) of the first axis with a negative eigenvalue; 0 if there is none."""
+    negative = np.asarray(eigenvalues) < 0
+    return int(negative.argmax()) + 1 if negative.any() else 0
+
+
+def thinned(run, n_points):
+    """Indices of about `n_points` points: every k-th checkpoint of each run, its first and last always among them.
+
+    Parameters
+    ----------
+    run : (m,) array of run names, points of a run in order
+    n_points : int
+
+    Returns
+    -------
+    ndarray of int, ascending
+    """
+    step = max(1, int(np.ceil(len(run) / max(1, n_points))))
+    place = pd.Series(np.asarray(run))
+    rank = place.groupby(place, sort=False).cumcount().to_numpy()
+    last = place.map(place.value_counts()).to_numpy() - 1
+    return np.flatnonzero((rank % step == 0) | (rank == last))
+
+
+def stress_of_runs(D, run, names, depths):
+    """Explained stress of the points of some runs; a run named twice counts twice.
+
+    Parameters
+    ----------
+    D : ndarray of shape (m, m)
+    run : (m,) array, the run of each point
+    names : sequence of runs
+    depths : sequence of int, numbers of axes
+
+    Returns
+    -------
+    ndarray of shape (len(depths),), values in [0, 1]
+    """
+    weight = pd.Series(list(names)).value_counts().reindex(np.asarray(run), fill_value=0).to_numpy(float)
+    fit = spectrum(D, weight > 0, n_components=max(depths), sample_weight=weight)
+    return fit.explained_stress_[np.minimum(depths, len(fit.explained_stress_)) - 1]
+
+
+def bootstrap_stress(D, run, depths, *, n_draws, rng):
+    """Explained stress when the runs are drawn again with replacement.
+
+    Returns
+    -------
+    ndarray of shape (n_draws, len(depths))
+    """
+    names = pd.unique(np.asarray(run))
+    draws = [rng.choice(names, size=len(names)) for _ in range(n_draws)]
+    return np.array([stress_of_runs(D, run, drawn, depths) for drawn in draws])
+
+
+def stress_by_starts(D, run, start, *, depth, n_draws, rng):
+    """Explained stress of equally many runs that share one start, or come from two, three, ... different ones.
+
+    The number of runs is the same in every draw (that of the rarest start), so that only the number of starts differs.
+
+    Parameters
+    ----------
+    D : ndarray of shape (m, m)
+    run, start : (m,) arrays, the run of each point and where that run started
+    depth : int, number of axes
+    n_draws : int, draws for each number of starts
+    rng : numpy Generator
+
+    Returns
+    -------
+    DataFrame with columns n_starts, n_runs, stress; one row a draw
+    """
+    starts = pd.Series(np.asarray(start), index=np.asarray(run)).groupby(level=0, sort=False).first()
+    of_start = {s: starts.index[starts == s].to_numpy() for s in pd.unique(starts)}
+    n_runs = min(len(names) for names in of_start.values())
+    rows = []
+    for n_starts in range(1, min(len(of_start), n_runs) + 1):
+        share = np.full(n_starts, n_runs // n_starts) + (np.arange(n_starts) < n_runs % n_starts)
+        for _ in range(n_draws):
+            chosen = rng.permutation(list(of_start))[:n_starts]
+            names = [n for s, k in zip(chosen, share, strict=True) for n in rng.permutation(of_start[s])[:k]]
+            stress = stress_of_runs(D, run, names, [depth])[0]
+            rows.append({"n_starts": n_starts, "n_runs": n_runs, "stress": stress})
+    return pd.DataFrame(rows)
+
+
+def spectrum_by_limit(D, to_truth, limits, *, n_components=10):
+    """The spectrum of all points nearer to truth than a limit, for several limits.
+
+    Parameters
+    ----------
+    D : ndarray of shape (m, m)
+    to_truth : (m,) ndarray, d_B to truth in nats
+    limits : sequence of float, nats
+
+    Returns
+    -------
+    DataFrame indexed by limit: n_points, n_left_out, first_time_like (axis from 1, 0: none among n_components),
+    lambda_2_over_1 (signed), stress_3
+    """
+    rows = {}
+    for limit in limits:
+        keep = np.asarray(to_truth) < limit
+        fit = spectrum(D, keep, n_components=n_components)
+        rows[limit] = {
+            "n_points": int(keep.sum()),
+            "n_left_out": int((~keep).sum()),
+            "first_time_like": first_time_like(fit.eigenvalues_),
+            "lambda_2_over_1": fit.eigenvalues_[1] / fit.eigenvalues_[0],
+            "stress_3": fit.explained_stress_[min(3, fit.n_components) - 1],
+        }
+    counts = dict.fromkeys(("n_points", "n_left_out", "first_time_like"), int)
+    return pd.DataFrame(rows).T.rename_axis("limit").astype(counts)
+
+
+def spectrum_by_weight(D, far, shares, *, n_components=10):
+    """The spectrum when the far points carry given shares of the whole weight, the near ones the rest.
+
+    Parameters
+    ----------
+    D : ndarray of shape (m, m)
+    far : (m,) boolean ndarray
+    shares : sequence of float in [0, 1)
+
+    Returns
+    -------
+    DataFrame indexed by share: the first `n_components` signed eigenvalues over |lambda_1| in columns 1, 2, ..., and
+    first_time_like
+    """
+    far = np.asarray(far)
+    rows = {}
+    for share in shares:
+        weight = np.where(far, share / max(1, far.sum()), (1 - share) / max(1, (~far).sum())) * len(far)
+        values = spectrum(D, weight > 0, n_components=n_components, sample_weight=weight).eigenvalues_
+        scaled = dict(enumerate(values / np.abs(values[0]), start=1))
+        rows[share] = {**scaled, "first_time_like": first_time_like(values)}
+    return pd.DataFrame(rows).T.rename_axis("share").astype({"first_time_like": int})
