@@ -13,13 +13,13 @@ def barycentric(probs):
     return np.asarray(probs) @ CORNERS
 
 
-def plot_triangle(ax, title, names=("class 0", "class 1", "class 2")):
-    """Draw an empty triangle of predictions; corner k is a certain prediction of class k."""
+def plot_triangle(ax, title, names=("0", "1", "2")):
+    """Draw an empty triangle of predictions; corner k, named `names[k]`, is a certain prediction of class k."""
     outline = np.vstack([CORNERS, CORNERS[:1]])
     ax.plot(*outline.T, color="black", lw=1)
-    for corner, name, (dx, dy) in zip(CORNERS, names, [(-0.02, -0.07), (0.02, -0.07), (0, 0.03)], strict=True):
+    for corner, name, (dx, dy) in zip(CORNERS, names, [(-0.03, -0.05), (0.03, -0.05), (0, 0.02)], strict=True):
         ax.text(corner[0] + dx, corner[1] + dy, name, ha="center")
-    ax.set(title=title)
+    ax.set_title(title, pad=18)
     ax.set_aspect("equal")
     ax.axis("off")
     return ax

@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # How can networks that share nothing be drawn in one picture?
 #
@@ -29,6 +17,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+
 from manifold_utils import claims, plots, simplex
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
@@ -45,8 +34,8 @@ profile = "digits"  # which profile's atlas keeps the results
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
 seed = 0  # of the random starting points
 n_starts = 3  # starting points for each of the two toy models
-n_steps = 400  # steps of gradient descent
-learning_rate = 0.2  # step size of gradient descent
+n_steps = 1600  # steps of gradient descent
+learning_rate = 0.05  # step size of gradient descent
 
 # %% tags=["hide-input"]
 started = time.time()
@@ -115,9 +104,9 @@ kernels = {"separate": np.eye(2), "coupled": np.array([[1.0, 0.7], [0.7, 1.0]])}
 one_hot = np.eye(3)[labels]
 starts = [rng.normal(scale=1.2, size=(2, 3)) for _ in range(n_starts)]
 
+
 # %% [markdown]
 # One function makes one training path; it is the whole "deep learning" of this chapter.
-
 
 # %% tags=["lesson"]
 def train(kernel, logits):
@@ -150,10 +139,14 @@ for n, ax in enumerate(axes):
     for name, path in zip(names, paths, strict=True):
         colour, _, dash = plots.style_of(name, names)
         ax.plot(*simplex.barycentric(np.exp(path[:, n])).T, color=colour, ls=dash, lw=1.3)
-plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt="Two triangles of predictions, one a sample: training paths run from scattered starts to the true corner, near the black geodesic.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("00_triangles.png"),
+    alt="Two triangles of predictions, one a sample: training paths run from scattered starts to the true corner, near the black geodesic.",
+)
 
 # %% [markdown]
-# Solid blue paths belong to the separate model, dashed orange ones to the coupled model; the black curve is the geodesic that the next section explains. All paths reach the right corner, and they do not go straight: each start bends its own way.
+# Corners are certain predictions of classes 0, 1 and 2. Dashed orange paths belong to the separate model, solid blue ones to the coupled model; the black line is the geodesic that the next section explains. All paths reach the right corner, and they do not go straight: each start bends its own way.
 # A picture with one triangle a sample ends at two or three samples. For thousands we need distances and an embedding.
 #
 # ## What is the straight road from ignorance to truth?
@@ -183,10 +176,11 @@ print(np.column_stack([clock[:, 0], clock[:, -1]]).round(3))
 #
 # ## Can one flat picture hold all distances?
 #
-# We put every eighth step of every path, and the geodesic, into one list of points, and measure all pairwise distances. **InPCA** finds coordinates whose *signed* squared differences give these distances back: axes with $\lambda > 0$ count as in ordinary space (space-like), axes with $\lambda < 0$ count negatively (time-like).
+# We take steps of every path, dense at first and rarer later, add the geodesic to one list of points, and measure all pairwise distances. **InPCA** finds coordinates whose *signed* squared differences give these distances back: axes with $\lambda > 0$ count as in ordinary space (space-like), axes with $\lambda < 0$ count negatively (time-like).
 
 # %%
-points = np.concatenate([paths[:, ::8].reshape(-1, 2, 3), road])
+kept = np.unique(np.geomspace(1, n_steps, 40).astype(int)) - 1
+points = np.concatenate([paths[:, kept].reshape(-1, 2, 3), road])
 D = pairwise(points[:-1])  # the last point is truth itself: see the exercises
 inpca = InPCA(n_components=6).fit(D)
 print("eigenvalues:", inpca.eigenvalues_.round(3))
@@ -208,7 +202,7 @@ assert np.allclose(rebuilt, D, atol=1e-6)
 # It does. Now the picture itself, the first two axes. *Prediction:* from the triangles, do you expect the two models to separate, or the starts?
 
 # %%
-n_each = paths[:, ::8].shape[1]
+n_each = len(kept)
 fig, ax = plt.subplots(figsize=(7, 4.6))
 for k, name in enumerate(names):
     colour, marker, dash = plots.style_of(name, names)
@@ -217,10 +211,14 @@ for k, name in enumerate(names):
 plots.plot_reference(ax, inpca.embedding_[len(names) * n_each :])
 plots.label_embedding(ax, inpca.eigenvalues_, total=np.sum(full.eigenvalues_**2))
 ax.legend(fontsize=9)
-plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt="InPCA of the toy training paths: six paths from different starts join near the truth; the black geodesic runs through them.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("00_embedding.png"),
+    alt="InPCA of the toy training paths: six paths from different starts join near the truth; the black geodesic runs through them.",
+)
 
 # %% [markdown]
-# Each pair of curves that leaves from one place is one start, given to both models. The first axis sorts points by how far training has come, and the second spreads the starts. The star stands one step before truth, since truth itself was left out of the matrix.
+# Two curves that leave from one place are one start, given to both models: they bend to different sides of the geodesic and close in on the star. The first axis sorts points by how far they are from the truth. The star stands one step before truth, since truth itself was left out of the matrix.
 #
 # How much of it is the model, how much the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
 
@@ -237,7 +235,9 @@ ratio = float(np.mean(same_start) / np.mean(same_model))
 stress = inpca.explained_stress_[1]
 print(f"Two axes carry {100 * stress:.0f} % of the stress of {len(D)} points in a space of 4 dimensions.")
 print(f"Here the two toy models are {ratio:.2f} times as far apart as two starting points.")
-print(f"Ignorance and truth are {distance:.4f} nats apart; for ten classes it is {np.log(10) / 2:.4f}, the paper's 1.1513.")
+print(
+    f"Ignorance and truth are {distance:.4f} nats apart; for ten classes it is {np.log(10) / 2:.4f}, the paper's 1.1513."
+)
 
 # %% [markdown]
 # The last line is exact for every data set. The first two are about toys: whether thousands of *real* networks share a road is the question of the book.

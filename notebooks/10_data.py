@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # What do the networks look at?
 #
@@ -29,6 +17,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
@@ -83,7 +72,9 @@ for c, row in enumerate(axes):
     for ax in row:
         ax.set(xticks=[], yticks=[])
     row[0].set_ylabel(str(data.class_names[c]), rotation=0, ha="right", va="center")
-plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=f"Samples of the data set {settings.dataset.name}, one row a class.")
+plots.save_figure(
+    fig, atlas.figure_path("10_samples.png"), alt=f"Samples of the data set {settings.dataset.name}, one row a class."
+)
 
 # %% [markdown]
 # Each row is a class. Some rows share strokes or shapes, and these are the samples on which networks will disagree longest.
@@ -100,7 +91,11 @@ for k, (split, count) in enumerate(counts.items()):
 ax.set(xticks=range(data.n_classes), xticklabels=data.class_names, xlabel="class", ylabel="samples")
 ax.tick_params(axis="x", rotation=30 if len(str(data.class_names[-1])) > 3 else 0)
 ax.legend()
-plots.save_figure(fig, atlas.figure_path("10_classes.png"), alt="Number of train and test samples of every class, as pairs of columns of nearly equal height.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("10_classes.png"),
+    alt="Number of train and test samples of every class, as pairs of columns of nearly equal height.",
+)
 
 # %% [markdown]
 # Columns of one colour are of nearly equal height. The next cell says how far from balance the largest class is.
@@ -140,7 +135,11 @@ ax.semilogy(np.arange(1, positive.sum() + 1), variance[positive] / variance.sum(
 ax.axvline(n_90, color="black", ls="--", lw=1, label=f"90 % of the variance: {n_90} directions")
 ax.set(xlabel="direction", ylabel="share of the variance")
 ax.legend()
-plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt="Eigenvalues of the input covariance on a logarithmic axis, falling over several orders of magnitude.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("10_spectrum.png"),
+    alt="Eigenvalues of the input covariance on a logarithmic axis, falling over several orders of magnitude.",
+)
 
 # %% [markdown]
 # The curve falls over orders of magnitude, and the dashed line stands far to the left: the inputs are sloppy. Chapter 52 asks whether that is why the manifold of predictions is low-dimensional.
@@ -151,7 +150,9 @@ plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt="Eigenvalues of
 decades = float(np.log10(variance[0] / variance[positive][-1]))
 n_train, n_test = len(labels["train"]), len(labels["test"])
 print(f"The train predictions of one network are a point in {n_train * (data.n_classes - 1)} dimensions.")
-print(f"The inputs' eigenvalues span {decades:.1f} decades; {n_90} of {flat.shape[1]} directions hold 90 % of the variance.")
+print(
+    f"The inputs' eigenvalues span {decades:.1f} decades; {n_90} of {flat.shape[1]} directions hold 90 % of the variance."
+)
 print("The paper's CIFAR-10 has 50,000 train samples of 3,072 numbers each, in 10 classes.")
 
 # %%

@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # How are hundreds of networks trained, and which of them fail?
 #
@@ -31,11 +19,12 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from manifold_utils.grid import plan, train_grid
+from manifold_utils.parallel import client as connect
+
 from manifold_utils import claims, plots, training
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
-from manifold_utils.grid import plan, train_grid
-from manifold_utils.parallel import client as connect
 from manifold_utils.profiles import Profile
 from manifold_utils.store import data_root
 
@@ -53,8 +42,15 @@ started = time.time()
 settings = Profile.load(profile)
 atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
 plots.use_house_style()
-todo = sum(atlas.space(s).run_status(c.run_id) is None for s, (_, g) in settings.spaces().items() for n in g for _, c in settings.configs(n))
-print(f"profile {settings.name}: {len(settings.configs())} runs in {len(settings.grids)} grids, {todo} of them still to train")
+todo = sum(
+    atlas.space(s).run_status(c.run_id) is None
+    for s, (_, g) in settings.spaces().items()
+    for n in g
+    for _, c in settings.configs(n)
+)
+print(
+    f"profile {settings.name}: {len(settings.configs())} runs in {len(settings.grids)} grids, {todo} of them still to train"
+)
 
 # %% [markdown]
 # ## What will be trained?
@@ -128,7 +124,12 @@ runs[["grid", "optimizer", "final_error_train", "final_error_test", "status"]].h
 # %%
 first = atlas.points[atlas.points.run == atlas.points.run.iloc[0]]
 log_probs = atlas.run_log_probs(first.run.iloc[0], "train")
-print("shape", log_probs.shape, "largest error of a sum of probabilities", f"{np.abs(np.exp(log_probs).sum(axis=2) - 1).max():.1e}")
+print(
+    "shape",
+    log_probs.shape,
+    "largest error of a sum of probabilities",
+    f"{np.abs(np.exp(log_probs).sum(axis=2) - 1).max():.1e}",
+)
 assert np.allclose(np.exp(log_probs.astype(float)).sum(axis=2), 1, atol=1e-5)
 assert (np.diff(first.step) > 0).all()
 
@@ -151,7 +152,11 @@ for split, ax in zip(("train", "test"), axes, strict=True):
     ax.set(xlabel="epoch", title=f"{split} error")
 axes[0].set_ylabel("fraction wrong")
 axes[0].get_legend().remove()
-plots.save_figure(fig, atlas.figure_path("11_learning_curves.png"), alt="Train and test error against epochs, thin lines for runs and thick lines for the mean of each architecture.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("11_learning_curves.png"),
+    alt="Train and test error against epochs, thin lines for runs and thick lines for the mean of each architecture.",
+)
 
 # %% [markdown]
 # Left, most runs come down to the bottom; those that stay high have a small step size or strong weight decay for their number of epochs. Right, the families end at different heights: this is the ordinary view, one number a network. The rest of the book keeps all predictions instead.
@@ -188,9 +193,17 @@ diverged[[c for c in ("grid", "optimizer", "learning_rate", "diverged_step") if 
 trained = final[final.final_error_train <= 0.1]
 error_test = 100 * trained.final_error_test
 low, high = claims.bootstrap_interval(error_test) if len(trained) else (np.nan, np.nan)
-best = trained.groupby("architecture").final_error_test.mean().sort_values() if len(trained) else pd.Series({"none": np.nan})
-print(f"{len(runs)} runs gave {len(atlas.points)} points of the main space; {len(diverged)} diverged, {len(untrained)} stayed untrained.")
-print(f"Mean test error of the trained runs: {error_test.mean():.1f} % ({low:.1f} to {high:.1f}); best family: {best.index[0]}.")
+best = (
+    trained.groupby("architecture").final_error_test.mean().sort_values()
+    if len(trained)
+    else pd.Series({"none": np.nan})
+)
+print(
+    f"{len(runs)} runs gave {len(atlas.points)} points of the main space; {len(diverged)} diverged, {len(untrained)} stayed untrained."
+)
+print(
+    f"Mean test error of the trained runs: {error_test.mean():.1f} % ({low:.1f} to {high:.1f}); best family: {best.index[0]}."
+)
 print("The paper trained 2,296 configurations and kept 151,407 points.")
 
 # %%
@@ -199,7 +212,9 @@ results = {
     "n_points": claims.result(len(atlas.points), unit="points"),
     "n_diverged": claims.result(len(diverged), n=len(runs), unit="runs"),
     "n_untrained": claims.result(len(untrained), n=len(final), unit="runs"),
-    "test_error": claims.result(error_test.mean(), low=low, high=high, n=len(trained), unit="%", note="95 % bootstrap over trained runs"),
+    "test_error": claims.result(
+        error_test.mean(), low=low, high=high, n=len(trained), unit="%", note="95 % bootstrap over trained runs"
+    ),
 }
 results |= {f"test_error_{name}": claims.result(100 * value, unit="%") for name, value in best.items()}
 claims.save_results(atlas, "11", results, started=started)
@@ -231,7 +246,10 @@ assert ends.loc[best_test, "final_error_test"] <= ends.loc[best_train, "final_er
 # 3. Change the seed of one configuration and predict which columns of its row in `runs` change. Which factor explains most of the spread of the test error: architecture, optimiser or seed?
 
 # %% tags=["solution"]
-explained = {f: final.groupby(f).final_error_test.mean().var() / final.final_error_test.var() for f in ("architecture", "optimizer", "seed")}
+explained = {
+    f: final.groupby(f).final_error_test.mean().var() / final.final_error_test.var()
+    for f in ("architecture", "optimizer", "seed")
+}
 explained
 
 # %% tags=["check"]

@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # How far apart are two networks, and how can billions of distances be exact and cheap?
 #
@@ -30,6 +18,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+
 from manifold_utils import claims, kernels, plots, tiles
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
@@ -107,7 +96,12 @@ print(inspect.getsource(kernels))
 extreme = np.log(np.array([[[1.0, 1e-300]], [[1e-300, 1.0]]]))
 print("tiny coefficient:", pairwise(extreme)[0, 1], "nats; by hand:", -np.log(2e-150))
 certain = truth([0], 2), truth([1], 2)
-print("disjoint supports:", pairwise(*certain)[0, 0], "; with the authors' clamp of 100:", pairwise(*certain, cap=100)[0, 0])
+print(
+    "disjoint supports:",
+    pairwise(*certain)[0, 0],
+    "; with the authors' clamp of 100:",
+    pairwise(*certain, cap=100)[0, 0],
+)
 assert np.isclose(pairwise(extreme)[0, 1], -np.log(2e-150))
 
 # %% [markdown]
@@ -122,7 +116,11 @@ with tiles.engine(client) as workers:
     for metric in settings.metrics:
         for split, source in log_probs.items():
             tiles.write_tiles(
-                source, atlas.distances_path(split, metric), metric=metric, tile=settings.tile, client=workers,
+                source,
+                atlas.distances_path(split, metric),
+                metric=metric,
+                tile=settings.tile,
+                client=workers,
                 fingerprint=atlas.points_fingerprint(),
             )
 
@@ -181,7 +179,11 @@ for ax, (split, matrix) in zip(axes, D.items(), strict=True):
     ax.set(title=f"{split} predictions", xlabel="points, from high to low train loss", xticks=[], yticks=[])
     ax.grid(visible=False)
 fig.colorbar(picture, ax=axes, label="$d_B$ (nats)")
-plots.save_figure(fig, atlas.figure_path(f"{chapter}_matrix.png"), alt="Distance matrices of train and test predictions, points ordered by train loss: dark near the diagonal, brightest far from it.")
+plots.save_figure(
+    fig,
+    atlas.figure_path(f"{chapter}_matrix.png"),
+    alt="Distance matrices of train and test predictions, points ordered by train loss: dark near the diagonal, brightest far from it.",
+)
 
 # %% [markdown]
 # Dark means near. A dark band along the diagonal says that points with equal loss are near each other *whatever network made them*: this is the manifold, seen before any embedding. The test matrix has a brighter lower right corner: trained networks still disagree on test samples.
@@ -197,15 +199,19 @@ interval = {s: claims.bootstrap_interval(v, rng=rng) if len(v) else (np.nan, np.
 print(f"{len(D['train']) ** 2} distances a split; the largest error against float64 is {error:.1e} nats.")
 for split, paper in (("train", 0.026), ("test", 0.586)):
     low, high = interval[split]
-    print(f"{split}: trained runs end {np.mean(near_truth[split]) if len(end) else np.nan:.3f} ({low:.3f} to {high:.3f}) nats from truth; the paper's runs {paper}.")
+    mean = np.mean(near_truth[split]) if len(end) else np.nan
+    print(f"{split}: trained runs end {mean:.3f} ({low:.3f} to {high:.3f}) nats from truth; the paper's runs {paper}.")
 
 # %%
-results = {"n_points": claims.result(len(atlas.points), unit="points"), "error_float64": claims.result(error, n=n_pairs, unit="nats")}
+results = {
+    "n_points": claims.result(len(atlas.points), unit="points"),
+    "error_float64": claims.result(error, n=n_pairs, unit="nats"),
+}
 for split, values in near_truth.items():
     low, high = interval[split]
-    results[f"{split}_end_to_truth"] = claims.result(
-        np.mean(values) if len(values) else np.nan, low=low, high=high, n=len(values), unit="nats", note="95 % bootstrap over trained runs"
-    )
+    mean = np.mean(values) if len(values) else np.nan
+    note = "95 % bootstrap over trained runs"
+    results[f"{split}_end_to_truth"] = claims.result(mean, low=low, high=high, n=len(values), unit="nats", note=note)
     results[f"{split}_median_distance"] = claims.result(np.median(D[split]), n=len(D[split]), unit="nats")
 claims.save_results(atlas, chapter, results, seed=seed, started=started)
 

@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # How does a matrix of distances become a picture that does not lie?
 #
@@ -31,12 +19,13 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from sklearn.manifold import ClassicalMDS
+
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.embedding import embed, fitted_points, select
 from manifold_utils.inpca import InPCA
 from manifold_utils.profiles import Profile
-from sklearn.manifold import ClassicalMDS
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -123,7 +112,11 @@ ax.plot(small[pairs], positive_only[pairs], ".", ms=2, alpha=0.3, color=plots.TI
 ax.plot(small[pairs], signed[pairs], ".", ms=2, alpha=0.3, color=plots.SPACE_LIKE, label="all axes, signed")
 ax.set(xlabel="$d_B$ (nats)", ylabel="rebuilt from coordinates (nats)")
 ax.legend(markerscale=6)
-plots.save_figure(fig, atlas.figure_path(f"{chapter}_isometry.png"), alt="Rebuilt against true distances: with all signed axes on the diagonal, with positive axes only above it.")
+plots.save_figure(
+    fig,
+    atlas.figure_path(f"{chapter}_isometry.png"),
+    alt="Rebuilt against true distances: with all signed axes on the diagonal, with positive axes only above it.",
+)
 
 # %% [markdown]
 # Grey points lie on the diagonal. Red points lie above it: dropping time-like axes makes everything look farther apart than it is, and not by a constant factor.
@@ -169,7 +162,11 @@ assert np.allclose(centre, 0, atol=1e-5 * np.abs(again.embedding).max())
 # %%
 depth = np.array([k for k in (1, 2, 3, 5, 10, 20, 50) if k <= train.sizes["component"]])
 quality = pd.DataFrame(
-    {f"{name}, {split}": data[f"explained_{name}"].values[depth - 1] for split, data in (("train", train), ("test", test)) for name in ("stress", "distance")},
+    {
+        f"{name}, {split}": data[f"explained_{name}"].values[depth - 1]
+        for split, data in (("train", train), ("test", test))
+        for name in ("stress", "distance")
+    },
     index=pd.Index(depth, name="axes"),
 )
 quality.round(3)
@@ -187,7 +184,11 @@ plots.plot_embedding(ax, train.embedding.values[fitted], table.architecture[fitt
 plots.plot_reference(ax, train.reference_embedding.values)
 plots.label_embedding(ax, train.eigenvalues.values)
 ax.legend(markerscale=2, fontsize=8)
-plots.save_figure(fig, atlas.figure_path(f"{chapter}_first_look.png"), alt="First two InPCA axes of the train predictions by architecture, with the geodesic from ignorance to truth in black.")
+plots.save_figure(
+    fig,
+    atlas.figure_path(f"{chapter}_first_look.png"),
+    alt="First two InPCA axes of the train predictions by architecture, with the geodesic from ignorance to truth in black.",
+)
 
 # %% [markdown]
 # Points of all families lie along one bent sheet between the square (ignorance) and the star (truth). The black geodesic is a chord of it: networks do not take the straight road.
@@ -198,8 +199,12 @@ plots.save_figure(fig, atlas.figure_path(f"{chapter}_first_look.png"), alt="Firs
 k = min(3, train.sizes["component"])
 stress = {s: e.explained_stress.values[k - 1] for s, e in (("train", train), ("test", test))}
 n_time_like = int((train.signature.values[:10] < 0).sum())
-print(f"Signed coordinates rebuild every distance to {errors['all axes, signed']:.1e} nats; positive axes alone miss by up to {errors['positive axes only']:.2f}.")
-print(f"{k} axes explain {100 * stress['train']:.0f} % of the train stress (paper, CIFAR-10: 76 %) and {100 * stress['test']:.0f} % of the test stress.")
+print(
+    f"Signed coordinates rebuild every distance to {errors['all axes, signed']:.1e} nats; positive axes alone miss by up to {errors['positive axes only']:.2f}."
+)
+print(
+    f"{k} axes explain {100 * stress['train']:.0f} % of the train stress (paper, CIFAR-10: 76 %) and {100 * stress['test']:.0f} % of the test stress."
+)
 print(f"{n_time_like} of the first {min(10, train.sizes['component'])} train axes are time-like.")
 
 # %%

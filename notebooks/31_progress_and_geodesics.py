@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # What time is it on the road from ignorance to truth?
 #
@@ -30,6 +18,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.embedding import road
@@ -85,7 +74,9 @@ one_run = atlas.points.run.iloc[0]
 log_probs = atlas.run_log_probs(one_run, "train")
 fine, fine_road = road(atlas, "train", n=101)
 shown = np.unique(np.linspace(0, len(log_probs) - 1, 5).astype(int))
-objective = np.array([[float(np.squeeze(great_circle_distance(log_probs[i : i + 1], q[None]))) for q in fine_road] for i in shown])
+objective = np.array(
+    [[float(np.squeeze(great_circle_distance(log_probs[i : i + 1], q[None]))) for q in fine_road] for i in shown]
+)
 s_shown = progress(log_probs[shown], labels)
 
 # %%
@@ -96,7 +87,11 @@ for i, values, s, colour in zip(shown, objective, s_shown, colours, strict=True)
     ax.plot(s, np.interp(s, fine, values), "o", color=colour)
 ax.set(xlabel=r"$\lambda$ on the geodesic", ylabel="mean angle (rad)")
 ax.legend()
-plots.save_figure(fig, atlas.figure_path(f"{chapter}_objective.png"), alt="Mean angle to points of the geodesic for five checkpoints; each curve has its minimum further right as training goes on.")
+plots.save_figure(
+    fig,
+    atlas.figure_path(f"{chapter}_objective.png"),
+    alt="Mean angle to points of the geodesic for five checkpoints; each curve has its minimum further right as training goes on.",
+)
 
 # %% [markdown]
 # Each curve is one checkpoint, and the dot is the progress that the package found: it sits in the minimum, which moves right as training goes on. The package's solver must agree with the best of a fine grid, to the grid's spacing.
@@ -132,7 +127,11 @@ for ax, split in zip(axes, ("train", "test"), strict=True):
     coordinates = table[[f"loss_{split}", f"progress_{split}"]].to_numpy()
     plots.plot_embedding(ax, coordinates, table.architecture, size=5, legend=split == "test")
     ax.set(xscale="log", xlabel=f"{split} loss (nats)", ylabel="progress" if split == "train" else "")
-plots.save_figure(fig, atlas.figure_path(f"{chapter}_progress_and_loss.png"), alt="Progress against loss for train and test predictions by architecture: a tight falling band for train, a hook for test.")
+plots.save_figure(
+    fig,
+    atlas.figure_path(f"{chapter}_progress_and_loss.png"),
+    alt="Progress against loss for train and test predictions by architecture: a tight falling band for train, a hook for test.",
+)
 
 # %% [markdown]
 # Left, one narrow band: on train samples, progress and loss tell nearly the same story. Right, the band breaks up: test loss can rise again while progress goes on, because a few confident errors cost much loss and little angle.
@@ -196,7 +195,11 @@ ax.plot(grid, between, color=plots.SPACE_LIKE, label="between runs")
 ax.plot(grid, to_road, color="black", ls="--", label="to the geodesic")
 ax.set(xlabel="progress s", ylabel="mean $d_B$ (nats)")
 ax.legend()
-plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt="Mean distance between runs, and mean distance from runs to the geodesic, against progress.")
+plots.save_figure(
+    fig,
+    atlas.figure_path(f"{chapter}_between_runs.png"),
+    alt="Mean distance between runs, and mean distance from runs to the geodesic, against progress.",
+)
 
 # %% [markdown]
 # Where the solid curve is below the dashed one, runs travel together on a road that is not the geodesic. Chapter 46 takes this apart by architecture.
@@ -207,16 +210,22 @@ plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt="Me
 middle = int(np.argmin(np.abs(grid - 0.5)))
 together = float(to_road[middle] / between[middle])
 low, high = np.quantile(trajectories["train"].to_geodesic.values[main][:, middle] / between[middle], [0.025, 0.975])
-print(f"Train progress follows the loss with a rank correlation of {rank['train']:.3f}; test progress with {rank['test']:.3f}.")
+print(
+    f"Train progress follows the loss with a rank correlation of {rank['train']:.3f}; test progress with {rank['test']:.3f}."
+)
 print(f"Half-way (s = {grid[middle]:.2f}), the geodesic is {together:.2f} times as far from a run as another run is.")
-print("The paper says in words that trajectories stay near each other and off the geodesic; these are our numbers for it.")
+print(
+    "The paper says in words that trajectories stay near each other and off the geodesic; these are our numbers for it."
+)
 
 # %%
 results = {
     "rank_correlation_train": claims.result(rank["train"], n=len(table)),
     "rank_correlation_test": claims.result(rank["test"], n=len(table)),
     "clock_deviation": claims.result(deviation, n=len(asked)),
-    "geodesic_over_between": claims.result(together, low=low, high=high, n=int(main.sum()), note="at s = 0.5; 95 % of the runs"),
+    "geodesic_over_between": claims.result(
+        together, low=low, high=high, n=int(main.sum()), note="at s = 0.5; 95 % of the runs"
+    ),
 }
 claims.save_results(atlas, chapter, results, started=started)
 

@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Do different networks explore the same manifold while they train?
 #
@@ -30,13 +18,14 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LogNorm
+from scipy.stats import spearmanr
+from sklearn.neighbors import NearestNeighbors
+
 from manifold_utils import claims, plots, plots_3d
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.embedding import road
-from matplotlib.colors import LogNorm
-from scipy.stats import spearmanr
-from sklearn.neighbors import NearestNeighbors
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -91,7 +80,11 @@ for ax, pair in zip(axes, [(0, 1), (0, 2), (1, 2)], strict=True):
     plots.label_embedding(ax, eigenvalues, pair)
 handles, names = axes[0].get_legend_handles_labels()
 fig.legend(handles, names, loc="outside lower center", ncols=len(names), markerscale=2)
-plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt="Three panels of the first three InPCA axes of train predictions, coloured by architecture, with the geodesic from ignorance to truth.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("40_panels.png"),
+    alt="Three panels of the first three InPCA axes of train predictions, by architecture, with the geodesic.",
+)
 
 # %% [markdown]
 # All points lie near one bent sheet between the square and the star. Families overlap near both ends, where everyone knows nothing or everything, and run beside each other in between. The straight road, in black, is left by all of them.
@@ -117,7 +110,9 @@ def same_share(architecture_of_run):
 same = same_share(run_architecture)
 permuted = np.array([same_share(rng.permutation(run_architecture)) for _ in range(200)])
 p_value = (1 + (permuted >= same).sum()) / (1 + len(permuted))
-print(f"same architecture among neighbours: {100 * same:.0f} %, permuted runs {100 * permuted.mean():.0f} % (p = {p_value:.3f})")
+print(
+    f"same architecture among neighbours: {100 * same:.0f} %, permuted runs {100 * permuted.mean():.0f} % (p = {p_value:.3f})"
+)
 
 # %% [markdown]
 # The share is far above chance: architecture can be read off a point's place, although all points share the sheet. Chapter 44 asks the same of optimiser, batch size and the other factors.
@@ -135,7 +130,11 @@ for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues)
-plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt="The first two InPCA axes of train predictions, coloured by train loss on the left and by train error on the right.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("40_loss_and_error.png"),
+    alt="The first two InPCA axes of train predictions, coloured by train loss on the left and by train error on the right.",
+)
 
 # %% [markdown]
 # Colour changes steadily from the square to the star: along the sheet runs the progress of training. The rank correlation between the first axis and progress says how nearly they are the same thing.
@@ -162,12 +161,14 @@ print(dict(zip(lambdas[[1, 50, 99]].round(2).tolist(), within.sum(axis=1).tolist
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.8))
 ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
-for k, s in enumerate(lambdas[[1, 50, 99]]):
-    ax.scatter(*coordinates[within[k], :2].T, s=9, color=plots.FACTOR_STYLES[k][0], marker=plots.FACTOR_STYLES[k][1], label=f"within {radius} of s = {s:.2f} (n = {within[k].sum()})")
+for near_it, s, (colour, marker, _) in zip(within, lambdas[[1, 50, 99]], plots.FACTOR_STYLES, strict=False):
+    label = f"within {radius} of s = {s:.2f} (n = {near_it.sum()})"
+    ax.scatter(*coordinates[near_it, :2].T, s=9, color=colour, marker=marker, label=label)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues)
 ax.legend(markerscale=1.5, fontsize=9)
-plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt="Train embedding in grey with the points near three stations of the geodesic marked: many near both ends, few or none half-way.")
+alt = "Train embedding in grey with the points near three stations of the geodesic marked."
+plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
 # Grey points are all the others. Near both ends the road has company; half-way it is nearly alone. How far away is the nearest network there?
@@ -183,7 +184,11 @@ print(f"nearest network to the three stations: {nearest.round(3)} nats")
 
 # %%
 figure = plots_3d.embedding_3d(
-    coordinates, reference, table.architecture, table.progress_train, eigenvalues,
+    coordinates,
+    reference,
+    table.architecture,
+    table.progress_train,
+    eigenvalues,
     title=f"Train predictions of {table.run.nunique()} networks, profile {profile}",
 )
 plots_3d.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
@@ -195,14 +200,22 @@ plots_3d.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
 
 # %%
 stress = embedding.explained_stress.values
-print(f"{table.run.nunique()} networks of {table.architecture.nunique()} families: 3 axes explain {100 * stress[2]:.0f} % of the stress (paper: 76 % on CIFAR-10).")
-print(f"Of the nearest points from other runs, {100 * same:.0f} % share the architecture; by chance {100 * permuted.mean():.0f} % would.")
-print(f"Half-way, the nearest network is {nearest[1]:.2f} nats from the geodesic, against {nearest[0]:.3f} at its start.")
+print(
+    f"{table.run.nunique()} networks of {table.architecture.nunique()} families: 3 axes explain {100 * stress[2]:.0f} % of the stress (paper: 76 % on CIFAR-10)."
+)
+print(
+    f"Of the nearest points from other runs, {100 * same:.0f} % share the architecture; by chance {100 * permuted.mean():.0f} % would."
+)
+print(
+    f"Half-way, the nearest network is {nearest[1]:.2f} nats from the geodesic, against {nearest[0]:.3f} at its start."
+)
 
 # %%
 results = {
     "train_stress_3": claims.result(stress[2], n=len(table)),
-    "same_architecture_share": claims.result(same, low=permuted.min(), high=permuted.max(), n=len(run_architecture), note="interval: permuted runs"),
+    "same_architecture_share": claims.result(
+        same, low=permuted.min(), high=permuted.max(), n=len(run_architecture), note="interval: permuted runs"
+    ),
     "same_architecture_p": claims.result(p_value, n=len(permuted)),
     "axis_1_progress_correlation": claims.result(correlation, n=len(table)),
     "nearest_to_midway": claims.result(nearest[1], n=len(table), unit="nats"),

@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # How many dimensions does the manifold have?
 #
@@ -30,6 +18,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
@@ -83,7 +72,11 @@ for ax, split in zip(axes, splits, strict=True):
     plots.plot_spectrum(ax, eigenvalues[split], stress[split])
     ax.set_title(f"{split} predictions")
 axes[1].set_ylabel("")
-plots.save_figure(fig, atlas.figure_path("42_spectrum.png"), alt="Columns of absolute eigenvalues for train and test predictions on a logarithmic axis; time-like ones are hatched red, explained stress is written above some.")
+plots.save_figure(
+    fig,
+    atlas.figure_path("42_spectrum.png"),
+    alt="Columns of absolute eigenvalues for train and test, logarithmic; time-like ones are hatched red.",
+)
 
 # %% [markdown]
 # The columns fall steeply at first and then by a steady factor: no gap tells a "true" dimension from noise. That is typical of sloppy models, and it is why one quotes the stress at several depths.
@@ -91,7 +84,11 @@ plots.save_figure(fig, atlas.figure_path("42_spectrum.png"), alt="Columns of abs
 # %%
 depths = np.array([k for k in (1, 3, 10, 20, 50) if k <= len(stress["train"])])
 summary = pd.DataFrame(
-    {f"{name} {split}": embedding[split][f"explained_{name}"].values[depths - 1] for name in ("stress", "distance") for split in splits},
+    {
+        f"{name} {split}": embedding[split][f"explained_{name}"].values[depths - 1]
+        for name in ("stress", "distance")
+        for split in splits
+    },
     index=pd.Index(depths, name="axes"),
 )
 summary.round(3)
@@ -117,14 +114,19 @@ def stress_of_drawn_runs(split):
     drawn = pd.Series(rng.choice(run_names, size=len(run_names))).value_counts()
     weight = drawn.reindex(atlas.points.run.to_numpy()[thinned], fill_value=0).to_numpy(float)
     keep = weight > 0
-    fit = InPCA(n_components=min(top, keep.sum() - 1)).fit(matrix[split][np.ix_(keep, keep)], sample_weight=weight[keep])
+    fit = InPCA(n_components=min(top, keep.sum() - 1)).fit(
+        matrix[split][np.ix_(keep, keep)], sample_weight=weight[keep]
+    )
     return fit.explained_stress_[np.minimum(wanted, fit.n_components) - 1]
 
 
 # %%
 over_runs = {split: np.array([stress_of_drawn_runs(split) for _ in range(n_resamples)]) for split in splits}
 for split, draws in over_runs.items():
-    print(split, {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)})
+    print(
+        split,
+        {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)},
+    )
 
 # %% [markdown]
 # The spread over runs is small: which runs happened to be trained hardly matters. Now the samples: distances are means over samples, so we draw samples with replacement and compute the distances anew, for a subset of the points.
@@ -145,21 +147,25 @@ def stress_of_drawn_samples(split):
 # %%
 over_samples = {split: np.array([stress_of_drawn_samples(split) for _ in range(n_resamples)]) for split in splits}
 for split, draws in over_samples.items():
-    print(split, {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)})
+    print(
+        split,
+        {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)},
+    )
 
 # %% [markdown]
 # The next figure puts both spreads on the curve of explained stress. *Prediction:* at which depth is the uncertainty largest?
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
-for k, split in enumerate(splits):
-    colour, marker, dash = plots.FACTOR_STYLES[k]
+for split, (colour, marker, dash) in zip(splits, plots.FACTOR_STYLES, strict=False):
     ax.plot(np.arange(1, len(stress[split]) + 1), stress[split], color=colour, ls=dash, label=f"{split}, all points")
     for draws, cap in ((over_runs[split], 6), (over_samples[split], 2)):
-        ax.errorbar(wanted, draws.mean(axis=0), yerr=2 * draws.std(axis=0), fmt=marker, color=colour, capsize=cap, ms=4, alpha=0.8)
+        bar = 2 * draws.std(axis=0)
+        ax.errorbar(wanted, draws.mean(axis=0), bar, fmt=marker, color=colour, capsize=cap, ms=4)
 ax.set(xscale="log", xlabel="axes", ylabel="explained stress", ylim=(None, 1.01))
 ax.legend()
-plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt="Explained stress against the number of axes for train and test, with error bars of two standard deviations over drawn runs (wide caps) and drawn samples (narrow caps).")
+alt = "Explained stress against the number of axes, with bars of two standard deviations over drawn runs and samples."
+plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt=alt)
 
 # %% [markdown]
 # Wide caps are draws of runs, narrow caps draws of samples, each two standard deviations. Test predictions lie lower, and the difference is larger than the bars: it is not an accident of the draw.
@@ -181,8 +187,13 @@ k_3 = int(np.flatnonzero(wanted == 3)[0])
 spread = {s: np.hypot(over_runs[s][:, k_3].std(), over_samples[s][:, k_3].std()) for s in splits}
 paper = {"train": {3: 76, 50: 98}, "test": {}}
 for split in splits:
-    listed = ", ".join(f"{k}: {100 * stress[split][k - 1]:.0f} %" + (f" (paper {paper[split][k]} %)" if k in paper[split] else "") for k in depths)
-    print(f"{split} stress explained by the first axes: {listed}; two standard deviations at 3 axes: {200 * spread[split]:.1f} %.")
+    listed = ", ".join(
+        f"{k}: {100 * stress[split][k - 1]:.0f} %" + (f" (paper {paper[split][k]} %)" if k in paper[split] else "")
+        for k in depths
+    )
+    print(
+        f"{split} stress explained by the first axes: {listed}; two standard deviations at 3 axes: {200 * spread[split]:.1f} %."
+    )
 
 # %%
 results = {}
@@ -190,7 +201,13 @@ for split in splits:
     for k in depths:
         half = 2 * spread[split]
         value = stress[split][k - 1]
-        results[f"{split}_stress_{k}"] = claims.result(value, low=max(0, value - half), high=min(1, value + half), n=len(shown), note="2 s.d. over runs and samples, at 3 axes")
+        results[f"{split}_stress_{k}"] = claims.result(
+            value,
+            low=max(0, value - half),
+            high=min(1, value + half),
+            n=len(shown),
+            note="2 s.d. over runs and samples, at 3 axes",
+        )
     results[f"{split}_first_time_like"] = claims.result(first_time_like[split], n=len(eigenvalues[split]), unit="axis")
 claims.save_results(atlas, "42", results, seed=seed, started=started)
 

@@ -1,15 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Which of the paper's claims hold on this atlas?
 #
@@ -30,6 +18,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.store import atomic_path
@@ -83,16 +72,13 @@ card[["claim", "statement", "paper", "ours", "low", "high", "n", "verdict"]].rou
 
 # %%
 judged = card[card.ours.notna()].merge(rules[["direction", "reproduced"]], left_on="claim", right_index=True)
-sign = np.where(judged.direction == "at_least", 1, -1)
-scaled = {k: sign * (judged[k].astype(float) / judged.reproduced - 1) for k in ("ours", "low", "high")}
-colours = judged.verdict.map({"reproduced": "#009E73", "not at this scale": "#999999", "contradicted": "#D55E00"})
 fig, ax = plt.subplots(figsize=(8.5, 0.42 * len(judged) + 1.2))
-place = np.arange(len(judged))[::-1]
-ax.hlines(place, np.minimum(scaled["low"], scaled["high"]), np.maximum(scaled["low"], scaled["high"]), color=colours, lw=5, alpha=0.5)
-ax.scatter(scaled["ours"], place, c=colours, s=50, zorder=3)
-ax.axvline(0, color="black", lw=1)
-ax.set(yticks=place, yticklabels=judged.claim + "  " + judged.verdict, xlabel="distance beyond the rule's limit, relative (right: holds)", xlim=(-1.6, 1.6))
-plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt="One line a claim: our interval relative to the limit of its rule; lines right of zero are reproduced.")
+plots.plot_scorecard(ax, judged)
+plots.save_figure(
+    fig,
+    atlas.figure_path("99_scorecard.png"),
+    alt="One line a claim: our interval relative to the limit of its rule; lines right of zero are reproduced.",
+)
 
 # %% [markdown]
 # Right of the line a claim holds by its rule, left of it it does not; grey intervals lie on both sides or between the two limits. Values beyond the frame are far from the limit.
@@ -103,7 +89,9 @@ plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt="One line a cl
 
 # %%
 depths = sorted({int(name.rsplit("_", 1)[1]) for name in found if name.startswith("42.train_stress_")})
-stress = pd.DataFrame({s: {k: found[f"42.{s}_stress_{k}"]["value"] for k in depths} for s in ("train", "test")}).rename_axis("axes")
+stress = pd.DataFrame(
+    {s: {k: found[f"42.{s}_stress_{k}"]["value"] for k in depths} for s in ("train", "test")}
+).rename_axis("axes")
 stress.assign(paper_train=pd.Series({3: 0.76, 50: 0.98})).round(3)
 
 # %% [markdown]
@@ -116,7 +104,10 @@ for row in card[card.verdict == "contradicted"].itertuples():
     print(f"Contradicted here: {row.claim}. {row.statement} (ours {row.ours:.3g}, paper {row.paper}).")
 
 # %%
-results = {f"verdicts_{verdict.replace(' ', '_')}": claims.result(n, n=len(card), unit="claims") for verdict, n in counts.items()}
+results = {
+    f"verdicts_{verdict.replace(' ', '_')}": claims.result(n, n=len(card), unit="claims")
+    for verdict, n in counts.items()
+}
 claims.save_results(atlas, "99", results, started=started)
 
 # %% [markdown]
@@ -125,7 +116,7 @@ claims.save_results(atlas, "99", results, started=started)
 # 1. Which claim is nearest to its limit? Would it survive a limit that is ten per cent stricter?
 
 # %% tags=["solution"]
-nearest = judged.claim.iloc[int(np.argmin(np.abs(scaled["ours"])))]
+nearest = judged.claim.iloc[int(np.argmin(np.abs(judged.ours.astype(float) / judged.reproduced - 1)))]
 nearest
 
 # %% tags=["check"]
@@ -136,12 +127,22 @@ assert nearest in set(card.claim)
 
 # %% tags=["solution"]
 mine = claims.Claim(
-    id="mine", statement="test stress of 3 axes is below the train stress", source="exercise", result="42.test_stress_3",
-    direction="at_most", reproduced=found["42.train_stress_3"]["value"], contradicted=1.0, rule="below the train value",
+    id="mine",
+    statement="test stress of 3 axes is below the train stress",
+    source="exercise",
+    result="42.test_stress_3",
+    direction="at_most",
+    reproduced=found["42.train_stress_3"]["value"],
+    contradicted=1.0,
+    rule="below the train value",
 )
 
 # %% tags=["check"]
-assert claims.scorecard(atlas.path / "results", [mine]).verdict.iloc[0] in {"reproduced", "not at this scale", "contradicted"}
+assert claims.scorecard(atlas.path / "results", [mine]).verdict.iloc[0] in {
+    "reproduced",
+    "not at this scale",
+    "contradicted",
+}
 
 # %% [markdown]
 # 3. Run the book at another profile and compare the scorecards. Which verdicts change?
