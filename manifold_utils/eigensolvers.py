@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 OVERSAMPLING = 2  # block width over wanted pairs: at 2, 50 pairs of a trained-network spectrum take 6-7 passes
 MIN_BLOCK = 32  # narrower blocks cost more passes and save no time
+ROOM_PASSES = 8  # blocks for which memory is reserved at a time; most answers need no more
 RANK_TOLERANCE = 1e-13  # a new direction shorter than this share of ||B|| is rounding, and is dropped
 SQUARED_PRECISION = 1e-15  # relative precision of an eigenvalue of a float64 Gram matrix
 
@@ -90,18 +91,27 @@ def block_krylov(operator, n_pairs, *, tol=1e-8, max_passes=40, rng, block=None)
         If max_passes did not suffice; says how many pairs are short and by how much.
     """
     block = min(block or max(MIN_BLOCK, OVERSAMPLING * n_pairs), operator.m)
-    Q = np.linalg.qr(rng.standard_normal((operator.m, block)))[0]
-    BQ = operator.start(Q)
-    fresh = BQ
+    Q, BQ, T = np.empty((operator.m, 0)), np.empty((operator.m, 0)), np.empty((0, 0))
+    new = np.linalg.qr(rng.standard_normal((operator.m, block)))[0]
+    filled = 0
     for n_passes in range(1, max_passes + 1):
-        pairs = _rayleigh_ritz(Q, BQ, n_pairs)
-        if pairs.residuals.max() <= tol or n_passes == max_passes:
-            break
-        new = _new_directions(fresh, Q, np.abs(pairs.values[0]))
-        if not new.shape[1]:  # an invariant subspace: the pairs are exact, others are zero
-            break
-        fresh = operator @ new
-        Q, BQ = np.hstack([Q, new]), np.hstack([BQ, fresh])
+        old, filled = filled, filled + new.shape[1]
+        if filled > Q.shape[1]:
+            room = old + block * min(ROOM_PASSES, max_passes + 1 - n_passes)
+            Q, BQ, T = _with_room(Q, room), _with_room(BQ, room), _with_room(_with_room(T, room).T, room)
+        Q[:, old:filled] = new
+        BQ[:, old:filled] = operator @ new if old else operator.start(new)
+        new, inside, outside = _new_directions(BQ[:, old:filled], Q[:, :filled])
+        T[:filled, old:filled] = inside
+        T[old:filled, :filled] = inside.T
+        values, Y = _ritz(T[:filled, :filled], n_pairs)
+        exhausted = not new.shape[1] or n_passes == max_passes
+        # what the newest block sends outside the span is the whole residual, up to rounding: cheap to watch
+        watched = np.sqrt(np.maximum(np.einsum("ik,ij,jk->k", Y[old:], outside, Y[old:], optimize=True), 0.0))
+        if exhausted or watched.max() <= tol * np.abs(values[0]):
+            pairs = _with_residuals(Q[:, :filled], BQ[:, :filled], values, Y)
+            if exhausted or pairs.residuals.max() <= tol:
+                break
     short = np.flatnonzero(pairs.residuals > tol)
     if len(short):
         warnings.warn(
@@ -113,26 +123,43 @@ def block_krylov(operator, n_pairs, *, tol=1e-8, max_passes=40, rng, block=None)
     return pairs
 
 
-def _rayleigh_ritz(Q, BQ, n_pairs):
-    """The best pairs within span Q, with explicit residuals."""
-    T = Q.T @ BQ
-    values, Y = scipy.linalg.eigh((T + T.T) / 2, overwrite_a=True, check_finite=False, driver="evd")
+def _with_room(array, columns):
+    """The same columns at the start of a wider array, column by column in memory as BLAS likes blocks of vectors."""
+    wide = np.empty((array.shape[0], columns), order="F")
+    wide[:, : array.shape[1]] = array
+    return wide
+
+
+def _ritz(T, n_pairs):
+    """Ritz values of largest magnitude, and their vectors in the basis."""
+    values, Y = scipy.linalg.eigh(T, check_finite=False, driver="evd")
     order = np.argsort(-np.abs(values), kind="stable")[:n_pairs]
-    values, Y = values[order], Y[:, order]
+    return values[order], Y[:, order]
+
+
+def _with_residuals(Q, BQ, values, Y):
+    """Ritz pairs with explicit residuals, from the stored products."""
     vectors = Q @ Y
     residuals = np.linalg.norm(BQ @ Y - vectors * values, axis=0)
     return Eigenpairs(values, vectors, residuals / (np.abs(values[0]) or 1.0))
 
 
-def _new_directions(Z, Q, scale):
-    """Orthonormal basis of what Z adds to span Q; twice, since once leaves rounding amplified by the cancellation."""
-    floor = RANK_TOLERANCE * scale
+def _new_directions(Z, Q):
+    """Split Z by span Q: an orthonormal basis of what it adds, its inside part Q'Z, the Gram matrix of the outside.
+
+    Orthogonalising twice is enough: once leaves rounding amplified by the cancellation.
+    """
+    inside = Q.T @ Z
+    floor = RANK_TOLERANCE * np.linalg.norm(inside)
+    outside = None
     for _ in range(2):
-        Z = Z - Q @ (Q.T @ Z)
-        squares, Y = scipy.linalg.eigh(Z.T @ Z, check_finite=False)
+        Z = Z - Q @ (inside if outside is None else Q.T @ Z)
+        gram = Z.T @ Z
+        outside = gram if outside is None else outside
+        squares, Y = scipy.linalg.eigh(gram, check_finite=False)
         keep = squares > max(SQUARED_PRECISION * squares[-1], floor**2)
         if not keep.any():
-            return Z[:, :0]
+            return Z[:, :0], inside, outside
         Z = Z @ (Y[:, keep] / np.sqrt(squares[keep]))
         floor = 0.5  # the columns are unit vectors now: one that shrinks to half was rounding
-    return Z
+    return Z, inside, outside

@@ -68,12 +68,11 @@ class CentredGram:
         X = np.column_stack([self._centre(V), self.w, probe])
         with np.errstate(invalid="ignore"):  # NaN and infinity are reported below, by row
             Z, scan, transposed = _sweep(self.D, X, self.counts, probe, self.client, self.in_memory)
+            # D x and D' x differ in the rows where D and D' differ; one random x sees every such row
+            gap = _asymmetry(self.D) if self.in_memory else np.abs(Z[:, -1] - transposed)
         self.n_passes += 1
         squares, largest, own = scan
-        if self.in_memory:
-            gap, slack = _asymmetry(self.D), 1.0
-        else:  # D x and D' x differ in the rows where D and D' differ; one random x sees every such row
-            gap, slack = np.abs(Z[:, -1] - transposed), np.sqrt(self.m)
+        slack = 1.0 if self.in_memory else np.sqrt(self.m)
         _check(squares, largest, own, gap, slack)
         self.row_means = Z[:, -2].copy()
         self.grand_mean = float(self.w @ self.row_means)
