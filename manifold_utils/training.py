@@ -18,11 +18,11 @@ from torch import nn
 
 from manifold_utils.datasets import balanced_subset
 from manifold_utils.networks import make_network, n_parameters
+from manifold_utils.optimizers import Optimizer
 from manifold_utils.records import POINT_COLUMNS, SPLITS, RunRecord
 
 PAPER_EPOCHS = 200
 THINNING = 0.4  # checkpoints of a short run: 67 (epochs / 200)^0.4
-MOMENTUM = 0.9  # of "nesterov"
 MIN_CHECKPOINTS = 6  # of a short run
 EVALUATION_BATCH = {"cpu": 250, "cuda": 2000}  # what fits the caches, and what fills a card
 OFFSET_SEED = 20240  # offset_<k> is the same shift for every run of one architecture and scale
@@ -132,15 +132,6 @@ def learning_rate_at(step, n_steps, peak, n_warmup=0):
     return peak * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup)))
 
 
-def make_optimizer(network, config):
-    """The optimiser of a run: "sgd", "nesterov" (momentum 0.9), "adam" (weight decay as L2), "adamw" (decoupled)."""
-    settings = dict(lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    if config.optimizer in ("adam", "adamw"):
-        return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer](network.parameters(), **settings)
-    nesterov = config.optimizer == "nesterov"
-    return torch.optim.SGD(network.parameters(), momentum=MOMENTUM if nesterov else 0.0, nesterov=nesterov, **settings)
-
-
 @dataclass(frozen=True)
 class Phase:
     """What is fitted for how long: training samples `index`, `labels` of all training samples, `epochs`."""
@@ -202,7 +193,7 @@ def start_network(config, data):
 
 def fit(network, data, phase, config, generator, recorder):
     """Train through one phase, recording at its checkpoints; returns the step that diverged, or None."""
-    optimizer = make_optimizer(network, config)
+    optimizer = Optimizer(network, config.optimizer, config.weight_decay)
     checkpoints = set(checkpoint_steps(phase.epochs, phase.n_batches))
     n_warmup = config.warmup_epochs * phase.n_batches if phase.name == "main" else 0
     augment = generator if config.augmentation == "simple" else None
@@ -214,13 +205,11 @@ def fit(network, data, phase, config, generator, recorder):
         for inputs, index in data.batches("train", order, phase.batch_size, augment):
             if step in checkpoints and (losses.bad_step() is not None or not record(network, step)):
                 return step if losses.bad_step() is None else losses.bad_step()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, phase.n_steps, config.learning_rate, n_warmup)
             with _precision(inputs.device):
                 loss = F.cross_entropy(network(inputs), phase.labels[index])
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            optimizer.step(learning_rate_at(step, phase.n_steps, config.learning_rate, n_warmup))
             losses.append(loss.detach())
             step += 1
         if losses.bad_step() is not None:
