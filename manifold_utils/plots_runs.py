@@ -1,0 +1,156 @@
+"""Figures about whole runs: the dendrogram with its factors, effect sizes, importances, and curves along progress.
+
+Drawn from what `factors` and `pace` compute, in the style of `plots`. Functions take axes and return them.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import TwoSlopeNorm, to_rgb
+
+from manifold_utils.plots import DIVERGING, FACTOR_STYLES, SPACE_LIKE, TIME_LIKE, style_of
+
+NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "weight_decay": "weight decay"}
+
+
+def factor_name(factor):
+    """A factor's name for readers: 'batch size' for 'batch_size'."""
+    return NAMES.get(factor, str(factor))
+
+
+def level_colour(factor, level, levels):
+    """Colour of a factor's level: the architecture's own, or by place among the sorted levels."""
+    if factor == "architecture":
+        return style_of(level, levels)[0]
+    return FACTOR_STYLES[sorted(set(levels)).index(level) % len(FACTOR_STYLES)][0]
+
+
+def plot_dendrogram(ax, strips, linkage, table, factors):
+    """A tree of configurations above, and below it one strip a factor, coloured by level.
+
+    Parameters
+    ----------
+    ax, strips : matplotlib Axes, one above the other, sharing their width
+    linkage : ndarray of shape (n - 1, 4), see `scipy.cluster.hierarchy.linkage`; heights in nats
+    table : DataFrame of the n configurations
+    factors : sequence of str, columns of `table`
+
+    Returns
+    -------
+    ax, strips
+    """
+    from scipy.cluster.hierarchy import dendrogram
+
+    tree = dendrogram(linkage, ax=ax, color_threshold=0, above_threshold_color=SPACE_LIKE, no_labels=True)
+    ordered = table.iloc[tree["leaves"]]
+    picture = np.array([[to_rgb(level_colour(f, v, table[f])) for v in ordered[f]] for f in factors])
+    strips.imshow(picture, aspect="auto", interpolation="none", extent=(0, 10 * len(table), len(factors), 0))
+    strips.set(yticks=np.arange(len(factors)) + 0.5, xticks=[], xlim=ax.get_xlim())
+    strips.set_yticklabels([factor_name(f) for f in factors])
+    strips.hlines(np.arange(1, len(factors)), *ax.get_xlim(), color="white", lw=4)
+    for place in strips.spines.values():
+        place.set_visible(False)
+    strips.grid(False)
+    ax.set(ylabel="$d_{traj}$ (nats)")
+    ax.grid(axis="x", visible=False)
+    return ax, strips
+
+
+def level_legend(fig, table, factors, **options):
+    """One legend of all levels of all factors, a column a factor, below the figure."""
+    from matplotlib.patches import Patch
+
+    columns = [[(factor_name(f), "none")] for f in factors]
+    for column, factor in zip(columns, factors, strict=True):
+        levels = sorted(table[factor].unique(), key=str) if factor == "architecture" else sorted(set(table[factor]))
+        column += [(str(v), level_colour(factor, v, table[factor])) for v in levels]
+    depth = max(len(c) for c in columns)
+    handles = [
+        Patch(color=colour, label=name) for c in columns for name, colour in c + [("", "none")] * (depth - len(c))
+    ]
+    return fig.legend(handles=handles, loc="outside lower center", ncols=len(factors), **options)
+
+
+def plot_effects(ax, effects):
+    """Effect sizes as dots with intervals, one line a factor; the band from 1 is what shuffled runs reach.
+
+    Parameters
+    ----------
+    effects : DataFrame with factor, value, low, high, null_high, n_pairs, largest first
+    """
+    place = np.arange(len(effects))[::-1]
+    value = effects.value.to_numpy()
+    spread = np.abs(effects[["low", "high"]].to_numpy(dtype=float) - value[:, None])
+    ax.barh(place, effects.null_high - 1, left=1, height=0.5, color="0.85", label="95 % of shuffled runs")
+    ax.errorbar(value, place, xerr=np.nan_to_num(spread).T, fmt="o", color=SPACE_LIKE, capsize=4, ms=7, zorder=3)
+    ax.axvline(1, color="black", lw=1.2, label="seeds of one configuration")
+    names = [f"{factor_name(f)}\n(n = {n})" for f, n in zip(effects.factor, effects.n_pairs, strict=True)]
+    ax.set_yticks(place, names)
+    ax.set(xlabel="distance between levels / distance between seeds", ylim=(-0.6, len(effects) - 0.4))
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_ratio_map(ax, ratios):
+    """Ratios as a table of colours, centred on 1 (no effect), each with its number; NaN stays white.
+
+    Parameters
+    ----------
+    ratios : DataFrame, rows and columns named
+    """
+    values = ratios.to_numpy(dtype=float)
+    top = max(1.5, np.nanmax(values)) if np.isfinite(values).any() else 1.5
+    norm = TwoSlopeNorm(1, 2 - top, top)
+    ax.imshow(values, cmap=DIVERGING, norm=norm, aspect="auto")
+    for (i, j), v in np.ndenumerate(values):
+        ax.text(j, i, f"{v:.2f}" if np.isfinite(v) else "-", ha="center", va="center",
+                color="white" if np.isfinite(v) and v > 1 + 0.75 * (top - 1) else "black")  # fmt: skip
+    ax.set_xticks(range(values.shape[1]), [factor_name(c).replace(" ", "\n") for c in ratios.columns])
+    ax.set_yticks(range(values.shape[0]), ratios.index)
+    ax.grid(False)
+    return ax
+
+
+def plot_importance(ax, importance, null):
+    """Importance of each factor (bars, mean over splits, dots for the splits) with the null's 95 % mark.
+
+    Parameters
+    ----------
+    importance : DataFrame (n_splits, n_factors)
+    null : DataFrame (n_null, n_factors)
+    """
+    place = np.arange(importance.shape[1])
+    ax.bar(place, importance.mean(), color=SPACE_LIKE, width=0.55, label="held-out configurations")
+    for row in importance.to_numpy():
+        ax.plot(place, row, "o", color="black", ms=3.5, alpha=0.6)
+    for k, mark in enumerate(null.quantile(0.95)):
+        ax.hlines(
+            mark, k - 0.38, k + 0.38, color=TIME_LIKE, ls="--", lw=2, label=None if k else "95 % of permuted runs"
+        )
+    ax.set_xticks(place, [factor_name(c).replace(" ", "\n") for c in importance.columns])
+    ax.set(ylabel="$R^2$ lost when permuted")
+    ax.axhline(0, color="black", lw=0.8)
+    ax.legend()
+    return ax
+
+
+def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75):
+    """Median and middle half of curves by level of a factor; values of x where half the curves are NaN are left out.
+
+    Parameters
+    ----------
+    x : (n_x,) ndarray
+    curves : (n_curves, n_x) ndarray
+    levels : (n_curves,) sequence
+    """
+    levels, curves = pd.Series(np.asarray(levels)), np.asarray(curves, dtype=float)
+    for level in sorted(levels.unique()):
+        rows = curves[(levels == level).to_numpy()]
+        kept = np.isfinite(rows).mean(axis=0) >= 0.5
+        if not kept.any():
+            continue
+        colour, _, dash = style_of(level, levels)
+        below, middle, above = np.nanquantile(rows[:, kept], [low, 0.5, high], axis=0)
+        ax.fill_between(x[kept], below, above, color=colour, alpha=0.15, lw=0)
+        ax.plot(x[kept], middle, color=colour, ls=dash, lw=2.2, label=f"{level} (n = {len(rows)})")
+    ax.legend()
+    return ax
