@@ -200,22 +200,25 @@ def full_size(rate, m, n_samples, n_classes):
 
 
 @contextmanager
-def blas_threads(n):
-    """Limit BLAS and OpenMP pools to `n` threads inside the block (torch's too, once it is imported)."""
+def thread_limit(n):
+    """Let BLAS, OpenMP, torch and the package's own kernels use `n` threads inside the block."""
     import sys
 
+    import numba
     from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
-    torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else None
+    torch = sys.modules.get("torch")  # its setting is its own, and matters only if something has imported it
+    before = numba.config.NUMBA_NUM_THREADS, torch.get_num_threads() if torch else None
     with threadpool_limits(limits=n):
+        numba.config.NUMBA_NUM_THREADS = n
         if torch:
             torch.set_num_threads(n)
         try:
             yield
         finally:
+            numba.config.NUMBA_NUM_THREADS = before[0]
             if torch:
-                torch.set_num_threads(before)
+                torch.set_num_threads(before[1])
 
 
 def machine():

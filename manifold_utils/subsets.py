@@ -94,15 +94,21 @@ def stress_of_runs(D, run, names, depths):
     return fit.explained_stress_[np.minimum(depths, len(fit.explained_stress_)) - 1]
 
 
-def bootstrap_stress(D, run, depths, *, n_draws, rng):
-    """Explained stress when the runs are drawn again with replacement.
+def bootstrap_stress(D, run, depths, *, n_draws, rng, n_runs=None):
+    """Explained stress when runs are drawn with replacement.
+
+    Parameters
+    ----------
+    D, run, depths : see `stress_of_runs`
+    n_runs : int, optional
+        Runs of a draw, by default as many as there are. Spectra of sets of different size are compared at one size.
 
     Returns
     -------
     ndarray of shape (n_draws, len(depths))
     """
     names = pd.unique(np.asarray(run))
-    draws = [rng.choice(names, size=len(names)) for _ in range(n_draws)]
+    draws = [rng.choice(names, size=n_runs or len(names)) for _ in range(n_draws)]
     return np.array([stress_of_runs(D, run, drawn, depths) for drawn in draws])
 
 

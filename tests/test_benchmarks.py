@@ -71,13 +71,16 @@ def test_distance_matrix_is_embeddable_with_both_signs():
     assert (fit.signature_ < 0).sum() == 3 and fit.explained_stress_[-1] > 1 - 1e-3
 
 
-def test_blas_threads_are_given_back():
+def test_threads_are_limited_and_given_back():
+    import numba
     import threadpoolctl
 
-    before = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
-    with benchmarks.blas_threads(1):
+    before = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()], numba.config.NUMBA_NUM_THREADS
+    with benchmarks.thread_limit(1):
         assert all(pool["num_threads"] == 1 for pool in threadpoolctl.threadpool_info())
-    assert [pool["num_threads"] for pool in threadpoolctl.threadpool_info()] == before
+        assert numba.config.NUMBA_NUM_THREADS == 1
+    after = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()], numba.config.NUMBA_NUM_THREADS
+    assert after == before
 
 
 def test_machine_names_no_host(tmp_path):

@@ -62,6 +62,9 @@ def test_bootstrap_stress_is_ordered_in_depth_and_repeatable(runs):
     draws = [bootstrap_stress(D, names, [1, 2, 5], n_draws=4, rng=np.random.default_rng(1)) for _ in range(2)]
     assert np.array_equal(*draws) and draws[0].shape == (4, 3)
     assert (np.diff(draws[0], axis=1) >= 0).all() and np.allclose(draws[0][:, 2], 1)
+    one_run = bootstrap_stress(D, names, [5], n_draws=3, rng=np.random.default_rng(1), n_runs=1)
+    each = [stress_of_runs(D, names, [name], [5])[0] for name in np.unique(names)]
+    assert all(np.isclose(each, value).any() for value in one_run[:, 0])
 
 
 def test_more_starts_need_more_axes_when_starts_lie_in_own_directions():
