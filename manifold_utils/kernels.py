@@ -1,195 +1,208 @@
-"""One notebook, executed by papermill in a process of its own that is this interpreter and no other.
+"""Accumulators: chunks of samples in, the mean divergence of all pairs out (PAPER.md section 1).
 
-No installed kernelspec is consulted (a user's broken `python3` cannot interfere), kernel and runner speak through
-sockets in a private temporary folder (no ports, nothing in the home folder), and the kernel's whole process group ends
-with the job. It knows neither chapters nor their order (see `book`).
+Each metric is a sum over samples, so an accumulator takes the predictions of the same points chunk by chunk, in any
+number of chunks, and holds state of the size of its result only. `distances.pairwise` and `tiles` drive the same
+classes. Threads share the blocks of pairs. Nothing here reads files, and nothing but the sums of probabilities is validated.
 """
 
-import logging
-import os
-import re
-import shutil
-import signal
-import sys
-import tempfile
-import threading
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from concurrent.futures import ThreadPoolExecutor
 
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec
-from nbclient.exceptions import DeadKernelError
-from papermill import PapermillExecutionError, execute_notebook
+import numba
+import numpy as np
 
-from manifold_utils.chapters import tags
-from manifold_utils.store import PROJECT
+from manifold_utils.microkernel import GROUP, LIMITS, multiply_block, register_tile
+from manifold_utils.packing import pack_panels
 
-SOURCE_LINES = 5  # lines of a failing cell that an error report shows
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-HAS_UNIX_SOCKETS = os.name == "posix"
+SLICE_ENTRIES = 320  # samples * classes of one slice: a panel of NR points then fits in the first-level cache
+BLOCK_POINTS = 480  # largest side of a block of pairs, so that its state and panels stay in the last-level cache
+CHUNK_BYTES = 16 * 2**20  # packed panels held at a time
+RECOMPUTED_LIMIT = 1e-3  # share of coefficients recomputed in log space from which float64 products are faster
+NORMALISATION_TOLERANCE = 1e-4  # largest |sum_c p - 1| that is taken for rounding
 
 
-class NotebookFailed(RuntimeError):
-    """A cell raised, or the kernel died; the message names the cell and the error."""
+def n_threads():
+    """Threads of one process: numba's setting, which NUMBA_NUM_THREADS and the affinity of the process decide."""
+    return numba.config.NUMBA_NUM_THREADS
 
 
-@dataclass
-class Progress:
-    """Where a running notebook is: cell number, number of cells, and the last line that it wrote to stderr (a bar)."""
-
-    cell: int = 0
-    n_cells: int = 0
-    line: str = ""
-
-    def write(self, text):
-        """Take stderr's text as a file would; carriage returns of progress bars count as line ends."""
-        lines = [part.strip() for part in re.split(r"[\r\n]", text) if part.strip()]
-        self.line = lines[-1] if lines else self.line
-
-    def flush(self):
-        """Nothing is buffered."""
+class NotNormalised(ValueError):
+    """A chunk holds a vector that is no log-probability; the caller knows which points they are."""
 
 
-class Kernels:
-    """The running kernels of one book run, so that all can be ended at once."""
-
-    def __init__(self):
-        self._groups, self._lock, self.stopped = set(), threading.Lock(), False
-
-    def started(self, group):
-        """Note the process group of a kernel that has just started; it is ended at once if `stop` was called before."""
-        with self._lock:
-            self._groups.add(group)
-        if self.stopped:
-            _end(group)
-
-    def ended(self, group):
-        """End what is left of a kernel's process group (its worker processes) and forget it."""
-        with self._lock:
-            self._groups.discard(group)
-        _end(group)
-
-    def stop(self):
-        """End all kernels, and those that are about to start."""
-        self.stopped = True
-        with self._lock:
-            for group in self._groups:
-                _end(group)
-
-
-def _end(group):
-    """SIGKILL to a process group; a group that has ended already is fine. Windows has no groups: kernels end alone."""
-    if group and HAS_UNIX_SOCKETS:
-        try:
-            os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-
-def kernel_environment(n_threads, folder):
-    """Environment variables of a kernel: thread limits, and nothing of the user's own IPython or matplotlib set-up."""
-    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        **dict.fromkeys(THREAD_VARIABLES, str(n_threads)),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONHASHSEED": "0",
-        "IPYTHONDIR": str(Path(folder) / "ipython"),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "PLOTLY_RENDERER": "plotly_mimetype",
-    }
-
-
-def _manager(folder, environment, kernels, groups):
-    """A kernel manager class that starts this interpreter; `groups` receives the process group of what it starts."""
-    command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python")
-
-    class Manager(AsyncKernelManager):
-        def __init__(self, **options):
-            super().__init__(**options)
-            self._kernel_spec = spec
-            self.connection_file = str(Path(folder) / "kernel.json")
-            if HAS_UNIX_SOCKETS:
-                self.transport = "ipc"
-
-        @property
-        def kernel_spec(self):
-            return spec
-
-        async def _async_start_kernel(self, **options):
-            await super()._async_start_kernel(**options)
-            groups.append(getattr(self.provisioner, "pgid", None) or 0)
-            kernels.started(groups[-1])
-
-        start_kernel = _async_start_kernel
-
-    return Manager
-
-
-def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, progress=None):
-    """Execute a notebook and return the executed node; `output` is written as cells finish, also when one fails.
+class BhattacharyyaSum:
+    """Sum over samples of -log BC for all pairs, exact for every input.
 
     Parameters
     ----------
-    notebook : NotebookNode
-        Left as it is.
-    output : path
-        Where papermill keeps the executed notebook.
-    parameters : dict
-        Checked values (`chapters.check_parameters`), injected after the cell tagged `parameters`.
-    folder : path
-        Working directory of the kernel.
-    n_threads : int
-        Threads for numerical libraries in the kernel.
-
-    Raises
-    ------
-    NotebookFailed
-        Names the cell, its section, its first lines and the error; or says that the kernel died, and where.
+    n_p, n_q : int; n_q None for the distances of n_p points among themselves (only half of them is computed)
+    n_classes : int
+    dtype : float32 or float64, of the products: float32 is twice as fast, with an error near 1e-8 in a mean of 100
+    cap : float, nats, or None; each sample's term is clamped to it
+    threads : int, optional
     """
-    kernels, progress, groups = kernels or Kernels(), progress or Progress(), []
-    private = tempfile.mkdtemp(prefix="book-")
-    logging.getLogger("papermill").setLevel(logging.ERROR)
 
-    def cell_starts(cell, cell_index):
-        progress.cell = cell_index + 1
+    def __init__(self, n_p, n_q, n_classes, *, dtype=np.float32, cap=None, threads=None):
+        self.symmetric, self.shape = n_q is None, (n_p, n_p if n_q is None else n_q)
+        self.n_classes, self.n_samples, self.threads = n_classes, 0, threads or n_threads()
+        self.cap = math.inf if cap is None else float(cap)
+        self.carry = None  # logs of the samples multiplied before a change of dtype
+        self._setup(dtype)
 
-    progress.n_cells = len(notebook.cells) + bool(parameters)
-    try:
-        return execute_notebook(
-            notebook,
-            str(output),
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            stderr_file=progress,
-            kernel_manager_class=_manager(private, kernel_environment(n_threads, private), kernels, groups),
-            resources={"metadata": {"path": str(folder)}},
-            on_cell_start=cell_starts,
-        )
-    except PapermillExecutionError as error:
-        n_injected = sum("injected-parameters" in tags(c) for c in notebook.cells) or bool(parameters)
-        where = _where(notebook, error.cell_index - n_injected, error.source)
-        raise NotebookFailed(f"{where}\n{error.ename}: {error.evalue}") from None
-    except DeadKernelError:
-        where = _where(notebook, progress.cell - 1 - bool(parameters), "")
-        reason = "stopped by the runner" if kernels.stopped else "killed, out of memory, or crashed in compiled code"
-        raise NotebookFailed(f"{where}\nthe kernel died ({reason})") from None
-    finally:
-        for group in groups:
-            kernels.ended(group)
-        shutil.rmtree(private, ignore_errors=True)
+    def _setup(self, dtype):
+        self.dtype = np.dtype(dtype)
+        # A floor of zero never binds: such a clamp is known to the exact route alone, which then takes every group.
+        self.floor = None if self.cap == math.inf else self.dtype.type(math.exp(-self.cap))
+        self.tile = register_tile(self.dtype)
+        self.width = self.tile[1] * self.tile[2]
+        self.slice_samples = max(1, SLICE_ENTRIES // (self.n_classes * GROUP)) * GROUP
+        self.blocks, self._buffers = self._make_blocks(), {}
+
+    def _make_blocks(self):
+        """[(first row panel, first column panel, state)], state = product, exponent, extra of a block of pairs."""
+        rows, width = self.tile[0], self.width
+        n_sides = 1 if self.threads == 1 else 2 * math.ceil(math.sqrt(2 * self.threads))  # enough blocks to share
+        side = max(1, min(BLOCK_POINTS, max(self.shape) // n_sides) // width) * width
+        restart = 2.0 ** LIMITS[self.dtype][0]
+        integer = np.int32 if self.dtype.itemsize == 4 else np.int64
+        blocks = []
+        for i in range(0, self.shape[0], side):
+            for j in range(0, self.shape[1], side):
+                if self.symmetric and j + side <= i:
+                    continue
+                n_i = -(-min(side, self.shape[0] - i) // rows)
+                n_j = -(-min(side, self.shape[1] - j) // width)
+                product = aligned((n_i, n_j, rows, width), self.dtype)
+                product[...] = restart
+                # zeros: the system gives these pages only when they are first written, which is rare
+                state = product, aligned(product.shape, integer), np.zeros(product.shape)
+                blocks.append((i // rows, j // width, state))
+        return sorted(blocks, key=lambda block: -block[2][0].size)
+
+    @property
+    def chunk_samples(self):
+        """Samples that `add` packs at a time."""
+        entries = CHUNK_BYTES // (self.dtype.itemsize * (self.shape[0] + self.shape[1]))
+        return max(1, entries // (self.n_classes * self.slice_samples)) * self.slice_samples
+
+    def add(self, log_p, log_q=None):
+        """Add samples: log_p (n_p, n, C) and, if not symmetric, log_q (n_q, n, C), float32 or float64 natural logs."""
+        log_p = rows_contiguous(log_p)
+        log_q = log_p if log_q is None else rows_contiguous(log_q)
+        start, n = 0, log_p.shape[1]
+        with ThreadPoolExecutor(self.threads) as pool:
+            while start < n:
+                # The first samples only try whether the products hold: what they cannot hold is slow.
+                size = self.chunk_samples if self.n_samples else min(self.slice_samples, self.chunk_samples)
+                part = slice(start, min(start + size, n))
+                recomputed = self._add_chunk(pool, log_p[:, part], log_q[:, part])
+                start = part.stop
+                if recomputed > RECOMPUTED_LIMIT * math.prod(self.shape) * (part.stop - part.start):
+                    self._widen()
+
+    def _widen(self):
+        """Go on in float64, whose products hold coefficients that float32's cannot."""
+        if self.dtype == np.float64:
+            return
+        self.carry = self._logs()
+        self._setup(np.float64)
+
+    def _add_chunk(self, pool, log_p, log_q):
+        """Multiply one chunk into all blocks; returns the number of coefficients recomputed in log space."""
+        n = log_p.shape[1]
+        if self.symmetric:
+            a, b = self._pack(pool, log_p, True, True)
+        else:
+            (a, _), (_, b) = self._pack(pool, log_p, True, False), self._pack(pool, log_q, False, True)
+        size, cells = self.tile[0] * self.width, self.tile[0] * self.tile[1]
+
+        def work(block):
+            i, j, state = block
+            buffers = aligned((2 * size,), self.dtype), np.empty((self.slice_samples // GROUP, 1 + cells), np.int64)
+            rules = self.floor, self.cap, self.symmetric
+            return multiply_block(a, b, -(-n // GROUP), self.tile, (i, j), state, log_p, log_q, buffers, *rules)
+
+        self.n_samples += n
+        return sum(each(pool, work, self.blocks))
+
+    def _pack(self, pool, values, want_a, want_b):
+        """Panels of a chunk: (a, b), with an empty array for what is not wanted."""
+        n_panels = -(-len(values) // self.width)
+        n_slices = -(-values.shape[1] // self.slice_samples)
+        per_point = self.slice_samples * self.n_classes
+        rows = self.tile[0]
+        a = self._buffer("a", (n_slices, n_panels * (self.width // rows), per_point * rows) if want_a else (0, 0, 0))
+        b = self._buffer("b", (n_slices, n_panels, per_point * self.width) if want_b else (0, 0, 0))
+        stride = values.strides[0] // values.itemsize
+
+        def work(panels):
+            scratch = aligned((0 if want_b else per_point * self.width,), self.dtype)
+            return pack_panels(
+                values, stride, *panels, self.tile, self.slice_samples, a, b, scratch, NORMALISATION_TOLERANCE
+            )
+
+        step = -(-n_panels // (4 * self.threads))
+        if any(each(pool, work, [(k, min(k + step, n_panels)) for k in range(0, n_panels, step)])):
+            raise NotNormalised
+        return a, b
+
+    def _buffer(self, name, shape):
+        """A work array that is kept from chunk to chunk: fresh memory costs more than packing."""
+        if math.prod(shape) == 0:
+            return np.empty(shape, self.dtype)
+        if name not in self._buffers or self._buffers[name].size < math.prod(shape):
+            self._buffers[name] = aligned((math.prod(shape),), self.dtype)
+        return self._buffers[name][: math.prod(shape)].reshape(shape)
+
+    def _logs(self):
+        """Sum over samples of log BC so far, float64 (n_p, n_q); only j > i where symmetric."""
+        out = np.zeros(self.shape) if self.carry is None else self.carry
+        for i, j, (product, exponent, extra) in self.blocks:
+            i, j = i * self.tile[0], j * self.width
+            log = np.log(product, dtype=np.float64) + (exponent - float(LIMITS[self.dtype][0])) * math.log(2) + extra
+            log = log.transpose(0, 2, 1, 3).reshape(log.shape[0] * log.shape[2], -1)
+            target = out[i : i + len(log), j : j + log.shape[1]]
+            target += log[: target.shape[0], : target.shape[1]]
+        return out
+
+    def result(self):
+        """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked."""
+        out = self._logs()
+        np.multiply(out, -1.0 / self.n_samples, out=out)
+        np.maximum(out, 0.0, out=out)  # rounding may leave -1e-9 between points that agree
+        return mirrored(out) if self.symmetric else out
 
 
-def _where(notebook, index, source):
-    """Cell number (from 1, as in the source notebook), section, tags and first lines of the cell at `index`."""
-    index = min(max(index, 0), len(notebook.cells) - 1)
-    cell = notebook.cells[index]
-    sections = [c.source.splitlines()[0] for c in notebook.cells[: index + 1] if c.source.startswith("#")]
-    lines = (source or cell.source).splitlines()
-    shown = "\n".join(f"    {line}" for line in lines[:SOURCE_LINES])
-    more = "\n    ..." if len(lines) > SOURCE_LINES else ""
-    section = f", section {sections[-1].lstrip('# ')!r}" if sections and cell.cell_type == "code" else ""
-    tagged = f", tagged {', '.join(tags(cell))}" if tags(cell) else ""
-    return f"cell {index + 1} of {len(notebook.cells)}{section}{tagged}:\n{shown}{more}"
+def aligned(shape, dtype):
+    """Zeros at a 64-byte boundary, given by the system only when touched."""
+    dtype = np.dtype(dtype)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    buffer = np.zeros(n_bytes + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+def rows_contiguous(values):
+    """`values` (n, N, C), copied only if the entries of one point do not lie in order."""
+    _, _, n_classes = values.shape
+    if values.strides[1:] == (n_classes * values.itemsize, values.itemsize) and values.strides[0] >= 0:
+        return values
+    return np.ascontiguousarray(values)
+
+
+def mirrored(upper):
+    """The upper triangle copied to the lower one in place; the diagonal is set to zero."""
+    n = len(upper)
+    for i in range(0, n, BLOCK_POINTS):
+        stop = min(i + BLOCK_POINTS, n)
+        upper[stop:, i:stop] = upper[i:stop, stop:].T
+        corner = np.triu(upper[i:stop, i:stop], 1)
+        upper[i:stop, i:stop] = corner + corner.T
+    return upper
+
+
+def each(pool, work, items):
+    """Results of `work` on all items, in this thread if the pool has only one."""
+    if pool._max_workers == 1 or len(items) == 1:
+        return [work(item) for item in items]
+    return list(pool.map(work, items))

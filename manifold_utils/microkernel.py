@@ -1,0 +1,319 @@
+"""The inner loop of d_B: products of Bhattacharyya coefficients in registers, with exponents carried apart.
+
+-log BC summed over samples is -log of a product (PAPER.md section 1), so one log per *pair* is enough. The product is a
+float; each time it falls below a limit its exponent moves to an integer by bit operations. A group of samples whose
+product is too small to be trusted is left out and recomputed exactly in float64 log space.
+The vector code is LLVM IR because no compiler keeps 12 accumulators in registers across this loop by itself.
+This module neither packs nor validates (`kernels` does), and knows no metric but this one.
+"""
+
+import math
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+GROUP = 4  # samples whose coefficients are multiplied before the product is looked at
+# Per dtype: exponent at which a product restarts, below which it restarts, and below which a group is not trusted.
+# Float32: a coefficient of 2**-100 still holds 26 bits above the smallest normal float, and 2**(-20 - 100) is normal.
+LIMITS = {np.dtype("f4"): (100, -20, -100), np.dtype("f8"): (900, -100, -900)}
+NEGLIGIBLE = -100.0  # a term exp(-50) times the largest one changes no digit of float64
+SMALLEST_LOG = {np.dtype("f4"): -174.0, np.dtype("f8"): -1416.0}  # below, sqrt(p) is not a normal float: packed as 0
+
+
+def register_tile(dtype):
+    """Rows, vectors and lanes of the block of pairs that this processor's registers hold: (MR, NV, W).
+
+    MR broadcasts times NV vectors of W lanes; NR = NV * W columns, a multiple of MR.
+    """
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        rows, n_bytes = 8, 64
+    elif features.get("avx"):
+        rows, n_bytes = 4, 32
+    else:  # 16-byte vectors: SSE has 16 registers, NEON 32
+        rows, n_bytes = (6 if "neon" in features else 4), 16
+    return rows, 3, n_bytes // np.dtype(dtype).itemsize
+
+
+@intrinsic
+def _multiply_tile(typingctx, a, a_at, b, b_at, n_groups, n_classes, product, exponent, at, scratch, records, floor):
+    """Multiply the coefficients of `n_groups` groups of samples into one register tile of pairs.
+
+    a, b : packed square roots of probabilities, [sample][class][MR] from a_at and [sample][class][NR] from b_at
+    product, exponent : state of the tile from index `at`, MR * NR each, in place; scratch : 2 * MR * NR work floats
+    records : int64 rows (group, one lane mask a vector); a row for each group with lanes that were left out
+    floor : None, or the least value that a coefficient may take (the clamp of `cap`)
+    Returns the number of records.
+    """
+    dtype = np.dtype(a.dtype.name)
+    signature = types.int64(
+        a, types.int64, b, *[types.int64] * 3, product, exponent, types.int64, scratch, records, floor
+    )
+
+    def codegen(context, builder, sig, args):
+        def pointer(k, offset=None):
+            data = context.make_array(sig.args[k])(context, builder, args[k]).data
+            return data if offset is None else builder.gep(data, [offset])
+
+        code = _TileCode(builder, dtype, *register_tile(dtype))
+        clamp = None if isinstance(floor, types.NoneType) else code.splat(args[11])
+        state = pointer(6, args[8]), pointer(7, args[8])
+        return code.tile(
+            pointer(0, args[1]), pointer(2, args[3]), args[4], args[5], *state, pointer(9), pointer(10), clamp
+        )
+
+    return signature, codegen
+
+
+class VectorCode:
+    """Words of vector code: every method appends LLVM instructions to `builder`."""
+
+    def __init__(self, builder, dtype, lanes):
+        self.b, self.lanes, self.dtype = builder, lanes, np.dtype(dtype)
+        self.mantissa_bits, self.bias = (23, 127) if self.dtype.itemsize == 4 else (52, 1023)
+        self.i64, self.align = ir.IntType(64), lanes * self.dtype.itemsize
+        self.vf = ir.VectorType(ir.FloatType() if self.dtype.itemsize == 4 else ir.DoubleType(), lanes)
+        self.vi = ir.VectorType(ir.IntType(8 * self.dtype.itemsize), lanes)
+        name = f"llvm.fmuladd.v{lanes}f{8 * self.dtype.itemsize}"
+        self._fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vf, [self.vf] * 3), name)
+
+    def at(self, base, k):
+        return self.b.gep(base, [k if isinstance(k, ir.Value) else self.i64(k)])
+
+    def load(self, base, k, kind=None, align=None):
+        kind = kind or self.vf
+        return self.b.load(self.b.bitcast(self.at(base, k), kind.as_pointer()), align=align or self.align)
+
+    def store(self, value, base, k, align=None):
+        self.b.store(value, self.b.bitcast(self.at(base, k), value.type.as_pointer()), align=align or self.align)
+
+    def fma(self, x, y, z):
+        return self.b.call(self._fma, [x, y, z])
+
+    def splat(self, scalar):
+        empty = ir.Constant(self.vf, ir.Undefined)
+        return self.shuffle(self.b.insert_element(empty, scalar, ir.IntType(32)(0)), empty, [0] * self.lanes)
+
+    def shuffle(self, x, y, lanes):
+        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
+
+    def number(self, value):
+        return ir.Constant(self.vf, [float(value)] * self.lanes)
+
+    def integer(self, value):
+        return ir.Constant(self.vi, [value] * self.lanes)
+
+    def power_bits(self, power):
+        """Bit pattern of 2**power, as a vector of integers."""
+        return self.integer((power + self.bias) << self.mantissa_bits)
+
+    def any(self, mask):
+        word = ir.IntType(self.lanes)
+        return self.b.icmp_unsigned("!=", self.b.bitcast(mask, word), word(0))
+
+    def barrier(self):
+        # Without it LLVM forwards what was just stored into registers that it does not have, and spills twice.
+        self.b.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
+
+
+class _TileCode(VectorCode):
+    """The register tile of `_multiply_tile`."""
+
+    def __init__(self, builder, dtype, rows, vectors, lanes):
+        super().__init__(builder, dtype, lanes)
+        self.rows, self.vectors = rows, vectors
+        self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
+        self.restart, self.low, self.trusted = LIMITS[self.dtype]
+
+    def tile(self, a, b, n_groups, n_classes, product, exponent, scratch, records, clamp):
+        """All groups; returns the number of records. `scratch` holds the group product and the second state."""
+        size = self.rows * self.vectors * self.lanes
+        current, other = (cgutils.alloca_once_value(self.b, p) for p in (product, self.at(scratch, size)))
+        count = cgutils.alloca_once_value(self.b, self.i64(0))
+        with cgutils.for_range(self.b, n_groups) as loop:
+            skip = self.b.mul(self.b.mul(loop.index, n_classes), self.i64(GROUP * self.rows))
+            a_group = self.at(a, skip)
+            b_group = self.at(
+                b, self.b.mul(self.b.sdiv(skip, self.i64(self.rows)), self.i64(self.vectors * self.lanes))
+            )
+            for sample in range(GROUP):
+                coefficient, a_group, b_group = self.coefficients(a_group, b_group, n_classes)
+                if clamp is not None:
+                    for cell, x in coefficient.items():
+                        coefficient[cell] = self.b.select(self.b.fcmp_ordered(">", x, clamp), x, clamp)
+                self.barrier()
+                if sample < GROUP - 1:
+                    self.multiply_into(scratch, coefficient, first=sample == 0)
+            old, new = self.b.load(current), self.b.load(other)
+            trouble = self.finish_group(coefficient, scratch, old, new)
+            self.barrier()
+            with self.b.if_then(trouble, likely=False):
+                self.restart_lanes(loop.index, old, new, exponent, records, count)
+            self.b.store(new, current)
+            self.b.store(old, other)
+        last = self.b.load(current)
+        with self.b.if_then(self.b.icmp_unsigned("!=", last, product)):
+            for cell in self.cells:
+                self.store(self.load(last, self.offset(cell)), product, self.offset(cell))
+        return self.b.load(count)
+
+    def offset(self, cell):
+        return (cell[0] * self.vectors + cell[1]) * self.lanes
+
+    def coefficients(self, a, b, n_classes):
+        """sum_c a_c b_c of one sample for every pair of the tile: rows * vectors accumulators in registers."""
+        before, body, after = self.b.block, self.b.append_basic_block("classes"), self.b.append_basic_block("sample")
+        self.b.branch(body)
+        self.b.position_at_end(body)
+        left, pa, pb = self.b.phi(self.i64), self.b.phi(a.type), self.b.phi(b.type)
+        sums = {cell: self.b.phi(self.vf) for cell in self.cells}
+        columns = [self.load(pb, v * self.lanes) for v in range(self.vectors)]
+        new = {}
+        for r in range(self.rows):
+            row = self.splat(self.b.load(self.at(pa, r)))
+            for v in range(self.vectors):
+                new[r, v] = self.fma(row, columns[v], sums[r, v])
+        onwards = [self.b.sub(left, self.i64(1)), self.at(pa, self.rows), self.at(pb, self.vectors * self.lanes)]
+        starts = [n_classes, a, b, *[self.number(0)] * len(self.cells)]
+        phis = [left, pa, pb, *sums.values()]
+        for phi, start, following in zip(phis, starts, [*onwards, *(new[c] for c in self.cells)], strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(following, body)
+        self.b.cbranch(self.b.icmp_signed(">", onwards[0], self.i64(0)), body, after)
+        self.b.position_at_end(after)
+        return new, onwards[1], onwards[2]
+
+    def multiply_into(self, scratch, coefficient, first):
+        for cell, x in coefficient.items():
+            k = self.offset(cell)
+            self.store(x if first else self.b.fmul(x, self.load(scratch, k)), scratch, k)
+
+    def finish_group(self, coefficient, scratch, old, new):
+        """new = old * group product; returns whether any lane needs a restart or is not to be trusted.
+
+        Least values are compared as integers (positive floats sort alike): those units are idle here.
+        """
+        least_group = least_product = None
+        for cell, x in coefficient.items():
+            k = self.offset(cell)
+            group = self.b.fmul(x, self.load(scratch, k))
+            product = self.b.fmul(group, self.load(old, k))
+            self.store(product, new, k)
+            least_group = self.least(least_group, group)
+            least_product = self.least(least_product, product)
+        small = self.b.icmp_signed("<", least_group, self.power_bits(self.trusted))
+        low = self.b.icmp_signed("<", least_product, self.power_bits(self.low))
+        return self.any(self.b.or_(small, low))
+
+    def least(self, best, x):
+        x = self.b.bitcast(x, self.vi)
+        return x if best is None else self.b.select(self.b.icmp_signed("<", x, best), x, best)
+
+    def restart_lanes(self, group, old, new, exponent, records, count):
+        """Move all exponents to integers; lanes whose group is not trusted keep their old product and are recorded."""
+        shift = self.integer(self.mantissa_bits)
+        start = self.b.mul(self.b.load(count), self.i64(1 + len(self.cells)))
+        self.b.store(group, self.at(records, start))
+        left_out = None
+        for i, cell in enumerate(self.cells):
+            k = self.offset(cell)
+            before, product = self.load(old, k), self.load(new, k)
+            least = self.b.fmul(before, self.number(2.0**self.trusted))
+            bad = self.b.fcmp_ordered("<", product, least)
+            left_out = bad if left_out is None else self.b.or_(left_out, bad)
+            word = self.b.bitcast(self.b.select(bad, before, product), self.vi)
+            power = self.b.sub(self.b.lshr(word, shift), self.integer(self.restart + self.bias))
+            self.store(self.b.add(self.load(exponent, k, self.vi), power), exponent, k)
+            mantissa = self.b.and_(word, self.integer((1 << self.mantissa_bits) - 1))
+            self.store(self.b.bitcast(self.b.or_(mantissa, self.power_bits(self.restart)), self.vf), new, k)
+            lanes = self.b.zext(self.b.bitcast(bad, ir.IntType(self.lanes)), self.i64)
+            self.b.store(lanes, self.at(records, self.b.add(start, self.i64(1 + i))))
+        self.b.store(self.b.add(self.b.load(count), self.b.zext(self.any(left_out), self.i64)), count)
+
+
+@numba.njit(nogil=True, cache=True)
+def log_coefficient(x, y):
+    """Log of one Bhattacharyya coefficient from log-probabilities x, y (C,), exact: -inf for disjoint supports."""
+    top = -math.inf
+    for c in range(len(x)):
+        top = max(top, np.float64(x[c]) + np.float64(y[c]))
+    if top == -math.inf:
+        return top
+    total = 0.0
+    for c in range(len(x)):
+        below = np.float64(x[c]) + np.float64(y[c]) - top
+        if below > NEGLIGIBLE:
+            total += math.exp(0.5 * below)
+    return 0.5 * top + math.log(total)
+
+
+@numba.njit(nogil=True, cache=True)
+def _recompute(records, first_sample, i0, j0, tile, log_p, log_q, cap, upper_only, extra):
+    """Add the exact logs of recorded lanes and groups to `extra` (MR, NR), -inf being final; return their number."""
+    n_rows, n_vectors, n_lanes = tile
+    n_recomputed = 0
+    for record in records:
+        start = first_sample + GROUP * record[0]
+        stop = min(start + GROUP, log_p.shape[1])
+        for cell in range(n_rows * n_vectors):
+            for lane in range(n_lanes):
+                if not (record[1 + cell] >> lane) & 1:
+                    continue
+                r, column = cell // n_vectors, (cell % n_vectors) * n_lanes + lane
+                i, j = i0 + r, j0 + column
+                if i >= len(log_p) or j >= len(log_q) or (upper_only and j <= i):
+                    continue
+                for n in range(start, stop):
+                    if extra[r, column] == -math.inf:
+                        break
+                    extra[r, column] += max(log_coefficient(log_p[i, n], log_q[j, n]), -cap)
+                    n_recomputed += 1
+    return n_recomputed
+
+
+@numba.njit(nogil=True, cache=True)
+def multiply_block(a, b, n_groups, tile, origin, state, log_p, log_q, work, floor, cap, upper_only):
+    """Multiply one chunk of samples into a block of pairs.
+
+    Parameters
+    ----------
+    a, b : arrays (n_slices, n_panels, n_slice_samples * C * MR or NR), packed sqrt(p) and sqrt(q), 64-byte aligned
+    n_groups : int, groups of samples in the chunk; the last slice may be partly filled
+    tile : (MR, NV, W); origin : (i, j), the first panels of the block
+    state : (product, exponent, extra), each (n_i, n_j, MR, NR), updated in place; extra holds float64 logs
+    log_p, log_q : (n, n_samples, C) natural logs of the chunk, read only for groups that the product cannot hold
+    work : (scratch, records); floor : None or float, cap : float (inf for none), both applied to each coefficient
+    upper_only : skip pairs with j <= i
+
+    Returns
+    -------
+    int, the number of coefficients that were recomputed in log space
+    """
+    product, exponent, extra = state
+    scratch, records = work
+    n_rows, n_columns = product.shape[2], product.shape[3]
+    n_classes = log_p.shape[2]
+    n_recomputed = 0
+    slice_groups = a.shape[2] // (n_classes * n_rows * GROUP)
+    for s in range(a.shape[0]):
+        groups = min(slice_groups, n_groups - s * slice_groups)
+        for v in range(product.shape[1]):
+            j = origin[1] + v
+            for u in range(product.shape[0]):
+                i = origin[0] + u
+                if upper_only and (j + 1) * n_columns - 1 <= i * n_rows:
+                    continue
+                a_at, b_at = (s * a.shape[1] + i) * a.shape[2], (s * b.shape[1] + j) * b.shape[2]
+                at = (u * product.shape[1] + v) * n_rows * n_columns
+                n = _multiply_tile(a, a_at, b, b_at, groups, n_classes, product, exponent, at, scratch, records, floor)
+                if n:
+                    first = s * slice_groups * GROUP
+                    found = records[:n]
+                    n_recomputed += _recompute(
+                        found, first, i * n_rows, j * n_columns, tile, log_p, log_q, cap, upper_only, extra[u, v]
+                    )
+    return n_recomputed
