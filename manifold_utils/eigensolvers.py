@@ -68,7 +68,7 @@ def block_krylov(operator, n_pairs, *, tol=1e-8, max_passes=40, rng, block=None)
     Parameters
     ----------
     operator : object
-        With `m`, `start(V)` (first product) and `operator @ V`; see `gram.CentredGram`.
+        With `m`, `guess(block, rng)`, `start(V)` (first product) and `operator @ V`; see `gram.CentredGram`.
     n_pairs : int
         At most m.
     tol : float
@@ -92,7 +92,7 @@ def block_krylov(operator, n_pairs, *, tol=1e-8, max_passes=40, rng, block=None)
     """
     block = min(block or max(MIN_BLOCK, OVERSAMPLING * n_pairs), operator.m)
     Q, BQ, T = np.empty((operator.m, 0)), np.empty((operator.m, 0)), np.empty((0, 0))
-    new = np.linalg.qr(rng.standard_normal((operator.m, block)))[0]
+    new = np.linalg.qr(operator.guess(block, rng))[0]
     filled = 0
     for n_passes in range(1, max_passes + 1):
         old, filled = filled, filled + new.shape[1]

@@ -18,6 +18,8 @@ DIAGONAL_TOLERANCE = 1e-5  # largest |D_uu| accepted, as a fraction of the large
 PANEL_BYTES = 2**27  # of one row panel read from disk (two are alive at a time)
 WORK_BYTES = 2**23  # of one float64 copy of rows, small enough for the last cache
 TILE = 256  # side of the tiles in which symmetry is checked
+SAMPLED_COLUMNS = 2  # columns of D sampled for each vector of the first block
+RANDOM_SHARE = 1e-10  # of random vectors mixed into them
 NAMED_ROWS = 5  # offending rows an error lists
 
 
@@ -60,33 +62,62 @@ class CentredGram:
         self.counts = np.ones(self.m) if weights is None else check_weights(weights, self.m)
         self.total = self.counts.sum()
         self.root, self.w = np.sqrt(self.counts), self.counts / self.total
-        self.n_passes = 0
+        self.n_passes, self._rows = 0, None
+
+    def guess(self, block, rng):
+        """First vectors of a Krylov block, (m, block): the leading span of sampled columns of D, read from memory.
+
+        They are worth one or two passes of a random block, which is what a D on disk gets: its rows come in panels.
+        """
+        random = rng.standard_normal((self.m, block))
+        if not self.in_memory:
+            return random
+        self._inspect(None)
+        rows = rng.choice(self.m, min(SAMPLED_COLUMNS * block, self.m), replace=False)
+        columns = self.D[rows].T.astype(np.float64)
+        columns = self.root[:, None] * (columns - self.w @ columns)
+        Y = np.linalg.eigh(columns.T @ columns)[1][:, -block:]
+        noise = RANDOM_SHARE * (np.linalg.norm(columns) or 1.0)  # keeps the rank where the columns lack it
+        return noise * random + columns @ np.pad(Y, ((0, 0), (0, block - Y.shape[1])))
 
     def start(self, V):
         """B V, checking D and collecting its statistics in the same pass; V (m, b) may have no column."""
-        probe = np.random.default_rng(self.m).uniform(0.5, 1.0, self.m)
-        X = np.column_stack([self._centre(V), self.w, probe])
-        with np.errstate(invalid="ignore"):  # NaN and infinity are reported below, by row
-            Z, scan, transposed = _sweep(self.D, X, self.counts, probe, self.client, self.in_memory)
-            # D x and D' x differ in the rows where D and D' differ; one random x sees every such row
-            gap = _asymmetry(self.D) if self.in_memory else np.abs(Z[:, -1] - transposed)
+        X = np.column_stack([self._centre(V), self.w])
+        Z = self._inspect(X)
         self.n_passes += 1
-        squares, largest, own = scan
-        slack = 1.0 if self.in_memory else np.sqrt(self.m)
-        _check(squares, largest, own, gap, slack)
-        self.row_means = Z[:, -2].copy()
+        squares, own = self._rows
+        self.row_means = Z[:, -1].copy()
         self.grand_mean = float(self.w @ self.row_means)
         self.diagonal = self.row_means - 0.5 * (self.grand_mean + own)
         mean_square = self.w @ squares / self.total
         self.distance_norm = self.total * np.sqrt(mean_square)
         centred = mean_square - 2 * (self.w @ self.row_means**2) + self.grand_mean**2
         self.norm = 0.5 * self.total * np.sqrt(max(centred, 0.0))
-        return self._close(Z[:, :-2])
+        return self._close(Z[:, :-1])
+
+    def _inspect(self, X):
+        """Check D once; returns D X if there is an X. In memory the check is exact, on disk it shares the pass."""
+        if self.in_memory:
+            if self._rows is None:
+                self._accept(_scan(self.D, 0, self.counts), _asymmetry(self.D), 1.0)
+            return None if X is None else _multiply(self.D, X)
+        probe = np.random.default_rng(self.m).uniform(0.5, 1.0, self.m)
+        with np.errstate(invalid="ignore"):  # NaN and infinity are reported below, by row
+            Z, scan, transposed = _sweep(self.D, np.column_stack([X, probe]), self.counts, probe, self.client)
+            # D x and D' x differ in the rows where D and D' differ; one random x sees every such row
+            self._accept(scan, np.abs(Z[:, -1] - transposed), np.sqrt(self.m))
+        return Z[:, :-1]
+
+    def _accept(self, scan, gap, slack):
+        squares, largest, own = scan
+        _check(squares, largest, own, gap, slack)
+        self._rows = squares, own
 
     def __matmul__(self, V):
         """B V for V of shape (m, b), in one pass over D."""
         self.n_passes += 1
-        return self._close(_sweep(self.D, self._centre(V), None, None, self.client, self.in_memory)[0])
+        X = self._centre(V)
+        return self._close(_multiply(self.D, X) if self.in_memory else _sweep(self.D, X, None, None, self.client)[0])
 
     def dense(self):
         """B itself, (m, m) float64: the only copy this package ever makes of a matrix of distances."""
@@ -159,12 +190,9 @@ def _bad_rows(block):
     return np.flatnonzero(~np.isfinite(block).all(axis=1))
 
 
-def _sweep(D, X, counts, probe, client, in_memory):
-    """One pass: D X; with `counts`, also per-row (sum of n D^2, largest |D|, D_uu); with `probe` off memory, D' x."""
+def _sweep(D, X, counts, probe, client):
+    """One pass by panels: D X and, with `counts`, per-row (sum of n D^2, largest |D|, D_uu) and D' probe."""
     m = D.shape[0]
-    if in_memory:
-        scan = None if counts is None else _scan(D, 0, counts)
-        return _multiply(D, X), scan, None
     rows = _panel_rows(D)
     starts = range(0, m, rows)
     if client is None:

@@ -119,7 +119,7 @@ def test_tiles_on_disk_give_the_same_embedding(on_disk, weighted):
     D, array = on_disk
     weights = np.arange(230) % 3 if weighted else None
     memory, disk = (InPCA(10, solver="krylov").fit(X, sample_weight=weights) for X in (D, array))
-    assert disk.solver_ == "krylov" and disk.n_passes_ == memory.n_passes_ <= 8
+    assert disk.solver_ == "krylov" and memory.n_passes_ <= disk.n_passes_ <= 8
     for name in ("embedding_", "eigenvalues_", "explained_stress_", "explained_distance_"):
         assert np.allclose(getattr(disk, name), getattr(memory, name), atol=1e-8), name
     assert np.allclose(disk.transform(D[:4]), disk.embedding_[:4], atol=1e-7)
