@@ -1,9 +1,8 @@
-"""Which factors make trajectories differ: matched pairs of configurations, effect sizes, importance.
+"""How much each factor moves trajectories: matched pairs of configurations, with seeds as the yardstick.
 
-The yardstick is the distance between seeds of one configuration (PAPER.md section 1, Trajectory distance): two
-configurations that agree in all but one factor are compared on runs of *different* seeds, so that a factor without
-effect has the ratio 1. Importance is the permutation importance of a regressor of d_traj on the pair's factors, on
-held-out configurations. It computes no distances (see `reparametrise`) and draws nothing (see `plots_runs`).
+Two configurations that agree in all but one factor are compared on runs of *different* seeds, so that a factor without
+effect has the ratio 1 to the distance between seeds of one configuration (PAPER.md section 1, Trajectory distance). It
+computes no distances (see `reparametrise`), no regression (see `importance`) and draws nothing (see `plots_runs`).
 """
 
 import numpy as np
@@ -21,15 +20,12 @@ COLUMNS = (
     "label_noise",
     "epochs",
 )
-PAIR_FACTORS = ("architecture", "optimizer", "batch_size", "weight_decay", "augmentation")  # the paper's five
 LINKED = {  # factors that a grid may only vary together with another: a rate belongs to its optimiser and batch size
     "architecture": ("scale",),
     "optimizer": ("learning_rate",),
     "batch_size": ("learning_rate",),
     "learning_rate": ("batch_size",),
 }
-MIN_CONFIGURATIONS = 6  # fewer cannot be split into a part to learn from and a part to be judged on
-REGRESSOR = {"max_iter": 60, "max_leaf_nodes": 12, "min_samples_leaf": 5, "learning_rate": 0.15}
 
 
 def configurations(runs, columns=COLUMNS):
@@ -105,13 +101,13 @@ def seed_means(distances, number, seeds, n_configurations=None):
 
     Parameters
     ----------
-    distances : ndarray of shape (n_runs, n_runs)
-        d_traj, nats; NaN for pairs that cannot be compared.
+    distances : ndarray of shape (..., n_runs, n_runs)
+        d_traj, or a stack of distances at equal progress, nats; NaN for pairs that cannot be compared.
     number, seeds : ndarrays of shape (n_runs,)
 
     Returns
     -------
-    ndarray of shape (n_configurations, n_configurations), float64
+    ndarray of shape (..., n_configurations, n_configurations), float64
         NaN where no two runs of different seeds exist.
 
     Examples
@@ -120,24 +116,33 @@ def seed_means(distances, number, seeds, n_configurations=None):
     >>> seed_means(d, np.array([0, 0, 1]), np.array([1, 2, 2])).tolist()
     [[1.0, 5.0], [5.0, nan]]
     """
+    return _means(*_comparable(distances, seeds), number, n_configurations or number.max() + 1)
+
+
+def _comparable(distances, seeds):
+    """Distances with zeros where runs cannot be compared, and ones where they can."""
     distances, seeds = np.asarray(distances, dtype=np.float64), np.asarray(seeds)
-    member = np.zeros((n_configurations or number.max() + 1, len(number)))
-    member[number, np.arange(len(number))] = 1.0
     allowed = (seeds[:, None] != seeds) & np.isfinite(distances)
-    sums = member @ np.where(allowed, distances, 0.0) @ member.T
-    counts = member @ allowed @ member.T
+    return np.where(allowed, distances, 0.0), allowed.astype(np.float64)
+
+
+def _means(values, allowed, number, n):
+    member = np.zeros((n, len(number)))
+    member[number, np.arange(len(number))] = 1.0
+    sums, counts = member @ values @ member.T, member @ allowed @ member.T
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
 def _between_within(means, pairs):
-    """For each pair: the distance between its configurations, and the mean of their distances between seeds."""
+    """Sums over comparable cells (values of progress) of each pair: between, mean own distance of seeds, cells."""
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
-    own = np.stack([np.diag(means)[first], np.diag(means)[second]])
+    means = means.reshape(-1, *means.shape[-2:])
+    own = np.stack([means[:, first, first], means[:, second, second]])
     n_own = np.isfinite(own).sum(axis=0)
-    within = np.divide(np.nansum(own, axis=0), n_own, out=np.full(len(first), np.nan), where=n_own > 0)
-    between = means[first, second]
-    usable = np.isfinite(between) & np.isfinite(within) & (within > 0)
-    return between, within, usable
+    within = np.divide(np.nansum(own, axis=0), n_own, out=np.full(n_own.shape, np.nan), where=n_own > 0)
+    between = means[:, first, second]
+    cells = np.isfinite(between) & np.isfinite(within)
+    return *(np.where(cells, x, 0.0).sum(axis=0) for x in (between, within)), cells.sum(axis=0)
 
 
 def effect_ratio(distances, runs, factor, *, linked=None, columns=COLUMNS):
@@ -151,9 +156,8 @@ def effect_ratio(distances, runs, factor, *, linked=None, columns=COLUMNS):
     """
     number, table = configurations(runs, columns)
     pairs = matched_pairs(table, factor, linked=linked, columns=columns)
-    means = seed_means(distances, number, runs.seed.to_numpy())
-    between, within, usable = _between_within(means, pairs)
-    return float(between[usable].mean() / within[usable].mean()) if usable.any() else np.nan
+    between, within, _ = _between_within(seed_means(distances, number, runs.seed.to_numpy()), pairs)
+    return float(between.sum() / within.sum()) if within.sum() > 0 else np.nan
 
 
 def effect_size(distances, runs, factor, *, linked=None, columns=COLUMNS, n_resamples=1000, n_permutations=200, rng):
@@ -161,8 +165,9 @@ def effect_size(distances, runs, factor, *, linked=None, columns=COLUMNS, n_resa
 
     Parameters
     ----------
-    distances : ndarray of shape (n_runs, n_runs)
-        d_traj, nats.
+    distances : ndarray of shape (n_runs, n_runs) or (n_grid, n_runs, n_runs)
+        d_traj, or distances at equal progress, nats. In a stack, NaN marks what cannot be compared (a run that never
+        gets to that progress), and a pair is compared with its seeds on the same values of progress only.
     runs : DataFrame of n_runs rows with `columns` and `seed`
     factor : str
     linked, columns : see `matched_pairs`
@@ -187,17 +192,19 @@ def effect_size(distances, runs, factor, *, linked=None, columns=COLUMNS, n_resa
     number, table = configurations(runs, columns)
     pairs = matched_pairs(table, factor, linked=linked, columns=columns)
     seeds = runs.seed.to_numpy()
-    means = seed_means(distances, number, seeds)
-    between, within, usable = _between_within(means, pairs)
+    comparable = _comparable(distances, seeds)
+    between, within, cells = _between_within(_means(*comparable, number, len(table)), pairs)
+    usable = (cells > 0) & (within > 0)
     pairs, between, within = pairs[usable].reset_index(drop=True), between[usable], within[usable]
     found = {"factor": factor, "n_pairs": len(pairs), "n_strict": int(pairs.strict.sum())}
     found["n_configurations"] = len(np.unique(pairs[["first", "second"]]))
     if not len(pairs):
         return found | dict.fromkeys(("value", "low", "high", "p_value", "null_high", "between", "within"), np.nan)
-    value = between.mean() / within.mean()
+    value, n_cells = between.sum() / within.sum(), cells.sum()
     low, high = _interval(pairs, between, within, n_resamples, rng)
-    null = _shuffled_ratios(distances, number, seeds, pairs, n_permutations, rng)
-    found |= {"value": value, "low": low, "high": high, "between": between.mean(), "within": within.mean()}
+    null = _shuffled_ratios(comparable, number, seeds, pairs, n_permutations, rng)
+    found |= {"value": value, "low": low, "high": high}
+    found |= {"between": between.sum() / n_cells, "within": within.sum() / n_cells}
     # a hair of tolerance: shuffles that change nothing must count as reaching the value
     found["p_value"] = (1 + (null >= value * (1 - 1e-9)).sum()) / (1 + len(null)) if len(null) else np.nan
     found["null_high"] = np.quantile(null, 0.95) if len(null) else np.nan
@@ -216,7 +223,7 @@ def _interval(pairs, between, within, n_resamples, rng):
     return np.quantile((weight @ between) / (weight @ within), [0.025, 0.975])
 
 
-def _shuffled_ratios(distances, number, seeds, pairs, n_permutations, rng):
+def _shuffled_ratios(comparable, number, seeds, pairs, n_permutations, rng):
     """Ratios after shuffling, among configurations linked by pairs, which run of a seed belongs to which of them."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -229,85 +236,7 @@ def _shuffled_ratios(distances, number, seeds, pairs, n_permutations, rng):
     for _ in range(n_permutations):
         shuffled = np.empty_like(number)
         shuffled[np.lexsort((rng.random(len(number)), block))] = number[ordered]
-        between, within, usable = _between_within(seed_means(distances, shuffled, seeds, n), pairs)
-        if usable.any():
-            ratios.append(between[usable].mean() / within[usable].mean())
+        between, within, _ = _between_within(_means(*comparable, shuffled, n), pairs)
+        if within.sum() > 0:
+            ratios.append(between.sum() / within.sum())
     return np.array(ratios)
-
-
-def pair_features(runs, first, second, factors=PAIR_FACTORS):
-    """For each pair of runs and each factor, the number of the unordered pair of levels.
-
-    Returns
-    -------
-    ndarray of shape (n_pairs, n_factors), float64 categories from 0
-
-    Examples
-    --------
-    >>> runs = pd.DataFrame({"optimizer": ["sgd", "adam", "sgd"]})
-    >>> pair_features(runs, [0, 0, 1], [1, 2, 2], ["optimizer"]).ravel().tolist()
-    [0.0, 1.0, 0.0]
-    """
-    columns = []
-    for factor in factors:
-        code, levels = runs[factor].factorize()
-        low, high = np.sort([code[first], code[second]], axis=0)
-        columns.append(pd.factorize(low * len(levels) + high)[0])
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def importance(
-    distances, runs, *, factors=PAIR_FACTORS, columns=COLUMNS, n_splits=5, held_out=0.3, max_pairs=20_000, rng
-):
-    """Permutation importance of the pair's factors for d_traj, on pairs of held-out configurations.
-
-    A gradient-boosted regressor learns d_traj of pairs of runs (different seeds) whose configurations are in one part;
-    it is judged on pairs inside the other part. Importance of a factor is the R^2 lost when its column is permuted.
-
-    Parameters
-    ----------
-    distances, runs, columns : as in `effect_size`
-    factors : sequence of str
-    n_splits : int, random splits of the configurations
-    held_out : float, share of the configurations that the regressor does not see
-    max_pairs : int, pairs used at most on each side of a split
-    rng : numpy Generator
-
-    Returns
-    -------
-    DataFrame (n_splits rows): one column of importance a factor, and `r2` on the held-out pairs
-
-    Raises
-    ------
-    ValueError
-        If there are too few configurations to hold some out.
-    """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.inspection import permutation_importance
-    from threadpoolctl import threadpool_limits
-
-    number, table = configurations(runs, columns)
-    if len(table) < MIN_CONFIGURATIONS:
-        raise ValueError(f"{len(table)} configurations are too few to hold some out; {MIN_CONFIGURATIONS} are needed")
-    first, second = np.triu_indices(len(runs), 1)
-    apart = runs.seed.to_numpy()[first] != runs.seed.to_numpy()[second]
-    first, second = first[apart], second[apart]
-    features, target = pair_features(runs, first, second, factors), np.asarray(distances)[first, second]
-    n_held_out, rows = max(3, round(held_out * len(table))), []
-    for _ in range(n_splits):
-        unseen = (rng.permutation(len(table)) < n_held_out)[number]
-        train = _some(np.flatnonzero(~unseen[first] & ~unseen[second]), max_pairs, rng)
-        test = _some(np.flatnonzero(unseen[first] & unseen[second]), max_pairs, rng)
-        seed = int(rng.integers(2**31))
-        categories = list(range(len(factors)))
-        model = HistGradientBoostingRegressor(categorical_features=categories, random_state=seed, **REGRESSOR)
-        with threadpool_limits(1, user_api="openmp"):  # tables are small: threads would only wait for one another
-            model.fit(features[train], target[train])
-            lost = permutation_importance(model, features[test], target[test], n_repeats=5, random_state=seed)
-            score = model.score(features[test], target[test])
-        rows.append({**dict(zip(factors, lost.importances_mean, strict=True)), "r2": score})
-    return pd.DataFrame(rows)
-
-
-def _some(rows, limit, rng):
-    return rows if len(rows) <= limit else rng.choice(rows, size=limit, replace=False)

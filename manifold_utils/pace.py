@@ -63,10 +63,10 @@ def crossings(points, grid, *, clock="step", split="train"):
     return pd.DataFrame.from_dict(rows, orient="index", columns=grid)
 
 
-def equal_progress(distance, reached):
-    """Mean distance of every two runs over the values of progress that both have reached.
+def common_progress(distance, reached):
+    """Distances at equal progress, NaN where one of the two runs never gets to that progress.
 
-    d_traj proper goes on with the last checkpoint past a run's end; this does not, and so compares only what is there.
+    d_traj proper goes on with the last checkpoint past a run's end; this compares only what is there.
 
     Parameters
     ----------
@@ -75,21 +75,15 @@ def equal_progress(distance, reached):
 
     Returns
     -------
-    ndarray of shape (n_runs, n_runs), float64; NaN where two runs share no value
+    ndarray of shape (n_grid, n_runs, n_runs), the dtype of distance
 
     Examples
     --------
-    >>> d = np.array([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 9.0], [9.0, 0.0]]])
-    >>> equal_progress(d, np.array([[True, True], [True, False]]))[0, 1]
-    np.float64(1.0)
+    >>> common_progress(np.ones((1, 2, 2)), np.array([[True], [False]]))[0].tolist()
+    [[1.0, nan], [nan, nan]]
     """
-    reached = np.asarray(reached)
-    sums, counts = np.zeros(distance.shape[1:]), np.zeros(distance.shape[1:])
-    for layer, there in zip(distance, reached.T, strict=True):
-        both = np.outer(there, there)
-        sums += np.where(both, layer, 0.0)
-        counts += both
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    there = np.asarray(reached).T
+    return np.where(there[:, :, None] & there[:, None, :], distance, np.nan)
 
 
 def speed_ratios(steps, number, pairs, order):
@@ -146,3 +140,87 @@ def median_ratio(ratios):
         return np.nan
     low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
     return float(low if np.isinf(high) and np.isinf(low) else 0.5 * (low + high))
+
+
+def drawn_pairs(pairs, n_resamples, rng):
+    """How often each pair comes up when configurations are drawn with replacement: both of its members count.
+
+    Parameters
+    ----------
+    pairs : DataFrame with `first` and `second`, or list of such DataFrames on the same configurations
+
+    Returns
+    -------
+    ndarray of shape (n_resamples, n_pairs), int; for a list, a list of arrays from the same draws
+    """
+    tables = [pairs] if isinstance(pairs, pd.DataFrame) else pairs
+    ends = [t[["first", "second"]].to_numpy(dtype=int).reshape(-1, 2) for t in tables]
+    names = np.unique(np.concatenate(ends))
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / max(1, len(names))), size=n_resamples)
+    weights = [drawn[:, np.searchsorted(names, e)].prod(axis=2) for e in ends]
+    return weights[0] if isinstance(pairs, pd.DataFrame) else weights
+
+
+def ratio_interval(upper, upper_pairs, lower, lower_pairs, *, n_resamples=1000, rng):
+    """Mean distance of one kind of pairs over that of another, at equal progress, with a 95 % interval.
+
+    At each value of progress the mean over comparable pairs is taken; the ratio is that of their sums over the values
+    where both kinds have some, so that neither kind is measured on another stretch of the road. The interval draws
+    configurations with replacement.
+
+    Parameters
+    ----------
+    upper, lower : ndarrays of shape (n_pairs, n_grid), nats; NaN where a pair cannot be compared
+    upper_pairs, lower_pairs : DataFrames with `first` and `second`
+
+    Returns
+    -------
+    value, low, high : float; NaN if there is nothing to compare
+
+    Examples
+    --------
+    >>> pairs = pd.DataFrame({"first": [0, 0], "second": [1, 2]})
+    >>> ratio_interval(np.full((2, 1), 3.0), pairs, np.full((2, 1), 2.0), pairs, rng=np.random.default_rng(0))
+    (1.5, 1.5, 1.5)
+    """
+    if not np.isfinite(upper).any() or not np.isfinite(lower).any():
+        return np.nan, np.nan, np.nan
+    ones = [np.ones((1, len(upper))), np.ones((1, len(lower)))]
+    value = float(_ratio_of_means(upper, ones[0], lower, ones[1])[0])
+    above, below = drawn_pairs([upper_pairs, lower_pairs], n_resamples, rng)
+    draws = _ratio_of_means(upper, above, lower, below)
+    draws = draws[np.isfinite(draws)]
+    return value, *(float(q) for q in (np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)))
+
+
+def _ratio_of_means(upper, above, lower, below):
+    parts = []
+    for values, weight in ((upper, above), (lower, below)):
+        known = np.isfinite(values)
+        counts = weight @ known
+        sums = weight @ np.where(known, values, 0.0)
+        parts.append(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
+    both = np.isfinite(parts[0]) & np.isfinite(parts[1])
+    top, bottom = (np.where(both, part, 0.0).sum(axis=1) for part in parts)
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+
+
+def median_interval(ratios, pairs, *, n_resamples=1000, rng):
+    """95 % interval of `median_ratio` over drawn configurations.
+
+    Parameters
+    ----------
+    ratios : ndarray of shape (n_pairs, n_grid), see `speed_ratios`
+    pairs : DataFrame with `first` and `second`
+
+    Returns
+    -------
+    low, high : float, inf where laggards prevail; NaN without pairs
+    """
+    if not len(pairs):
+        return np.nan, np.nan
+    draws = [median_ratio(np.repeat(ratios, w, axis=0)) for w in drawn_pairs(pairs, n_resamples, rng) if w.any()]
+    known = np.array([d for d in draws if not np.isnan(d)])
+    if not len(known):
+        return np.nan, np.nan
+    return tuple(float(q) for q in np.quantile(known, [0.025, 0.975], method="nearest"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifold_utils import factors, pace
+from manifold_utils import factors, importance, pace
 
 COLUMNS = ["architecture", "optimizer", "learning_rate", "augmentation"]
 
@@ -137,7 +137,7 @@ def test_shuffles_without_effect_are_exchangeable():
 def test_pair_features_are_symmetric_and_know_equal_levels():
     runs = make_runs()
     i, j = np.array([0, 5, 9]), np.array([17, 2, 40])
-    assert np.array_equal(factors.pair_features(runs, i, j, COLUMNS), factors.pair_features(runs, j, i, COLUMNS))
+    assert np.array_equal(importance.pair_features(runs, i, j, COLUMNS), importance.pair_features(runs, j, i, COLUMNS))
 
 
 def test_importance_finds_the_factor_and_not_the_null():
@@ -146,17 +146,17 @@ def test_importance_finds_the_factor_and_not_the_null():
     d = distances_of(runs, rng, architecture=3.0, augmentation=0.2)
     names = ["architecture", "optimizer", "augmentation"]
     options = {"factors": names, "columns": COLUMNS, "n_splits": 3, "rng": rng}
-    found = factors.importance(d, runs, **options).mean()
+    found = importance.importance(d, runs, **options).mean()
     assert found.r2 > 0.8
     assert found.architecture > 0.5 and found.architecture > 5 * abs(found.augmentation)
     permuted = runs.iloc[rng.permutation(len(runs))].reset_index(drop=True)
-    assert factors.importance(d, permuted, **options).mean().architecture < 0.1
+    assert importance.importance(d, permuted, **options).mean().architecture < 0.1
 
 
 def test_importance_needs_configurations_to_hold_out():
     runs = make_runs().query("architecture == 'fc' and augmentation == 'none'").reset_index(drop=True)
     with pytest.raises(ValueError, match="3 configurations are too few"):
-        factors.importance(np.zeros((len(runs),) * 2), runs, columns=COLUMNS, rng=np.random.default_rng(0))
+        importance.importance(np.zeros((len(runs),) * 2), runs, columns=COLUMNS, rng=np.random.default_rng(0))
 
 
 def test_first_crossing_of_a_run_that_turns_back():
@@ -176,13 +176,27 @@ def test_crossings_count_from_the_main_phase():
     assert pace.crossings(points, [0.25, 0.75]).loc["a"].tolist() == [5.0, 15.0]
 
 
-def test_equal_progress_is_the_plain_mean_when_all_get_there():
+def test_stack_of_equal_distances_gives_the_effect_of_one():
     rng = np.random.default_rng(0)
-    d = rng.random((7, 4, 4))
-    assert np.allclose(pace.equal_progress(d, np.ones((4, 7), bool)), d.mean(axis=0))
-    nobody = np.ones((4, 7), bool)
-    nobody[0] = False
-    assert np.isnan(pace.equal_progress(d, nobody)[0]).all()
+    runs = make_runs()
+    d = distances_of(runs, rng, optimizer=1.0)
+    stack = np.stack([d, 3 * d])
+    assert np.isclose(
+        factors.effect_ratio(stack, runs, "optimizer", columns=COLUMNS),
+        factors.effect_ratio(d, runs, "optimizer", columns=COLUMNS),
+    )
+
+
+def test_runs_that_stop_short_are_compared_where_they_are():
+    """Seeds grow apart with progress and adam stops half-way: the effect must still be 1, not less."""
+    rng = np.random.default_rng(0)
+    runs = make_runs()
+    layers = np.stack([distances_of(runs, rng, noise=k) for k in (1, 2, 3, 4)])
+    reached = np.ones((len(runs), 4), dtype=bool)
+    reached[(runs.optimizer == "adam").to_numpy(), 2:] = False
+    stack = pace.common_progress(layers, reached)
+    assert np.isnan(stack).any() and np.isfinite(stack[:2]).all()
+    assert factors.effect_ratio(stack, runs, "optimizer", columns=COLUMNS) == pytest.approx(1, abs=0.02)
 
 
 def test_speed_ratios_put_the_smaller_above_and_keep_laggards():
@@ -193,3 +207,26 @@ def test_speed_ratios_put_the_smaller_above_and_keep_laggards():
     assert np.isnan(ratio[1, 0]) and ratio[1, 1] == 0.75
     assert pace.median_ratio([np.inf, 0.0, 2.0, np.nan]) == 2.0
     assert np.isinf(pace.median_ratio([np.inf, np.inf, 1.0])) and np.isnan(pace.median_ratio([np.nan]))
+
+
+def test_intervals_over_drawn_configurations_hold_the_value():
+    rng = np.random.default_rng(0)
+    first, second = np.triu_indices(8, 1)
+    pairs = pd.DataFrame({"first": first, "second": second})
+    place = rng.normal(size=8)
+    d = np.abs(place[first] - place[second])[:, None] * np.ones(3)
+    same = (first < 4) == (second < 4)
+    value, low, high = pace.ratio_interval(d[same], pairs[same], d[~same], pairs[~same], rng=rng)
+    assert value == pytest.approx(d[same].mean() / d[~same].mean()) and low < value < high
+    assert np.isnan(pace.ratio_interval(d[:0], pairs[:0], d, pairs, rng=rng)).all()
+    ratios = np.exp(rng.normal(size=(len(pairs), 5)))
+    low, high = pace.median_interval(ratios, pairs, n_resamples=200, rng=rng)
+    assert low <= pace.median_ratio(ratios) <= high
+    assert np.isnan(pace.median_interval(ratios[:0], pairs[:0], rng=rng)).all()
+
+
+def test_drawn_pairs_count_both_members():
+    pairs = pd.DataFrame({"first": [2, 2], "second": [5, 7]})
+    weights = pace.drawn_pairs(pairs, 500, np.random.default_rng(0))
+    assert weights.shape == (500, 2) and weights.max() <= 2  # three draws: at most 1 * 2
+    assert 0.3 < (weights > 0).mean() < 0.7
