@@ -2,7 +2,7 @@
 
 Each metric is a sum over samples, so an accumulator takes the predictions of the same points chunk by chunk, in any
 number of chunks, and holds state of the size of its result only. `distances.pairwise` and `tiles` drive the same
-classes. Threads share the blocks of pairs. Nothing here reads files, and nothing but the sums of probabilities is validated.
+classes. Threads share the blocks of pairs. Nothing here reads files; only the sums of probabilities are validated.
 """
 
 import math

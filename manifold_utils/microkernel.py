@@ -16,6 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from manifold_utils.vector_code import VectorCode
+
 GROUP = 4  # samples whose coefficients are multiplied before the product is looked at
 # Per dtype: exponent at which a product restarts, below which it restarts, and below which a group is not trusted.
 # Float32: a coefficient of 2**-100 still holds 26 bits above the smallest normal float, and 2**(-20 - 100) is normal.
@@ -67,57 +69,6 @@ def _multiply_tile(typingctx, a, a_at, b, b_at, n_groups, n_classes, product, ex
         )
 
     return signature, codegen
-
-
-class VectorCode:
-    """Words of vector code: every method appends LLVM instructions to `builder`."""
-
-    def __init__(self, builder, dtype, lanes):
-        self.b, self.lanes, self.dtype = builder, lanes, np.dtype(dtype)
-        self.mantissa_bits, self.bias = (23, 127) if self.dtype.itemsize == 4 else (52, 1023)
-        self.i64, self.align = ir.IntType(64), lanes * self.dtype.itemsize
-        self.vf = ir.VectorType(ir.FloatType() if self.dtype.itemsize == 4 else ir.DoubleType(), lanes)
-        self.vi = ir.VectorType(ir.IntType(8 * self.dtype.itemsize), lanes)
-        name = f"llvm.fmuladd.v{lanes}f{8 * self.dtype.itemsize}"
-        self._fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vf, [self.vf] * 3), name)
-
-    def at(self, base, k):
-        return self.b.gep(base, [k if isinstance(k, ir.Value) else self.i64(k)])
-
-    def load(self, base, k, kind=None, align=None):
-        kind = kind or self.vf
-        return self.b.load(self.b.bitcast(self.at(base, k), kind.as_pointer()), align=align or self.align)
-
-    def store(self, value, base, k, align=None):
-        self.b.store(value, self.b.bitcast(self.at(base, k), value.type.as_pointer()), align=align or self.align)
-
-    def fma(self, x, y, z):
-        return self.b.call(self._fma, [x, y, z])
-
-    def splat(self, scalar):
-        empty = ir.Constant(self.vf, ir.Undefined)
-        return self.shuffle(self.b.insert_element(empty, scalar, ir.IntType(32)(0)), empty, [0] * self.lanes)
-
-    def shuffle(self, x, y, lanes):
-        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
-
-    def number(self, value):
-        return ir.Constant(self.vf, [float(value)] * self.lanes)
-
-    def integer(self, value):
-        return ir.Constant(self.vi, [value] * self.lanes)
-
-    def power_bits(self, power):
-        """Bit pattern of 2**power, as a vector of integers."""
-        return self.integer((power + self.bias) << self.mantissa_bits)
-
-    def any(self, mask):
-        word = ir.IntType(self.lanes)
-        return self.b.icmp_unsigned("!=", self.b.bitcast(mask, word), word(0))
-
-    def barrier(self):
-        # Without it LLVM forwards what was just stored into registers that it does not have, and spills twice.
-        self.b.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
 
 
 class _TileCode(VectorCode):

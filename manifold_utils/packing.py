@@ -14,7 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from manifold_utils.microkernel import GROUP, SMALLEST_LOG, VectorCode, register_tile
+from manifold_utils.microkernel import GROUP, SMALLEST_LOG, register_tile
+from manifold_utils.vector_code import VectorCode
 
 LARGEST_LOG = 16.0  # log p above it is packed as it, so that a sum of probabilities shows the error without overflow
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440054690582767e-4  # ln 2 in two parts: n * LN2_HIGH is exact
