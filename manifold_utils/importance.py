@@ -1,8 +1,8 @@
 """Which factors a regressor of trajectory distances needs: permutation importance on held-out configurations.
 
 The paper's importance of factors (PAPER.md section 1): d_traj of a pair of runs is learnt from its factors, and the
-importance of a factor is the R^2 lost when its column is permuted. Learning and judging use different configurations. For
-the null, call it on a table whose runs are permuted (Mantel's test). Effect sizes are in `factors`.
+importance of a factor is the R^2 lost when its column is permuted. Learning and judging use different configurations;
+for the null, call it on a table whose runs are permuted (Mantel's test). Effect sizes are in `factors`.
 """
 
 import numpy as np
