@@ -1,7 +1,8 @@
 """The paper's augmentation as one batched tensor operation: pad, random crop, random horizontal flip.
 
-PAPER.md section 2: pad 4, crop 32, flip. The pad is an eighth of the side, so 1 pixel at 8x8 and 4 at 28x28 and 32x32; whether a
-mirrored image is still of its class is the data set's to say (never for digits). It draws from the generator it is given.
+PAPER.md section 2: pad 4, crop 32, flip. The pad is an eighth of the side, so 1 pixel at 8x8 and 4 at 28x28 and
+32x32; whether a mirrored image is still of its class is the data set's to say (never for digits). It draws from the
+generator it is given.
 """
 
 import torch

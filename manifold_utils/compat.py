@@ -1,8 +1,9 @@
 """One repair: importing torchvision beside a CPU build of torch whose torchvision operators do not load.
 
 The registry's torchvision is compiled against a CUDA torch; next to a CPU torch its C++ library is not loaded, and the
-import stops with "operator torchvision::nms does not exist". Declaring the schemas of the two operators that it registers
-Python kernels for is enough. It provides no kernels: calling nms still fails, and nothing in this project calls it.
+import stops with "operator torchvision::nms does not exist". Declaring the schemas of the two operators that it
+registers Python kernels for is enough. It provides no kernels: calling nms still fails, and nothing in this project
+calls it.
 """
 
 import importlib

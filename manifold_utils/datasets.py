@@ -1,8 +1,9 @@
-"""The data sets as tensors, loaded once: digits, Fashion-MNIST, CIFAR-10, streamed image folders, the synthetic sloppy data.
+"""The data sets as tensors, loaded once: digits, Fashion-MNIST, CIFAR-10, streamed image folders, the synthetic
+sloppy data.
 
-Images stay uint8 until a batch is normalised. Subsets are class-balanced and seeded. Files are looked for where the error of a
-missing data set says; nothing is downloaded unless asked. Readers of file formats are in `datasets_readers`; the synthetic data
-follow PAPER.md section 1. It trains nothing.
+Images stay uint8 until a batch is normalised. Subsets are class-balanced and seeded. Files are looked for where the
+error of a missing data set says; nothing is downloaded unless asked. Readers of file formats are in
+`datasets_readers`; the synthetic data follow PAPER.md section 1. It trains nothing.
 """
 
 import hashlib
@@ -64,7 +65,7 @@ class Dataset:
         return tuple(self.x_train.shape[1:])
 
     def recorded(self, split):
-        """Indices (n,) of the samples whose predictions make a point: every `record_every`-th for train, all for test."""
+        """Indices (n,) of samples whose predictions make a point: every `record_every`-th of train, all of test."""
         step = self.record_every if split == "train" else 1
         return torch.arange(0, len(self.labels(split)), step)
 
@@ -134,8 +135,8 @@ def load_dataset(config, data_dir="", *, download=False):
     ----------
     config : DatasetConfig
     data_dir : str
-        Folder of the data sets ("": $MANIFOLD_DATA, or the project's data/). The files are in `config.folder` there, or in
-        a folder with the data set's name.
+        Folder of the data sets ("": $MANIFOLD_DATA, or the project's data/). The files are in `config.folder`
+        there, or in a folder with the data set's name.
     download : bool
         Let torchvision download Fashion-MNIST or CIFAR-10 into that folder if it is not there.
 
@@ -194,7 +195,9 @@ def balanced_subset(labels, n, seed, n_classes=None):
     for label in range(n_classes):
         members, quota = np.flatnonzero(labels == label), n // n_classes + (label < n % n_classes)
         if len(members) < quota:
-            raise ValueError(f"{quota} samples of class {label} are asked for, and there are {len(members)}; lower n_train or n_test")
+            raise ValueError(
+                f"{quota} samples of class {label} are asked for, and there are {len(members)}; lower n_train or n_test"
+            )
         chosen.append(generator.permutation(members)[:quota])
     return generator.permutation(np.concatenate(chosen))
 
@@ -205,11 +208,15 @@ def _digits(config, folder, download):
     source = load_digits()
     x, y = source.images.astype(np.uint8)[:, None], source.target.astype(np.int64)
     if config.n_train == 0 or config.n_train >= len(y):
-        raise ValueError(f"the {len(y)} digits have no test split of their own: give n_train between 10 and {len(y) - 10}")
+        raise ValueError(
+            f"the {len(y)} digits have no test split of their own: give n_train between 10 and {len(y) - 10}"
+        )
     train = balanced_subset(y, config.n_train, config.seed)
     rest = np.setdiff1d(np.arange(len(y)), train)
     test = rest[balanced_subset(y[rest], config.n_test, config.seed + 1)]
-    return _images(config, (x[train], y[train]), (x[test], y[test]), DIGITS_CLASSES, (DIGITS_MEAN,), (DIGITS_STD,), flip=False)
+    return _images(
+        config, (x[train], y[train]), (x[test], y[test]), DIGITS_CLASSES, (DIGITS_MEAN,), (DIGITS_STD,), flip=False
+    )
 
 
 def _subsets(config, train, test):
@@ -236,8 +243,16 @@ def _imagefolder(config, folder, download):
     train, test, classes = readers.list_image_folder(folder)
     (x_train, y_train), (x_test, y_test) = _subsets(config, train, test)
     return StreamedDataset(
-        config.name, x_train, torch.from_numpy(y_train), x_test, torch.from_numpy(y_test), tuple(classes),
-        _times255(IMAGENET_MEAN), _times255(IMAGENET_STD), flip=True, image_size=config.image_size or 224,
+        config.name,
+        x_train,
+        torch.from_numpy(y_train),
+        x_test,
+        torch.from_numpy(y_test),
+        tuple(classes),
+        _times255(IMAGENET_MEAN),
+        _times255(IMAGENET_STD),
+        flip=True,
+        image_size=config.image_size or 224,
     )
 
 

@@ -1,7 +1,8 @@
 """Readers of the data sets' files: idx, CIFAR-10's binary and Python batches, folders of images (cached or streamed).
 
-Where the files may lie is listed in the constants and in the errors. Opening data never runs code: CIFAR-10's Python batches are
-pickles, and are read by an unpickler that can make arrays and nothing else. It cuts no subsets and normalises nothing.
+Where the files may lie is listed in the constants and in the errors. Opening data never runs code: CIFAR-10's
+Python batches are pickles, and are read by an unpickler that can make arrays and nothing else. It cuts no subsets
+and normalises nothing.
 """
 
 import gzip
@@ -15,9 +16,23 @@ import numpy as np
 
 from manifold_utils.store import atomic_path
 
-FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 FASHION_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
-FASHION_FILES = {split: (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte") for split, stem in (("train", "train"), ("test", "t10k"))}
+FASHION_FILES = {
+    split: (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
+    for split, stem in (("train", "train"), ("test", "t10k"))
+}
 CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR_BATCHES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
@@ -34,7 +49,13 @@ def read_fashion(folder, download=False):
     -------
     (x_train, y_train), (x_test, y_test) : x uint8 (n, 1, 28, 28), y int64 (n,)
     """
-    places = [folder, folder / "raw", folder / "FashionMNIST" / "raw", folder.parent / "FashionMNIST" / "raw", FASHION_SYSTEM_FOLDER]
+    places = [
+        folder,
+        folder / "raw",
+        folder / "FashionMNIST" / "raw",
+        folder.parent / "FashionMNIST" / "raw",
+        FASHION_SYSTEM_FOLDER,
+    ]
     found = _first_complete(places)
     if found is None and download:
         _torchvision_download("FashionMNIST", folder)
@@ -52,7 +73,9 @@ def read_fashion(folder, download=False):
 
 def _first_complete(places):
     for place in places:
-        options = [[[place / (name + end) for end in ("", ".gz")] for name in FASHION_FILES[s]] for s in ("train", "test")]
+        options = [
+            [[place / (name + end) for end in ("", ".gz")] for name in FASHION_FILES[s]] for s in ("train", "test")
+        ]
         existing = [[next((p for p in either if p.is_file()), None) for either in pair] for pair in options]
         if all(path for pair in existing for path in pair):
             return existing
@@ -77,7 +100,9 @@ def read_idx(path):
     shape = np.frombuffer(raw, ">u4", n_axes, offset=4)
     values = np.frombuffer(raw, np.uint8, offset=4 + 4 * n_axes)
     if values.size != np.prod(shape):
-        raise ValueError(f"{path} is cut short: {values.size} values, expected {'x'.join(map(str, shape))}; get it again")
+        raise ValueError(
+            f"{path} is cut short: {values.size} values, expected {'x'.join(map(str, shape))}; get it again"
+        )
     return values.reshape(shape)
 
 
@@ -94,9 +119,9 @@ def read_cifar10(folder, download=False):
         found = _find_cifar10(folder)
     if found is None:
         raise FileNotFoundError(
-            f"CIFAR-10 is missing. Looked in {folder} for: {CIFAR_BINARY}/ (data_batch_1.bin ...), {CIFAR_PYTHON}/ (data_batch_1 ..., "
-            "as torchvision keeps it), or train/<class>/*.jpg|png with test/<class>/*.jpg|png. Unpack any of them there, or "
-            "call load_dataset(config, download=True), which lets torchvision fetch it"
+            f"CIFAR-10 is missing. Looked in {folder} for: {CIFAR_BINARY}/ (data_batch_1.bin ...), {CIFAR_PYTHON}/ "
+            "(data_batch_1 ..., as torchvision keeps it), or train/<class>/*.jpg|png with test/<class>/*.jpg|png. "
+            "Unpack any of them there, or call load_dataset(config, download=True), which lets torchvision fetch it"
         )
     kind, place = found
     if kind == "folder":
@@ -170,7 +195,8 @@ def list_image_folder(folder):
         files = sorted(p for p in place.glob("*/*") if p.suffix.lower() in IMAGE_SUFFIXES) if place else []
         if not files:
             raise FileNotFoundError(
-                f"no images in {folder}: looked for {' or '.join(names)}/<class>/*.jpg|jpeg|png. Put one folder a class there"
+                f"no images in {folder}: looked for {' or '.join(names)}/<class>/*.jpg|jpeg|png. "
+                "Put one folder a class there"
             )
         classes = classes or sorted({p.parent.name for p in files})
         number = {name: k for k, name in enumerate(classes)}
@@ -184,14 +210,17 @@ def list_image_folder(folder):
 def read_image_folder(folder):
     """All images of a folder as arrays, decoded once: a cache beside them makes the second call quick.
 
-    The cache (cache-<hash>.npz, no pickles) belongs to the names, sizes and times of the files: a changed folder makes a new one.
+    The cache (cache-<hash>.npz, no pickles) belongs to the names, sizes and times of the files: a changed folder
+    makes a new one.
     """
     train, test, classes = list_image_folder(folder)
     stamps = [(f"{p.parent.name}/{p.name}", (s := p.stat()).st_size, s.st_mtime_ns) for p in (*train[0], *test[0])]
     cache = folder / f"{CACHE_PREFIX}{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
     if not cache.is_file():
-        arrays = {f"x_{split}": np.concatenate(list(decoded(np.array_split(paths, 1 + len(paths) // 1000))))
-                  for split, (paths, _) in (("train", train), ("test", test))}
+        arrays = {
+            f"x_{split}": np.concatenate(list(decoded(np.array_split(paths, 1 + len(paths) // 1000))))
+            for split, (paths, _) in (("train", train), ("test", test))
+        }
         _write_cache(cache, arrays)
     else:
         with np.load(cache, allow_pickle=False) as stored:
@@ -214,7 +243,8 @@ def _write_cache(cache, arrays):
 def decoded(chunks, image_size=0):
     """Yield uint8 (n, 3, height, width) for each array of paths; threads decode the next chunk in the meantime.
 
-    `image_size` above 0: the shorter side is resized to it and the middle cut out. 0: the files' own size, which must agree.
+    `image_size` above 0: the shorter side is resized to it and the middle cut out. 0: the files' own size, which
+    must agree.
     """
     with ThreadPoolExecutor(N_DECODERS) as pool:
         ahead = None

@@ -1,8 +1,9 @@
 """A profile's grids, trained: one Dask task a run, what is finished is skipped, what fails is reported.
 
-Each worker writes its run whole or not at all, so a kill of a worker or of the driver loses at most the runs in flight, and the next
-call goes on. Divergence is a result and is recorded (see `training`); a worker that dies has its run tried once more; a full or
-unwritable disk stops everything with one error. It holds the atlas' lock while it works, and it computes no distances.
+Each worker writes its run whole or not at all, so a kill of a worker or of the driver loses at most the runs in
+flight, and the next call goes on. Divergence is a result and is recorded (see `training`); a worker that dies has
+its run tried once more; a full or unwritable disk stops everything with one error. It holds the atlas' lock while
+it works, and it computes no distances.
 """
 
 import shutil
@@ -29,8 +30,9 @@ class GridFailure(RuntimeError):
         self.report = report
         listed = "\n".join(f"  {run}: {reason}" for run, reason in report.failed.items())
         super().__init__(
-            f"{len(report.failed)} runs failed; the other {len(report.trained)} are stored and will not be trained again.\n{listed}\n"
-            "Mend the cause (a worker that dies is often out of memory: fewer workers, a smaller batch) and run this again"
+            f"{len(report.failed)} runs failed; the other {len(report.trained)} are stored and stay so.\n"
+            f"{listed}\nMend the cause (a worker that dies is often out of memory: fewer workers, a smaller batch) "
+            "and run this again"
         )
 
 
@@ -40,7 +42,7 @@ class DiskError(OSError):
 
 @dataclass
 class GridReport:
-    """What one call of `train_grid` did: run ids trained now, how many were there, diverged (run -> step), failed (run -> why)."""
+    """What one call of `train_grid` did: runs trained now, how many were there, diverged (-> step), failed (-> why)."""
 
     trained: list = field(default_factory=list)
     n_skipped: int = 0
@@ -67,7 +69,8 @@ def train_grid(profile, atlas, *, grids=None, client=None, data_dir="", device="
     grids : list of str, optional
         Names of the grids to train; all by default.
     client : distributed.Client, optional
-        Where to train; local processes by default. Workers train with one thread each, and with one GPU each where there are some.
+        Where to train; local processes by default. Workers train with one thread each, and with one GPU each where
+        there are some.
     data_dir : str
         Folder of the data sets, as in `load_dataset`; the workers must see it too, and the atlas' folder.
     device : str
@@ -126,7 +129,12 @@ def freeze_data(atlas, dataset, data_dir=""):
 
     data = load_dataset(dataset, data_dir)
     path = atlas.path / "dataset.json"
-    facts = {"name": data.name, "fingerprint": data.fingerprint, "classes": list(data.classes), "input_shape": list(data.input_shape)}
+    facts = {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "input_shape": list(data.input_shape),
+    }
     if path.is_file() and read_json(path)["fingerprint"] != data.fingerprint:
         raise ValueError(
             f"{atlas.path} was made from other samples of {read_json(path)['name']} than the {data.name} found now; "
@@ -144,17 +152,19 @@ def check_disk(folder, needed):
         probe.write_bytes(b"0" * 4096)
         probe.unlink()
     except OSError as error:
-        raise OSError(f"cannot write to {folder}: {error.strerror or error}. Free the disk or choose another data_dir") from error
+        raise OSError(
+            f"cannot write to {folder}: {error.strerror or error}. Free the disk or choose another data_dir"
+        ) from error
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(
-            f"the missing runs need up to {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; choose another data_dir, "
-            "or record fewer samples (record_every, n_test in the profile)"
+            f"the missing runs need up to {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
+            "choose another data_dir, or record fewer samples (record_every, n_test in the profile)"
         )
 
 
 def _train_all(todo, client, report, data_dir, device, progress):
-    """Keep every worker slot filled with one run until none is left; no run waits on a worker that another may take down."""
+    """Keep one run on every worker slot; none waits on a worker that another may take down."""
     from distributed import as_completed
 
     waiting, flying = iter(todo), {}
@@ -184,7 +194,9 @@ def _note(report, run_id, future, bar):
 
     error = future.exception()
     if isinstance(error, DiskError):
-        raise OSError(f"{error}. The runs stored so far are safe: free the disk or choose another data_dir, and run this again") from error
+        raise OSError(
+            f"{error}. The runs stored so far are safe: free the disk or choose another data_dir, and run this again"
+        ) from error
     if isinstance(error, KilledWorker):
         report.failed[run_id] = f"its worker died {WORKER_DEATHS + 1} times (out of memory, or killed from outside)"
     elif error is not None:

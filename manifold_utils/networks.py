@@ -1,8 +1,8 @@
 """The network families of the paper (PAPER.md section 2), and one scale by which each shrinks to small images.
 
-At 32x32x3 inputs, 10 classes and scale 1 the parameter counts are the paper's, to the last one. `scale` multiplies widths;
-below 1 the vit and the convmixer also lose depth, as its square root; images below 16 pixels a side get 3x3 kernels in the
-convmixer. Networks return logits. Nothing here trains, loads weights or knows a data set.
+At 32x32x3 inputs, 10 classes and scale 1 the parameter counts are the paper's, to the last one. `scale` multiplies
+widths; below 1 the vit and the convmixer also lose depth, as its square root; images below 16 pixels a side get 3x3
+kernels in the convmixer. Networks return logits. Nothing here trains, loads weights or knows a data set.
 """
 
 import math
@@ -52,7 +52,9 @@ def make_network(architecture, input_shape, n_classes, scale=1.0):
         raise ValueError(f"scale must be above 0, found {scale}")
     takes_vectors = architecture == "fc" or architecture.startswith("student")
     if len(input_shape) != 3 and not (takes_vectors and len(input_shape) == 1):
-        raise ValueError(f"{architecture} cannot take inputs of shape {tuple(input_shape)}: it needs (channels, height, width)")
+        raise ValueError(
+            f"{architecture} cannot take inputs of shape {tuple(input_shape)}: it needs (channels, height, width)"
+        )
     return BUILDERS[architecture](tuple(input_shape), int(n_classes), float(scale))
 
 
@@ -70,7 +72,7 @@ def _scaled_depth(depth, scale):
     return max(2, round(depth * math.sqrt(min(scale, 1.0))))
 
 
-# --- fully connected: Linear, ReLU, then BatchNorm without affine parameters -------------------------------------------
+# --- fully connected: Linear, ReLU, then BatchNorm without affine parameters -----------------------------------------
 
 
 def _fully_connected(widths, input_shape, n_classes, scale):
@@ -85,7 +87,7 @@ def _fc(input_shape, n_classes, scale):
     return _fully_connected(FC_WIDTHS, input_shape, n_classes, scale)
 
 
-# --- all convolutional: each conv-ReLU-BatchNorm, the 1x1 to the classes included, then the mean over the image --------
+# --- all convolutional: each conv-ReLU-BatchNorm, the 1x1 to the classes included, then the mean over the image ------
 
 
 def _allcnn(input_shape, n_classes, scale):
@@ -227,7 +229,9 @@ def _vit_small(input_shape, n_classes, scale):
 def _torchvision(name):
     def build(input_shape, n_classes, scale):
         if scale != 1 or input_shape[0] != 3:
-            raise ValueError(f"{name} is torchvision's: it has scale 1 and 3 channels only (found {scale}, {input_shape[0]})")
+            raise ValueError(
+                f"{name} is torchvision's: it has scale 1 and 3 channels only (found {scale}, {input_shape[0]})"
+            )
         from manifold_utils.compat import import_torchvision
 
         import_torchvision()

@@ -1,7 +1,8 @@
 """The optimisers of the paper's grid as one small class: sgd, nesterov, adam (weight decay as L2), adamw (decoupled).
 
-The updates are torch's own fused kernels, through the functional form of torch.optim. Its classes import the compiler the first time
-one is made, which costs each worker process several seconds: more than most runs of a small profile. No schedule (see `training`).
+The updates are torch's own fused kernels, through the functional form of torch.optim. Its classes import the
+compiler the first time one is made, which costs each worker process several seconds: more than most runs of a small
+profile. No schedule (see `training`).
 """
 
 import torch
@@ -49,12 +50,11 @@ class Optimizer:
     def step(self, learning_rate):
         """One update with this learning rate, in place."""
         gradients = [p.grad for p in self.parameters]
-        common = dict(lr=learning_rate, weight_decay=self.weight_decay, maximize=False, fused=True, foreach=False)
+        common = dict(lr=learning_rate, weight_decay=self.weight_decay, maximize=False, fused=True)
         if self.name.startswith("adam"):
-            adam(
-                self.parameters, gradients, self.means, self.squares, [], self.counts, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1],
-                eps=EPSILON, decoupled_weight_decay=self.name == "adamw", **common,
-            )  # fmt: skip
+            state = (self.means, self.squares, [], self.counts)
+            settings = dict(amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON)
+            adam(self.parameters, gradients, *state, decoupled_weight_decay=self.name == "adamw", **settings, **common)
         else:
             nesterov = self.name == "nesterov"
             momentum = MOMENTUM if nesterov else 0.0

@@ -1,13 +1,15 @@
-"""The dry run: how many runs, parameters, points, bytes and minutes a profile's grids will take, before anything starts.
+"""The dry run: how many runs, parameters, points, bytes and minutes a profile's grids will take, before anything
+starts.
 
-Sizes come from the profile alone, so that a plan needs no data set. Minutes are estimated from a few measured training steps and
-evaluations of each network on this machine, on random inputs of the right shape, one thread a worker. It trains and stores nothing.
+Sizes come from the profile alone, so that a plan needs no data set. Minutes are estimated from a few measured
+training steps and evaluations of each network on this machine, on random inputs of the right shape, one thread a
+worker. It trains and stores nothing.
 """
 
 import os
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import pandas as pd
 
@@ -41,14 +43,16 @@ def plan(profile, *, measure=True, n_workers=None):
     ----------
     profile : Profile
     measure : bool
-        Estimate minutes from a few measured steps of each network (seconds; a minute for the paper's); else leave them out.
+        Estimate minutes from a few measured steps of each network (seconds; a minute for the paper's); else leave
+        them out.
     n_workers : int, optional
         Workers to divide the time by; by default one a core.
 
     Returns
     -------
     Plan
-        Columns: runs, architectures, parameters (of all runs together), points, gigabytes (predictions before compression), minutes.
+        Columns: runs, architectures, parameters (of all runs together), points, gigabytes (predictions before
+        compression), minutes.
 
     Examples
     --------
@@ -75,14 +79,15 @@ def plan(profile, *, measure=True, n_workers=None):
     table.loc["total", "architectures"] = len({c.architecture for _, c in profile.configs()})
     whole = {name: int for name in ("runs", "architectures", "parameters", "points")}
     note = (
-        f"minutes: {PROBE_STEPS} measured steps of each network on this machine's CPU, one thread, divided by {n_workers} workers"
-        if measure else "minutes: not measured"
+        f"minutes: from {PROBE_STEPS} measured steps of each network on this CPU, one thread, over {n_workers} workers"
+        if measure
+        else "minutes: not measured"
     )
     return Plan(table.astype(whole), note)
 
 
 def sizes_of(dataset):
-    """(n_train, n_test) of a DatasetConfig, without its files; an image folder that takes all is counted as ImageNet."""
+    """(n_train, n_test) of a DatasetConfig, without its files; a whole image folder counts as ImageNet."""
     if dataset.name == "digits":
         return dataset.n_train, dataset.n_test or N_DIGITS - dataset.n_train
     n_train, n_test, *_ = COMMON_SIZES[dataset.name]
@@ -106,7 +111,9 @@ def n_points(config):
     n_train = sizes_of(config.dataset)[0]
     points = len(checkpoint_steps(config.epochs, max(1, n_train // config.batch_size)))
     if config.pretrain_epochs and config.initialisation.startswith(("random", "subset")):
-        points += len(checkpoint_steps(config.pretrain_epochs, _pretraining(config, n_train)[1])) - 1  # the last is main's first
+        points += (
+            len(checkpoint_steps(config.pretrain_epochs, _pretraining(config, n_train)[1])) - 1
+        )  # the last is main's first
     return points
 
 
@@ -140,7 +147,14 @@ class _Stopwatch:
     def _probe(self, config):
         """(seconds of a step as a function of the batch size, seconds to evaluate one sample)."""
         shape, n_classes = shape_of(config.dataset)
-        key = (config.architecture, config.scale, shape, n_classes, config.optimizer, min(config.batch_size, PROBE_SAMPLES))
+        key = (
+            config.architecture,
+            config.scale,
+            shape,
+            n_classes,
+            config.optimizer,
+            min(config.batch_size, PROBE_SAMPLES),
+        )
         if key not in self.measured:
             self.measured[key] = _measure(config, shape, n_classes, key[-1])
         per_step, evaluation = self.measured[key]
@@ -192,7 +206,7 @@ def _seconds(call):
     return min(times)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _n_parameters(architecture, scale, shape, n_classes):
     import torch
 

@@ -1,11 +1,12 @@
 """One run: a RunConfig and a Dataset in, the predictions at its checkpoints out (PAPER.md section 2).
 
-Data on the device as tensors, batched augmentation, cosine schedule stepped each batch, checkpoints by the paper's schedule,
-the starts of PAPER.md's initialisation experiments, and divergence as a result rather than a crash. Read it from `train_run`
-down. It runs no grid (see `grid`) and stores nothing (see `atlas`).
+Data on the device as tensors, batched augmentation, cosine schedule stepped each batch, checkpoints by the paper's
+schedule, the starts of PAPER.md's initialisation experiments, and divergence as a result rather than a crash. Read
+it from `train_run` down. It runs no grid (see `grid`) and stores nothing (see `atlas`).
 """
 
 import math
+import threading
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MIN_CHECKPOINTS = 6  # of a short run
 EVALUATION_BATCH = {"cpu": 250, "cuda": 2000}  # what fits the caches, and what fills a card
 OFFSET_SEED = 20240  # offset_<k> is the same shift for every run of one architecture and scale
 STUDENT_OFFSET = 1.0  # N(0, 1) on every weight of a student (PAPER.md)
+_RANDOM_STATE = threading.Lock()
 OFFSET_GAIN = 2.0  # elsewhere N(0, gain^2 / fan-in): as far from the start at any width
 
 
@@ -43,9 +45,10 @@ def train_run(config, dataset, *, device="cpu"):
     Returns
     -------
     RunRecord
-        status "diverged" if a loss or a prediction became infinite or NaN: then info["diverged_step"] is the step, and only the
-        finite checkpoints before it are kept. Losses (nats) and errors are those of the recorded predictions on the true
-        labels, whatever the network was fitted to. Steps of phase "pretrain" are negative and count up to the start of "main".
+        status "diverged" if a loss or a prediction became infinite or NaN: then info["diverged_step"] is the step,
+        and only the finite checkpoints before it are kept. Losses (nats) and errors are those of the recorded
+        predictions on the true labels, whatever the network was fitted to. Steps of phase "pretrain" are negative
+        and count up to the start of "main".
 
     Notes
     -----
@@ -63,7 +66,9 @@ def train_run(config, dataset, *, device="cpu"):
     """
     started = time.perf_counter()
     if config.augmentation != "none" and len(dataset.input_shape) != 3:
-        raise ValueError(f"run {config.run_id}: augmentation {config.augmentation!r} needs images; {dataset.name} has vectors: set none")
+        raise ValueError(
+            f"run {config.run_id}: augmentation {config.augmentation!r} needs images, not {dataset.name}: set none"
+        )
     device = torch.device(device)
     data = dataset.to(device)
     generator = torch.Generator().manual_seed(config.seed)
@@ -75,8 +80,13 @@ def train_run(config, dataset, *, device="cpu"):
         if diverged is not None:
             break
     info = {
-        "n_parameters": n_parameters(network), "device": device.type, "torch": torch.__version__, "data": dataset.fingerprint,
-        "n_batches": phase.n_batches, "diverged_step": diverged, "fitted_error": recorder.error_against(phase.labels),
+        "n_parameters": n_parameters(network),
+        "device": device.type,
+        "torch": torch.__version__,
+        "data": dataset.fingerprint,
+        "n_batches": phase.n_batches,
+        "diverged_step": diverged,
+        "fitted_error": recorder.error_against(phase.labels),
     }
     status = "finished" if diverged is None else "diverged"
     return RunRecord(config, status, recorder.points(), recorder.log_probs(), time.perf_counter() - started, info)
@@ -85,10 +95,10 @@ def train_run(config, dataset, *, device="cpu"):
 def checkpoint_steps(epochs, n_batches):
     """Steps (batches done) at which predictions are recorded: the paper's schedule, scaled for fewer than 200 epochs.
 
-    From 200 epochs on (PAPER.md section 2; e and i count from 0): step 0; for e < 5 after batches i with i % (n_batches // 4) = 0;
-    each epoch's end for 5 <= e <= 25; every 4th epoch up to 65; then every 15th; and the last. That is 67 checkpoints for 250 or 50
-    batches an epoch, 62 for 100. Below 200 epochs the same schedule is shrunk in time and thinned with its power 0.4: 27
-    checkpoints for 20 epochs, still dense early.
+    From 200 epochs on (PAPER.md section 2; e and i count from 0): step 0; for e < 5 after batches i with i %
+    (n_batches // 4) = 0; each epoch's end for 5 <= e <= 25; every 4th epoch up to 65; then every 15th; and the
+    last. That is 67 checkpoints for 250 or 50 batches an epoch, 62 for 100. Below 200 epochs the same schedule is
+    shrunk in time and thinned with its power 0.4: 27 checkpoints for 20 epochs, still dense early.
 
     Parameters
     ----------
@@ -126,7 +136,7 @@ def _paper_schedule(epochs, n_batches):
 
 
 def learning_rate_at(step, n_steps, peak, n_warmup=0):
-    """Learning rate of a step (from 0): linear to `peak` over `n_warmup` steps, then half a cosine to 0 at `n_steps`."""
+    """Learning rate of a step (from 0): linear to `peak` over `n_warmup` steps, then a half cosine to 0."""
     if step < n_warmup:
         return peak * (step + 1) / n_warmup
     return peak * 0.5 * (1 + math.cos(math.pi * (step - n_warmup) / (n_steps - n_warmup)))
@@ -152,7 +162,7 @@ class Phase:
 
 
 def phases(config, data, generator):
-    """The phases of a run: first fitted to random labels or to a small balanced subset if its initialisation says so."""
+    """The phases of a run: first fitted to random labels or to a small subset if its start says so."""
     labels, kind = data.labels("train"), config.initialisation
     everything = torch.arange(len(labels))
     listed = []
@@ -177,7 +187,7 @@ def noisy(labels, fraction, n_classes, generator):
 
 def start_network(config, data):
     """The untrained network: default initialisation by the run's seed, plus the shared offset of offset_<k>."""
-    with torch.random.fork_rng(devices=[]):
+    with _RANDOM_STATE, torch.random.fork_rng(devices=[]):  # torch's layers draw from a state that all threads share
         torch.manual_seed(config.seed)
         network = make_network(config.architecture, data.input_shape, data.n_classes, config.scale)
     if config.initialisation.startswith("offset"):
@@ -185,7 +195,11 @@ def start_network(config, data):
         for layer in network.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 w = layer.weight.data
-                std = STUDENT_OFFSET if config.architecture.startswith("student") else OFFSET_GAIN / math.sqrt(w[0].numel())
+                std = (
+                    STUDENT_OFFSET
+                    if config.architecture.startswith("student")
+                    else OFFSET_GAIN / math.sqrt(w[0].numel())
+                )
                 w += std * torch.randn(w.shape, generator=shift)
     is_image = len(data.input_shape) == 3
     return network.to(memory_format=torch.channels_last) if is_image else network
@@ -257,14 +271,18 @@ class Recorder:
             found = {split: predict(network, self.data, split, self.index[split], self.batch) for split in SPLITS}
             if not all(np.isfinite(values).all() for values in found.values()):
                 return False
-            row = {"step": step - shift, "epoch": (step - shift) / phase.n_batches, "phase": phase.name}
-            for split, values in found.items():
-                row |= _scores(values, self.truth[split], split)
-                self.values[split].append(values)
-            self.rows.append(row)
+            self.add(found, step - shift, (step - shift) / phase.n_batches, phase.name)
             return True
 
         return record
+
+    def add(self, found, step, epoch, phase):
+        """Keep one checkpoint: its predictions {split: (n_samples, n_classes)} and their scores."""
+        row = {"step": step, "epoch": epoch, "phase": phase}
+        for split, values in found.items():
+            row |= _scores(values, self.truth[split], split)
+            self.values[split].append(values)
+        self.rows.append(row)
 
     def points(self):
         return pd.DataFrame(self.rows)[list(POINT_COLUMNS)]
@@ -273,13 +291,14 @@ class Recorder:
         return {split: np.stack(values) for split, values in self.values.items()}
 
     def error_against(self, labels):
-        """Error of the last checkpoint on the labels that the run was fitted to, which label noise makes others than the true."""
+        """Error of the last checkpoint on the labels fitted to: with label noise, not the true ones."""
         fitted = labels.cpu()[self.index["train"]].numpy()
         return float(np.mean(self.values["train"][-1].argmax(1) != fitted))
 
 
 def predict(network, data, split, index, batch_size):
-    """Log-probabilities of the samples `index`, in eval mode and float32, un-augmented; the network is left in train mode.
+    """Log-probabilities of the samples `index`, in eval mode and float32, un-augmented; the network is left in
+    train mode.
 
     Returns
     -------
