@@ -136,12 +136,14 @@ def plan(options):
 
 def contact_sheet(options):
     """All figures in one picture."""
-    from manifold_utils.contact_sheet import contact_sheet as write
     from manifold_utils.jobs import atlas_folder
+    from manifold_utils.plots import contact_sheet as write
     from manifold_utils.profiles import Profile
 
     folder = atlas_folder(Profile.load(options.profile), options.data_dir)
-    print(f"contact sheet:      {write(folder / 'figures', options.out or folder / 'contact_sheet.png')}")
+    path = Path(options.out or folder / "contact_sheet.png")
+    write(folder / "figures", path)
+    print(f"contact sheet:      {path}")
     return 0
 
 

@@ -11,8 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 from manifold_utils.chapters import NOTEBOOKS, check_parameters
-from manifold_utils.jobs import Outcome, Run
 from manifold_utils.execution import Progress
+from manifold_utils.jobs import Outcome, Run
 from manifold_utils.store import remove_leftovers
 
 __all__ = ["BookFailed", "Quiet", "book_status", "check_parameters", "run_book"]

@@ -1,7 +1,8 @@
 """The HTML book: executed notebooks, in the order and parts of book.yaml, as pages that need no network.
 
-Sphinx with myst-nb makes the pages; mathematics (MathJax), interactive figures (plotly) and search lie beside them. Code cells
-tagged `hide-input`, `hide-cell` or `remove-cell` are folded or left out, solutions are folded. It executes no notebook.
+Sphinx with myst-nb makes the pages; mathematics (MathJax), interactive figures (plotly) and search lie beside them.
+Code cells tagged `hide-input`, `hide-cell` or `remove-cell` are folded or left out, solutions are folded. It executes
+no notebook.
 """
 
 import json
@@ -18,7 +19,11 @@ from manifold_utils.jobs import Run
 from manifold_utils.store import atomic_path
 
 PLOTLY = "application/vnd.plotly.v1+json"
-PARTS = {"make": "Make: from data to an embedded manifold", "show": "Show: the paper's figures", "beyond": "Beyond the paper"}
+PARTS = {
+    "make": "Make: from data to an embedded manifold",
+    "show": "Show: the paper's figures",
+    "beyond": "Beyond the paper",
+}
 SPHINX_SETTINGS = {
     "author": "The manifold book authors",
     "copyright": "The manifold book authors, MIT License",
@@ -78,7 +83,7 @@ def build_html(profile, *, data_dir="", out="", folder=NOTEBOOKS):
     jobs = [(chapter, run.jobs(chapter)) for chapter in run.book.chapters]
     absent = [job.name for _, several in jobs for job in several if not run.executed_path(job).is_file()]
     if absent:
-        raise ValueError(f"not run yet at profile {run.profile.name!r}: {', '.join(absent)} (python -m manifold_utils run)")
+        raise ValueError(f"not run yet at profile {run.profile.name!r}: {', '.join(absent)}; call: make run")
     target = Path(out or run.atlas / "html").resolve()
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, atomic_path(target) as pages:
         for job in (job for _, several in jobs for job in several):
@@ -125,7 +130,12 @@ def _write_settings(staging, run):
 
 def _index(run, jobs):
     """The first page: a sentence on the profile, then the chapters in their parts."""
-    lines = [f"# {run.book.title}", "", f"Executed at the profile **{run.profile.name}**: {run.profile.description}", ""]
+    lines = [
+        f"# {run.book.title}",
+        "",
+        f"Executed at the profile **{run.profile.name}**: {run.profile.description}",
+        "",
+    ]
     for kind, caption in PARTS.items():
         entries = [(c, job) for c, several in jobs for job in several if c.kind == kind]
         if not entries:
