@@ -7,6 +7,7 @@ and normalises nothing.
 
 import gzip
 import hashlib
+import os
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -182,7 +183,7 @@ def list_image_folder(folder):
     Returns
     -------
     (paths_train, y_train), (paths_test, y_test), classes
-        paths: ndarray of Path, sorted by class and name; y int64; classes: sorted folder names of train.
+        paths: ndarray of str, sorted by class and name; y int64; classes: sorted folder names of train.
 
     Raises
     ------
@@ -192,29 +193,39 @@ def list_image_folder(folder):
     splits, classes = [], None
     for names in (("train",), ("test", "val")):
         place = next((folder / name for name in names if (folder / name).is_dir()), None)
-        files = sorted(p for p in place.glob("*/*") if p.suffix.lower() in IMAGE_SUFFIXES) if place else []
+        files = _images_below(place) if place else []
         if not files:
             raise FileNotFoundError(
                 f"no images in {folder}: looked for {' or '.join(names)}/<class>/*.jpg|jpeg|png. "
                 "Put one folder a class there"
             )
-        classes = classes or sorted({p.parent.name for p in files})
+        labels = [os.path.basename(os.path.dirname(path)) for path in files]
+        classes = classes or sorted(set(labels))
         number = {name: k for k, name in enumerate(classes)}
-        strange = sorted({p.parent.name for p in files} - set(classes))
+        strange = sorted(set(labels) - set(classes))
         if strange:
             raise ValueError(f"{place} has classes that train has not: {strange}")
-        splits.append((np.array(files, dtype=object), np.array([number[p.parent.name] for p in files])))
+        splits.append((np.array(files, dtype=object), np.array([number[label] for label in labels])))
     return *splits, tuple(classes)
+
+
+def _images_below(place):
+    """Paths of the images in the folders of `place`, by class and name; os.scandir, since there may be millions."""
+    found = []
+    for folder in sorted(entry.path for entry in os.scandir(place) if entry.is_dir()):
+        found += sorted(e.path for e in os.scandir(folder) if e.name.lower().endswith(IMAGE_SUFFIXES))
+    return found
 
 
 def read_image_folder(folder):
     """All images of a folder as arrays, decoded once: a cache beside them makes the second call quick.
 
-    The cache (cache-<hash>.npz, no pickles) belongs to the names, sizes and times of the files: a changed folder
+    The cache (cache-<hash>.npz) belongs to the names, sizes and times of the files: a changed folder
     makes a new one.
     """
     train, test, classes = list_image_folder(folder)
-    stamps = [(f"{p.parent.name}/{p.name}", (s := p.stat()).st_size, s.st_mtime_ns) for p in (*train[0], *test[0])]
+    root = len(str(folder))
+    stamps = [(path[root:], (s := os.stat(path)).st_size, s.st_mtime_ns) for path in (*train[0], *test[0])]
     cache = folder / f"{CACHE_PREFIX}{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
     if not cache.is_file():
         arrays = {
