@@ -171,7 +171,7 @@ def _parser():
     sub.add_argument("--jobs", type=int, default=1, help="jobs side by side")
     sub.add_argument("--force", action="store_true", help="run the chapters also if nothing has changed")
     sub.add_argument("--only", action="store_true", help="run the named chapters only, not what they need")
-    sub.add_argument("--client", default="local", help="'local', or the address of a Dask scheduler")
+    sub.add_argument("--client", default="", help="'local', or a scheduler's address (default: as each chapter says)")
     sub.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value of a parameter"
     )

@@ -48,7 +48,7 @@ def run_book(
     jobs=1,
     force=False,
     data_dir="",
-    client="local",
+    client="",
     parameters=None,
     only=False,
     folder=NOTEBOOKS,
@@ -69,7 +69,7 @@ def run_book(
     data_dir : str
         Folder of data sets and atlases; "" for the project's own.
     client : str
-        "local", or a Dask scheduler's address; handed to each chapter that has a parameter `client`.
+        "local", or a Dask scheduler's address, for each chapter with a parameter `client`; "": the chapters' defaults.
     parameters : dict, optional
         Further values for the chapters that declare them.
     only : bool

@@ -65,7 +65,7 @@ class Job:
     @property
     def name(self):
         """File name of the executed notebook, without its ending."""
-        return "-".join([self.chapter.notebook, *(str(value) for value in self.values.values())])
+        return "-".join([self.chapter.notebook, *(str(value) for value in self.values.values() if value != "")])
 
 
 class Book:

@@ -42,7 +42,7 @@ def atlas_folder(profile, data_dir=""):
 class Run:
     """What the jobs of one call share: the book, the profile, the atlas, the values given by hand, the kernels."""
 
-    def __init__(self, profile, folder, data_dir="", client="local", parameters=None):
+    def __init__(self, profile, folder, data_dir="", client="", parameters=None):
         path = Path(profile)
         self.profile_name = str(path.resolve()) if path.suffix == ".yaml" else str(profile)
         self.profile = Profile.load(self.profile_name)
@@ -50,7 +50,7 @@ class Run:
         self.book = Book(folder)
         self.atlas = atlas_folder(self.profile, data_dir)
         self.output = self.atlas / "notebooks"
-        self.given = {"profile": self.profile_name, "data_dir": str(data_dir), "client": client}
+        self.given = {"profile": self.profile_name, "data_dir": str(data_dir)} | ({"client": client} if client else {})
         self.extra = parameters or {}
         self.kernels = Kernels()
 

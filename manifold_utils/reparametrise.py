@@ -85,7 +85,7 @@ def compare_trajectories(atlas, split, grid, *, memory=MEMORY, progress=True):
             "tube_width": (("run", "s"), width),
             "configuration": ("run", configuration),
         },
-        coords={"run": runs, "other": runs, "s": np.asarray(grid)},
+        coords={"run": np.array(runs, dtype=object), "other": np.array(runs, dtype=object), "s": np.asarray(grid)},
     )
 
 

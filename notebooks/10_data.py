@@ -47,7 +47,8 @@ print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 
 # %%
 data = load_dataset(settings.dataset, data_dir)
-labels = {"train": data.y_train.numpy(), "test": data.y_test.numpy()}
+recorded = {split: data.recorded(split) for split in ("train", "test")}
+labels = {split: data.labels(split)[recorded[split]].numpy() for split in recorded}
 for split, y in labels.items():
     print(f"{split}: N = {len(y)}, C = {data.n_classes}, {len(y) * (data.n_classes - 1)} dimensions")
 
@@ -65,13 +66,13 @@ for split, y in labels.items():
 
 # %%
 fig, axes = plt.subplots(data.n_classes, n_pictures, figsize=(0.8 * n_pictures, 0.8 * data.n_classes))
-images = data.x_train.numpy()
+images = data.x_train[recorded["train"]].numpy()
 for c, row in enumerate(axes):
     for image, ax in zip(images[labels["train"] == c], row, strict=False):
         ax.imshow(np.moveaxis(image, 0, -1).squeeze(), cmap="gray_r")
     for ax in row:
         ax.set(xticks=[], yticks=[])
-    row[0].set_ylabel(str(data.class_names[c]), rotation=0, ha="right", va="center")
+    row[0].set_ylabel(str(data.classes[c]), rotation=0, ha="right", va="center")
 plots.save_figure(
     fig, atlas.figure_path("10_samples.png"), alt=f"Samples of the data set {settings.dataset.name}, one row a class."
 )
@@ -88,8 +89,8 @@ counts = {split: np.bincount(y, minlength=data.n_classes) for split, y in labels
 fig, ax = plt.subplots(figsize=(7, 3))
 for k, (split, count) in enumerate(counts.items()):
     ax.bar(np.arange(data.n_classes) + 0.4 * k - 0.2, count, width=0.38, label=split, color=plots.FACTOR_STYLES[k][0])
-ax.set(xticks=range(data.n_classes), xticklabels=data.class_names, xlabel="class", ylabel="samples")
-ax.tick_params(axis="x", rotation=30 if len(str(data.class_names[-1])) > 3 else 0)
+ax.set(xticks=range(data.n_classes), xticklabels=data.classes, xlabel="class", ylabel="samples")
+ax.tick_params(axis="x", rotation=30 if len(str(data.classes[-1])) > 3 else 0)
 ax.legend()
 plots.save_figure(
     fig,

@@ -19,12 +19,11 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from manifold_utils.grid import plan, train_grid
-from manifold_utils.parallel import client as connect
 
 from manifold_utils import claims, plots, training
 from manifold_utils.atlas import Atlas
-from manifold_utils.datasets import load_dataset
+from manifold_utils.grid import plan, train_grid
+from manifold_utils.parallel import client as connect
 from manifold_utils.profiles import Profile
 from manifold_utils.store import data_root
 
@@ -70,7 +69,8 @@ outline.table
 
 # %%
 config = settings.configs("main")[0][1]
-n_batches = -(-len(atlas.labels("train")) // config.batch_size)
+n_train = len(atlas.labels("train")) * settings.dataset.record_every
+n_batches = n_train // config.batch_size
 steps = training.checkpoint_steps(config.epochs, n_batches)
 print(f"{config.epochs} epochs of {n_batches} batches: {len(steps)} checkpoints, the first at steps {list(steps[:6])}")
 assert steps[0] == 0 and steps[-1] == config.epochs * n_batches
@@ -100,15 +100,8 @@ with connect(client, n_workers=n_workers or None) as workers:
 report
 
 # %% [markdown]
-# The samples of a grid with its own data set span a space of their own, so it has its own tables, in `spaces/`. We keep the labels beside each, and join the tables of all spaces for this chapter.
-
-# %%
-for name, (dataset, _) in settings.spaces().items():
-    space_data = load_dataset(dataset, data_dir)
-    atlas.space(name).save_labels("train", space_data.y_train.numpy())
-    atlas.space(name).save_labels("test", space_data.y_test.numpy())
-
-# %% [markdown]
+# The samples of a grid with its own data set span a space of their own, so it has its own tables, in `spaces/`.
+#
 # ## What is in the store?
 #
 # One row a run. The index is a name that a person can read and ten digits of a hash of everything that decides the run: change one setting, and it is another run.

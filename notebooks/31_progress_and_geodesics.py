@@ -121,7 +121,7 @@ points[["progress_train", "progress_test"]].describe().loc[["mean", "min", "max"
 # Progress lies between 0 and 1 by construction. It should follow the loss, but it is not a function of the loss: *prediction:* where will two networks of equal loss differ most in progress?
 
 # %%
-table = atlas.table("main")
+table = atlas.table(space or "main")
 fig, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
 for ax, split in zip(axes, ("train", "test"), strict=True):
     coordinates = table[[f"loss_{split}", f"progress_{split}"]].to_numpy()
@@ -187,7 +187,7 @@ assert np.array_equal(distance, distance.transpose(0, 2, 1))
 # As a first look, the mean distance between runs against progress, beside their mean distance to the geodesic. *Prediction:* are runs nearer to each other, or to the straight road?
 
 # %%
-main = (atlas.runs.loc[trajectories["train"].run.values].grid == "main").to_numpy()
+main = (atlas.runs.loc[trajectories["train"].run.values].grid == (space or "main")).to_numpy()
 between = distance[:, main][:, :, main].sum(axis=(1, 2)) / (main.sum() * (main.sum() - 1))
 to_road = trajectories["train"].to_geodesic.values[main].mean(axis=0)
 fig, ax = plt.subplots(figsize=(7, 3.8))

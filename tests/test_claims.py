@@ -10,12 +10,26 @@ from manifold_utils.claims import Claim
 
 
 def claim(direction="at_least", reproduced=0.8, contradicted=0.6):
-    return Claim(id="x", statement="s", source="t", result="42.a", direction=direction, reproduced=reproduced, contradicted=contradicted, rule="r")
+    return Claim(
+        id="x",
+        statement="s",
+        source="t",
+        result="42.a",
+        direction=direction,
+        reproduced=reproduced,
+        contradicted=contradicted,
+        rule="r",
+    )
 
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.81, 0.9, "reproduced"), (0.79, 0.9, "not at this scale"), (0.5, 0.59, "contradicted"), (0.5, 0.7, "not at this scale")],
+    [
+        (0.81, 0.9, "reproduced"),
+        (0.79, 0.9, "not at this scale"),
+        (0.5, 0.59, "contradicted"),
+        (0.5, 0.7, "not at this scale"),
+    ],
 )
 def test_the_whole_interval_must_pass_the_limit(low, high, verdict):
     assert claim().verdict(low, high) == verdict
@@ -40,7 +54,14 @@ def test_the_books_claims_are_valid_and_their_limits_in_order():
 
 def test_numbers_that_are_not_finite_become_none():
     assert claims.result(np.nan, low=-np.inf)["value"] is None
-    assert claims.result(np.float32(0.5), n=np.int64(3)) == {"value": 0.5, "low": None, "high": None, "n": 3, "unit": "", "note": ""}
+    assert claims.result(np.float32(0.5), n=np.int64(3)) == {
+        "value": 0.5,
+        "low": None,
+        "high": None,
+        "n": 3,
+        "unit": "",
+        "note": "",
+    }
 
 
 def test_bootstrap_interval_covers_the_mean_and_narrows():

@@ -48,12 +48,16 @@ grids:
 
 
 def test_a_run_of_two_grids_is_trained_once(tmp_path):
-    profile = Profile.load(write(tmp_path, "grids: {main: {common: {architecture: fc}}, again: {common: {architecture: fc}}}"))
+    profile = Profile.load(
+        write(tmp_path, "grids: {main: {common: {architecture: fc}}, again: {common: {architecture: fc}}}")
+    )
     assert [g for g, _ in profile.configs()] == ["main"]
 
 
 def test_a_grid_with_its_own_data_makes_a_space(tmp_path):
-    body = "grids: {main: {}, other: {dataset: {name: sloppy, sloppiness: 0.5}}}".replace("main: {}", "main: {common: {architecture: fc}}")
+    body = "grids: {main: {}, other: {dataset: {name: sloppy, sloppiness: 0.5}}}".replace(
+        "main: {}", "main: {common: {architecture: fc}}"
+    )
     body = body.replace("0.5}}", "0.5}, common: {architecture: student-1}}")
     spaces = Profile.load(write(tmp_path, body)).spaces()
     assert set(spaces) == {"", "other"} and spaces["other"][0].name == "sloppy"
@@ -93,5 +97,10 @@ def test_any_changed_setting_is_another_run():
     base = {"dataset": {"name": "digits"}, "architecture": "fc"}
     first = RunConfig(**base)
     assert RunConfig(**base).run_id == first.run_id
-    for change in ({"seed": 43}, {"learning_rate": 0.2}, {"label_noise": 0.1}, {"dataset": {"name": "digits", "n_train": 9}}):
+    for change in (
+        {"seed": 43},
+        {"learning_rate": 0.2},
+        {"label_noise": 0.1},
+        {"dataset": {"name": "digits", "n_train": 9}},
+    ):
         assert RunConfig(**{**base, **change}).run_id != first.run_id
