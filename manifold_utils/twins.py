@@ -7,6 +7,7 @@ executes nothing.
 
 import subprocess
 from collections import Counter
+from itertools import zip_longest
 from pathlib import Path
 
 import jupytext
@@ -17,6 +18,8 @@ from manifold_utils.store import atomic_path, fingerprint
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 NOTEBOOK_ENDING, TEXT_ENDING = ".ipynb", ".py"
+# Magics stay as they are: jupytext would take a heading of one word with a question mark for IPython's help.
+TEXT_FORMAT = {"extension": TEXT_ENDING, "format_name": "percent", "comment_magics": False}
 
 
 def content(notebook):
@@ -44,12 +47,16 @@ def ipynb_text(notebook):
 
 
 def py_text(notebook):
-    """Canonical text of the py:percent twin: no header, tags only."""
+    """Canonical text of the py:percent twin: no header, tags only. ValueError if it would not read back the same."""
     node = canonical(notebook)
     node.metadata = nbformat.from_dict({"jupytext": {"notebook_metadata_filter": "-all"}})
     for cell in node.cells:
         cell.pop("id")
-    return jupytext.writes(node, fmt="py:percent")
+    text = jupytext.writes(node, fmt=TEXT_FORMAT)
+    for before, after in zip_longest(content(node), content(jupytext.reads(text, fmt=TEXT_FORMAT))):
+        if before != after:
+            raise ValueError(f"a cell changes when it is written as text: {before!r} becomes {after!r}")
+    return text
 
 
 def read_text(path, text=None):
@@ -57,7 +64,7 @@ def read_text(path, text=None):
     text = Path(path).read_text(encoding="utf-8") if text is None else text
     if Path(path).suffix == NOTEBOOK_ENDING:
         return nbformat.reads(text, as_version=4)
-    return jupytext.reads(text, fmt="py:percent")
+    return jupytext.reads(text, fmt=TEXT_FORMAT)
 
 
 def pairs(folder=NOTEBOOKS):

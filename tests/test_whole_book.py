@@ -1,0 +1,132 @@
+"""The whole book at the smoke profile, through the real command line: every chapter, its results, its page.
+
+The book is executed once for this file; the tests read what it left, and then run parts of it again.
+"""
+
+import hashlib
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from manifold_utils.book import book_status, run_book
+from manifold_utils.chapters import NOTEBOOKS, Book, read_notebook
+from manifold_utils.profiles import Profile
+from tests.test_book import remote_resources
+
+PROJECT = Path(__file__).resolve().parents[1]
+BOOK, SMOKE = Book(), Profile.load("smoke")
+JOBS = [job for chapter in BOOK.chapters for job in BOOK.jobs(chapter, SMOKE)]
+N_SHOWN_AGAIN = 3  # chapters executed a second time, in another order
+pytestmark = pytest.mark.book
+
+
+def command(data_dir, *arguments):
+    """Call `python -m manifold_utils`; both streams end up in one text."""
+    call = [sys.executable, "-m", "manifold_utils", *arguments, "--profile", "smoke", "--data-dir", str(data_dir)]
+    done = subprocess.run(call, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode, done.stdout
+
+
+def hashes(folder):
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and ".ipynb_checkpoints" not in p.parts)
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Data folder in which the whole book has been run."""
+    folder = tmp_path_factory.mktemp("data")
+    before = hashes(NOTEBOOKS)
+    status, text = command(folder, "run", "--jobs", "2")
+    assert status == 0, text
+    assert hashes(NOTEBOOKS) == before, "the run changed its sources"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def atlas(data_dir):
+    return data_dir / "atlases" / "smoke"
+
+
+def test_every_job_ran_without_an_error(data_dir, atlas):
+    states = {name: state for name, state, _ in book_status("smoke", data_dir=str(data_dir))}
+    assert states == {job.name: "done" for job in JOBS}
+    for job in JOBS:
+        executed = read_notebook(atlas / "notebooks" / f"{job.name}.ipynb")
+        cells = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
+        assert all(cell.execution_count for cell in cells), job.name
+        assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"], job.name
+    assert not list(atlas.rglob(".tmp-*"))
+
+
+def result_files(atlas, chapter_id):
+    return [*atlas.glob(f"results/{chapter_id}*.json"), *atlas.glob(f"spaces/*/results/{chapter_id}*.json")]
+
+
+@pytest.mark.parametrize("chapter", BOOK.chapters, ids=lambda chapter: chapter.notebook)
+def test_chapter_leaves_named_finite_results(atlas, chapter):
+    files = result_files(atlas, chapter.id)
+    assert files
+    for path in files:
+        numbers = list(_numbers(json.loads(path.read_text())))
+        assert numbers and all(math.isfinite(number) for number in numbers), path
+
+
+def _numbers(value):
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def test_a_second_call_skips_everything(data_dir, atlas):
+    before = hashes(atlas)
+    status, text = command(data_dir, "run", "--jobs", "2")
+    assert status == 0, text
+    assert text.count("skipped") == len(JOBS) + 1 and f"{len(JOBS)} skipped" in text
+    assert hashes(atlas).keys() - {"contact_sheet.png"} >= before.keys()
+
+
+def test_pages_are_complete_and_need_no_network(data_dir, atlas):
+    status, text = command(data_dir, "html")
+    assert status == 0, text
+    folder = Path(re.search(r"HTML book:\s+(\S+)", text).group(1)).parent
+    missing = [job.name for job in JOBS if not (folder / f"{job.name}.html").is_file()]
+    assert missing == [] and (folder / "index.html").is_file() and (folder / "searchindex.js").is_file()
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    assert all(f'href="{job.name}.html"' in index for job in JOBS)
+    assert remote_resources(folder) == []
+
+
+def test_contact_sheet_shows_all_figures(data_dir, atlas):
+    from PIL import Image
+
+    status, text = command(data_dir, "contact-sheet")
+    assert status == 0, text
+    with Image.open(atlas / "contact_sheet.png") as sheet:
+        assert min(sheet.size) > 300
+
+
+def test_shown_chapters_give_the_same_numbers_in_another_order(data_dir, atlas):
+    shown = [chapter.id for chapter in BOOK.chapters if chapter.kind == "show" and chapter.id != "99"]
+    chosen = random.Random(0).sample(shown, min(N_SHOWN_AGAIN, len(shown)))
+    before = {id_: [_steady(p) for p in result_files(atlas, id_)] for id_ in chosen}
+    for id_ in sorted(chosen, reverse=True):
+        outcomes = run_book("smoke", [id_], only=True, force=True, data_dir=str(data_dir))
+        assert {outcome.status for outcome in outcomes} == {"ran"}
+    assert {id_: [_steady(p) for p in result_files(atlas, id_)] for id_ in chosen} == before
+
+
+def _steady(path):
+    """Named values of a results file, to six digits; times and dates differ from run to run."""
+    found = json.loads(path.read_text())
+    values = found.get("results", found)
+    kept = {name: item for name, item in values.items() if isinstance(item, dict) and "second" not in name}
+    return {name: f"{item['value']:.6g}" for name, item in kept.items() if isinstance(item.get("value"), int | float)}
