@@ -1,0 +1,275 @@
+# %% [markdown]
+# # Does ImageNet have such a manifold too?
+#
+# **What.** What the `imagenet` profile would train and cost, what changes with 1,000 classes, and the path from image files to an embedding, executed.
+# **Figure of the paper.** The embedding of 792 configurations on ImageNet.
+# **Answer.** Only an atlas of the `imagenet` profile can tell. Without one, this chapter says so, and shows on a handful of small pictures that everything needed is here.
+#
+# | | |
+# |---|---|
+# | Goals | plan a large grid before starting it; know what depends on the number of classes; run the whole path on an image folder of one's own |
+# | Prerequisites | chapters 11, 20 and 30 (essential) |
+# | Minutes | 1 on CPU (reading: 10); the real grid needs a cluster |
+# | Inputs, outputs | an imagenet atlas if this is its profile, else nothing; figures, results/54.json |
+
+# %%
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.datasets import load_dataset
+from manifold_utils.distances import pairwise
+from manifold_utils.embedding import road
+from manifold_utils.geometry import geodesic, ignorance, progress, truth
+from manifold_utils.grid import freeze_data, plan, train_one
+from manifold_utils.image_folders import write_digits
+from manifold_utils.inpca import InPCA
+from manifold_utils.planning import sizes_of
+from manifold_utils.profiles import Profile
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+n_pictures = 60  # training pictures of the small folder, where there is no ImageNet
+epochs = 8  # of the small runs on it
+n_embedded = 4000  # points of a real atlas that are embedded here
+
+# %% tags=["hide-input"]
+started = time.time()
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+n_classes_here = atlas.log_probs("train").shape[2]
+is_imagenet = atlas.profile.name == "imagenet" and n_classes_here == 1000
+print("This is an ImageNet atlas." if is_imagenet else f"This atlas ({profile}) holds no ImageNet runs: nothing below is a statement about ImageNet.")
+
+# %% [markdown]
+# ## What would be trained?
+#
+# The profile `imagenet` spans two residual networks and a small vision transformer, over optimiser, learning rate, batch size, weight decay, augmentation and seeds. The dry run counts without starting anything. Each training run would take hours of a GPU, so one wants to know.
+
+# %%
+imagenet = Profile.load("imagenet")
+outline = plan(imagenet, measure=False)
+n_runs = len(imagenet.configs())
+print(f"{n_runs} configurations; the paper: 792")
+outline.table
+
+# %%
+factors = pd.DataFrame([c.model_dump(exclude={"dataset"}) for _, c in imagenet.configs()])
+varied = [name for name in factors if factors[name].nunique() > 1]
+pd.DataFrame({name: [", ".join(f"{value} ({count})" for value, count in factors[name].value_counts().items())] for name in varied}, index=["values (runs)"]).T
+
+# %% [markdown]
+# With measured minutes: `python -m manifold_utils plan --profile imagenet`. To run it, put the images into `data/imagefolder/train/<class>/` and `val/<class>/`, start a Dask cluster with one worker a GPU, and give its address: `python -m manifold_utils run --profile imagenet --client tcp://...`.
+#
+# ## What changes with a thousand classes?
+#
+# Ignorance lies at $\tfrac12 \log C$ from the truth and at an angle of $\arccos(1/\sqrt C)$. *Prediction:* half-way along the geodesic, how probable is the true class, for ten and for a thousand classes?
+
+# %%
+lambdas = np.linspace(0, 1, 41)
+lengths, of_true = {}, {}
+for n_classes in (10, 100, 1000):
+    start, end = ignorance(1, n_classes), truth([0], n_classes)
+    lengths[n_classes] = {"(log C)/2": np.log(n_classes) / 2, "d_B": pairwise(start, end)[0, 0], "angle": np.arccos(n_classes**-0.5)}
+    of_true[n_classes] = np.exp(geodesic(start, end, lambdas)[:, 0, 0])
+pd.DataFrame(lengths).T.rename_axis("C").round(4)
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 3.8))
+for k, (n_classes, values) in enumerate(of_true.items()):
+    colour, _, dash = plots.FACTOR_STYLES[k]
+    ax.plot(lambdas, values, color=colour, ls=dash, label=f"C = {n_classes}: half-way {values[20]:.2f}")
+ax.set(xlabel=r"$\lambda$ on the geodesic", ylabel="probability of the true class")
+ax.legend()
+plots.save_figure(fig, atlas.figure_path("54_geodesic.png"), alt="Probability of the true class along the geodesic from ignorance to truth for 10, 100 and 1000 classes.")
+
+# %% [markdown]
+# The curves bend alike and end alike. With more classes, ignorance starts lower, and half-way tends to one half. The geometry does not mind a thousand classes; what grows is the cost, since a distance reads $N \times C$ numbers of each point.
+
+# %%
+n_train, n_test = sizes_of(imagenet.dataset)
+recorded = -(-n_train // imagenet.dataset.record_every) + n_test
+print(f"one checkpoint on {recorded} recorded samples: {recorded * 1000 * 4 / 1e6:.0f} MB on ImageNet, {recorded * 10 * 4 / 1e6:.1f} MB with ten classes")
+print(f"the whole imagenet grid: {outline.table.points['total']} points, {outline.table.gigabytes['total']:,.0f} GB of predictions before compression")
+
+# %% [markdown]
+# ## Does the path from pictures to points work?
+#
+# ImageNet is a folder of files of differing sizes, too many to hold in memory: they are streamed, decoded by threads while the network trains. We walk the same path with a few enlarged digits in ImageNet's layout. At the `imagenet` profile the real atlas takes over where the networks come in.
+
+# %%
+workshop = tempfile.TemporaryDirectory(prefix="manifold-")
+place = Path(workshop.name)
+written = write_digits(place / "tiny", n_pictures, n_pictures // 2)
+some = sorted((place / "tiny" / "train").glob("*/*.png"))[:: max(1, n_pictures // 8)][:8]
+print(written, "files; for instance", some[0].relative_to(place))
+
+# %%
+fig, axes = plt.subplots(1, len(some), figsize=(1.4 * len(some), 1.7))
+for ax, file in zip(axes, some, strict=True):
+    image = plt.imread(file)
+    ax.imshow(image)
+    ax.set(xticks=[], yticks=[], title=f"{image.shape[1]}x{image.shape[0]}")
+    ax.title.set_fontsize(9)
+plots.save_figure(fig, atlas.figure_path("54_pictures.png"), alt="Eight of the small pictures, tinted digits of differing sizes, with their sizes in pixels.")
+
+# %% [markdown]
+# The sizes differ, as they do on ImageNet. A profile of its own says how they are cut and what is trained. It is a file like all others, and it is validated.
+
+# %%
+(place / "tiny-images.yaml").write_text(f"""
+name: tiny-images
+description: a few small pictures through the path of ImageNet
+dataset: {{name: imagefolder, folder: tiny, image_size: 16}}
+grids:
+  main:
+    common: {{batch_size: 10, epochs: {epochs}}}
+    blocks:
+      - {{architecture: resnet18, learning_rate: 0.01, seed: 42}}
+      - {{architecture: vit-small, scale: 0.03125, optimizer: adam, learning_rate: 2e-3, seed: [42, 43]}}
+""", encoding="utf-8")
+small = Profile.load(str(place / "tiny-images.yaml"))
+print([config.run_id for _, config in small.configs()])
+
+# %% [markdown]
+# Loading opens no picture yet: it lists files. The first batch shows that they arrive resized, cropped and normalised by ImageNet's means.
+
+# %%
+data = load_dataset(small.dataset, str(place))
+batch, index = next(data.batches("train", data.recorded("train"), 16))
+print(f"{len(data.y_train)} train pictures of {data.n_classes} classes; a batch: {tuple(batch.shape)}, mean {batch.mean():.2f}, s.d. {batch.std():.2f}")
+assert tuple(batch.shape[1:]) == data.input_shape and len(index) == len(batch)
+
+# %% [markdown]
+# Now the runs, by the function that a Dask worker calls, into an atlas of their own.
+
+# %%
+if is_imagenet:
+    shown = atlas
+else:
+    shown = Atlas.create(small, place / "atlases")
+    freeze_data(shown, small.dataset, str(place))
+    for grid, config in small.configs():
+        print(train_one(config, str(shown.path), grid, str(place)))
+    shown.collect(small)
+
+# %%
+table = shown.table("main")
+print(f"{table.run.nunique()} runs, {len(table)} points of {shown.log_probs('train').shape[1]} samples and {shown.log_probs('train').shape[2]} classes")
+table.groupby("run")[["loss_train", "error_train"]].agg(["first", "last"]).round(3).head(6)
+
+# %% [markdown]
+# ## From points to a picture
+#
+# Distances, embedding and progress know nothing of pictures: they are those of the other chapters. *Prediction:* on a handful of samples and epochs, how far do the runs get?
+
+# %%
+labels = shown.labels("train")
+_, straight = road(shown, "train", n=21)
+rows = table.index.to_numpy()[:: max(1, len(table) // n_embedded)]
+if is_imagenet:
+    D = np.asarray(shown.distances("train")[:], dtype=float)[np.ix_(rows, rows)]
+else:
+    D = pairwise(np.asarray(shown.log_probs("train")[rows]))
+fit = InPCA(n_components=min(10, len(rows) - 1)).fit(D)
+clock = np.concatenate([progress(shown.run_log_probs(run, "train"), labels) for run in table.run.unique()])
+
+# %%
+to_road = np.concatenate([pairwise(straight, shown.run_log_probs(run, "train")) for run in table.run.unique()], axis=1)
+reference = fit.transform(to_road[:, np.searchsorted(table.index.to_numpy(), rows)])
+fig, ax = plt.subplots(figsize=(7.5, 4.6))
+plots.plot_embedding(ax, fit.embedding_, shown.table().architecture[rows], size=14)
+plots.plot_reference(ax, reference)
+plots.label_embedding(ax, fit.eigenvalues_)
+ax.legend(fontsize=9)
+kind = "ImageNet" if is_imagenet else "a demonstration, not ImageNet"
+ax.set_title(f"{kind} (n = {len(rows)} points)")
+plots.save_figure(fig, atlas.figure_path("54_embedding.png"), alt=f"InPCA of the train predictions of {kind}, by architecture, with the geodesic from ignorance to truth in black.")
+
+# %% [markdown]
+# The title says what is shown. If it is the demonstration, the picture has one use: it proves that files went in at one end and an embedding came out at the other.
+#
+# ## What we learned
+
+# %%
+k = min(10, fit.n_components)
+stress = fit.explained_stress_[k - 1]
+print(f"The imagenet profile spans {n_runs} configurations (paper: 792) and {outline.table.points['total']} points.")
+print(f"Ignorance is {lengths[1000]['d_B']:.3f} nats from truth on ImageNet, {lengths[10]['d_B']:.3f} on CIFAR-10.")
+if is_imagenet:
+    print(f"{k} axes explain {100 * stress:.0f} % of the train stress of {len(rows)} points.")
+else:
+    print(f"The path ran on {len(data.y_train)} small pictures: {len(rows)} points, progress up to {clock.max():.2f}. The claim about ImageNet stays open: it is not computed on this profile.")
+
+# %%
+results = {
+    "n_configurations": claims.result(n_runs, unit="runs"),
+    "planned_gigabytes": claims.result(outline.table.gigabytes["total"], unit="GB"),
+    "ignorance_to_truth_1000": claims.result(lengths[1000]["d_B"], unit="nats"),
+}
+if is_imagenet:  # the claims chapter takes this number as the answer for ImageNet, so nothing else may bear its name
+    results[f"train_stress_{k}"] = claims.result(stress, n=len(rows))
+else:
+    results["demonstration_points"] = claims.result(len(rows), n=len(data.y_train), unit="points", note="enlarged digits, not ImageNet")
+claims.save_results(atlas, "54", results, started=started)
+
+# %%
+workshop.cleanup()
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. How many hours would the distances of the whole imagenet grid take at 10 billion multiplications and additions a second and core? Chapter 90 measures the rate.
+
+# %% tags=["solution"]
+m, n_recorded = int(outline.table.points["total"]), recorded
+hours = m**2 / 2 * n_recorded * 1000 / 10e9 / 3600
+hours
+
+# %% tags=["check"]
+assert hours > 0 and np.isclose(hours * 3600 * 10e9 * 2, m**2 * n_recorded * 1000)
+
+# %% [markdown]
+# 2. From which number of classes on is ignorance more than three times as far from the truth as with ten?
+
+# %% tags=["solution"]
+three_times = 10**3
+np.log(three_times) / np.log(10)
+
+# %% tags=["check"]
+assert np.isclose(np.log(three_times), 3 * np.log(10))
+
+# %% [markdown]
+# 3. A picture is damaged. Which error do you expect from the loader, and does it help? Cut a file short and see.
+
+# %% tags=["solution"]
+with tempfile.TemporaryDirectory() as folder:
+    write_digits(Path(folder) / "imagefolder", 10, 10)
+    broken = sorted(Path(folder).glob("imagefolder/train/*/*.png"))[0]
+    broken.write_bytes(broken.read_bytes()[:40])
+    torn = load_dataset(small.dataset.model_copy(update={"folder": "imagefolder"}), folder)
+    try:
+        next(torn.batches("train", torn.recorded("train"), 10))
+        message = ""
+    except ValueError as error:
+        message = str(error)
+
+# %% tags=["check"]
+assert broken.name in message, "the file is named"
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 60 asks which of all these findings a null model would have too.
+#
+# **References.** Deng et al., *ImageNet: a large-scale hierarchical image database*, 2009. Mao et al., PNAS 2024, results on ImageNet. He et al., *Deep residual learning*, 2016; Dosovitskiy et al., *An image is worth 16x16 words*, 2021.
