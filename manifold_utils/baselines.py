@@ -1,7 +1,7 @@
 """The usual way to compute d_B between all pairs, written as one would write it first, for comparison (chapter 90).
 
-Batched matrix products give the coefficients of a chunk of samples, then every entry's log is taken (PAPER.md section 1).
-It computes both halves of the matrix, in the dtype of the input, and clamps as public code does: that is the point.
+Batched matrix products give the coefficients of a chunk of samples, then every entry's log is taken (PAPER.md section
+1). It computes both halves of the matrix, in the dtype of the input, and clamps as public code does: that is the point.
 Use `distances.pairwise` for anything but comparisons.
 """
 

@@ -1,99 +1,32 @@
-"""The matrix of all pairs as tiles on disk: computed by this process or by Dask workers, resumable, checksummed.
+"""The matrix of all pairs computed tile by tile onto disk, here or on Dask workers, resumable.
 
-The array is zarr v3 with chunks of tile x tile, of which only those of the upper triangle are written: half of the disk,
-and every reader here mirrors. zarr writes a chunk under a temporary name and renames it, so a file that exists with its
-full size is a finished tile; a crc32c checksum guards its content. Divergences are means over samples, so predictions
-are read in chunks of samples, as a memory budget allows. The arithmetic is in `distances` and its kernels.
+Divergences are means over samples (PAPER.md section 1), so a tile reads its points' predictions in chunks of samples,
+as a memory budget allows, and the size of a tile alone decides what is held: one path for 200 points and 151,407.
+The arithmetic is in `distances` and its kernels; what the files look like is in `tiled`.
 """
 
 import shutil
 import uuid
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import zarr
+from tqdm.auto import tqdm
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator, check_choice
 from manifold_utils.sources import as_source
 from manifold_utils.store import TEMPORARY, atomic_path
+from manifold_utils.tiled import FORMAT, Tiles, open_tiles, span, tile_file, tile_numbers, unfinished, verify_tiles
 
-FORMAT = "manifold tiles 1"
-CHECKSUM_BYTES = 4  # crc32c appends them to each chunk
+__all__ = ["Tiles", "engine", "open_tiles", "verify_tiles", "write_tiles"]
+
 PAIR_BYTES = 48  # largest working memory a pair of a tile: accumulator, result, its converted and encoded copies
 PROCESS_BYTES = 400 * 2**20  # a worker process before it computes: interpreter, libraries, fixed buffers
 SAMPLE_COPIES = 4  # predictions of a chunk of samples: as read, decoded, converted, and one spare
 SMALLEST_TILE, LARGEST_TILE = 48, 2048  # bounds of the tile that is chosen when none is given
 WAVE = 3  # tasks in the scheduler for each worker thread; more would only wait there
-
-
-class Tiles:
-    """A symmetric matrix on disk, read lazily: `D[i:j]` gives rows, `np.asarray(D)` all of it.
-
-    Attributes
-    ----------
-    shape : (m, m); dtype : dtype of the stored entries
-    chunks : (tile, tile)
-    attrs : dict of what it was made from: metric, cap, fingerprint, source (shape)
-
-    A row panel D[i:j] reads the tiles of its row and, transposed, of its column: as much as if both triangles were
-    stored. Panels of whole tile rows read each tile once.
-    """
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self._array = zarr.open_array(self.path, mode="r")
-        self.shape, self.dtype, self.chunks = self._array.shape, self._array.dtype, self._array.chunks
-        self.tile, self.ndim, self.attrs = self.chunks[0], 2, dict(self._array.attrs)
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __repr__(self):
-        return f"Tiles({str(self.path)!r}, shape={self.shape}, dtype={self.dtype}, tile={self.tile})"
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
-
-    def __getitem__(self, key):
-        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
-        if isinstance(rows, slice) and rows.step in (None, 1):
-            start, stop, _ = rows.indices(len(self))
-            return self._rows(start, max(start, stop))[:, columns]
-        index = np.arange(len(self))[rows]
-        picked = [self._rows(i, i + 1)[0] for i in np.atleast_1d(index)]
-        if np.ndim(index) == 0:
-            return picked[0][columns]
-        return np.array(picked, dtype=self.dtype).reshape(len(picked), len(self))[:, columns]
-
-    def upper_tiles(self):
-        """Yield (first row, first column, block) for every stored tile; what lies below the diagonal is its mirror."""
-        for i, j in tile_numbers(*self.shape[:1], self.tile):
-            rows, columns = _span(i, self.tile, len(self)), _span(j, self.tile, len(self))
-            yield rows.start, columns.start, self._read(rows, columns)
-
-    def _rows(self, start, stop):
-        out = np.empty((stop - start, len(self)), dtype=self.dtype)
-        for low in range(start - start % self.tile, stop, self.tile):
-            first, last = max(start, low), min(stop, low + self.tile)
-            part = out[first - start : last - start]
-            part[:, low:] = self._read(slice(first, last), slice(low, None))
-            if low:
-                part[:, :low] = self._read(slice(0, low), slice(first, last)).T
-        return out
-
-    def _read(self, rows, columns):
-        try:
-            block = self._array[rows, columns]
-        except ValueError as error:
-            raise OSError(
-                f"{self.path} holds a damaged tile ({error}); `verify_tiles` names it, and with remove=True the next "
-                "`write_tiles` computes it again"
-            ) from error
-        if np.isnan(block).any():  # what zarr reads where a chunk is missing
-            raise OSError(f"{self.path} lacks tiles in rows {rows.start}:{rows.stop}; `write_tiles` goes on with it")
-        return block
 
 
 def write_tiles(
@@ -155,52 +88,15 @@ def write_tiles(
             "samples": _chunk_samples(reader, tile, share),
             "threads": None if client is None else 1,
         }
-        numbers = list(tile_numbers(m, tile))
-        todo = [number for number in numbers if not is_done(path, *number)]
-        with _bar(numbers, todo, metric, progress) as bar:
+        todo = unfinished(zarr.open_array(path, mode="r"), path)
+        n_tiles = len(list(tile_numbers(m, tile)))
+        bar = tqdm(
+            total=n_tiles, initial=n_tiles - len(todo), desc=f"{metric} tiles", unit="tile", disable=not progress
+        )
+        with bar:
             for _ in _compute(reader, str(path), todo, settings, client, n_processes):
                 bar.update()
     return Tiles(path)
-
-
-def open_tiles(path, fingerprint=None):
-    """Open a finished matrix.
-
-    Raises
-    ------
-    ValueError
-        If tiles are missing (`write_tiles` goes on where it stopped), or the matrix was made from something else.
-    """
-    tiles = Tiles(path)
-    if fingerprint is not None and tiles.attrs.get("fingerprint") != fingerprint:
-        raise ValueError(f"{path} belongs to other points than the table; run chapter 20 again")
-    numbers = list(tile_numbers(len(tiles), tiles.tile))
-    missing = sum(not is_done(path, *number) for number in numbers)
-    if missing:
-        raise ValueError(f"{path} is unfinished: {missing} of {len(numbers)} tiles are missing; run chapter 20 again")
-    return tiles
-
-
-def verify_tiles(path, *, remove=False):
-    """Read every tile against its checksum.
-
-    Returns
-    -------
-    dict {file: reason} of damaged and missing tiles; with `remove` the damaged files are deleted, so that
-    `write_tiles` computes them again.
-    """
-    array, damaged = zarr.open_array(path, mode="r"), {}
-    for i, j in tile_numbers(array.shape[0], array.chunks[0]):
-        file = _file(path, i, j)
-        try:
-            if not is_done(path, i, j):
-                raise ValueError(f"has {file.stat().st_size} bytes of {_file_bytes(array)}" if file.exists() else "missing")
-            array.blocks[i, j]
-        except ValueError as error:
-            damaged[str(file)] = str(error)
-            if remove:
-                file.unlink(missing_ok=True)
-    return damaged
 
 
 @contextmanager
@@ -215,27 +111,117 @@ def engine(address):
         yield connected
 
 
-def tile_numbers(m, tile):
-    """(row, column) of every tile of the upper triangle, row by row: neighbours share the row's predictions."""
-    n = -(-m // tile)
-    return ((i, j) for i in range(n) for j in range(i, n))
+def _share(memory_budget, n_processes):
+    """Bytes of arrays that one process may hold."""
+    import psutil  # a dependency of distributed
+
+    budget = psutil.virtual_memory().available // 2 if memory_budget is None else memory_budget
+    share = budget // n_processes - PROCESS_BYTES
+    if share <= 0:
+        raise ValueError(
+            f"memory_budget of {budget / 1e6:.0f} MB does not hold {n_processes} processes, which take "
+            f"{PROCESS_BYTES / 1e6:.0f} MB each before they compute; raise it or take fewer workers"
+        )
+    return int(share)
 
 
-def is_done(path, i, j):
-    """Whether a tile's file is there in its full size (it is renamed into place only when it is complete)."""
+def _choose_tile(m, share, n_processes):
+    """The largest tile that leaves half of the share to predictions and gives each process a few tiles."""
+    fits = int((share / 2 / PAIR_BYTES) ** 0.5)
+    shared = m if n_processes == 1 else -(-m // int(3 * n_processes**0.5 + 1))
+    return max(SMALLEST_TILE, min(fits, shared, LARGEST_TILE))
+
+
+def _chunk_samples(reader, tile, share):
+    """Samples to read at a time."""
+    left = share - PAIR_BYTES * tile * tile
+    a_sample = SAMPLE_COPIES * 2 * tile * reader.shape[2] * np.dtype(reader.dtype).itemsize
+    if left < a_sample:
+        raise ValueError(
+            f"the memory budget leaves {share / 1e6:.0f} MB a process, which does not hold one sample of two tiles of "
+            f"{tile} points; raise memory_budget, take fewer workers or a smaller tile"
+        )
+    return int(min(left // a_sample, reader.shape[1]))
+
+
+def _prepare(path, m, tile, dtype, made_from, rebuild):
+    """Make the zarr array at `path`, or leave it there if it was made from the same."""
+    if path.exists():
+        try:
+            found = zarr.open_array(path, mode="r")
+            attributes = dict(found.attrs)
+        except Exception as error:  # zarr raises several kinds for what is not an array
+            raise FileExistsError(
+                f"{path} is there and is no matrix of tiles ({error}); choose another path"
+            ) from error
+        if attributes.get("format") != FORMAT:
+            raise FileExistsError(f"{path} is there and is no matrix of tiles; choose another path")
+        same_layout = (found.shape, found.chunks, str(found.dtype)) == ((m, m), (tile, tile), dtype)
+        if same_layout and attributes == made_from:
+            return
+        if not rebuild:
+            differs = [key for key, value in made_from.items() if attributes.get(key) != value] or ["layout"]
+            raise ValueError(
+                f"{path} was made from something else ({', '.join(differs)}); pass rebuild=True to replace it"
+            )
+        aside = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+        path.rename(aside)  # at once: a half-deleted matrix would look like an unfinished one
+        shutil.rmtree(aside)
+    with atomic_path(path) as temporary:
+        zarr.create_array(
+            temporary, shape=(m, m), chunks=(tile, tile), dtype=dtype, serializer=BytesCodec(),
+            compressors=[Crc32cCodec()], fill_value=np.nan, zarr_format=3, attributes=made_from,
+        )  # fmt: skip
+
+
+def _compute(reader, path, todo, settings, client, n_processes):
+    """Yield the number of each tile when it is on disk; a few tasks a worker are in flight at a time."""
+    if client is None:
+        for number in todo:
+            yield _write_tile(*_parts(reader, path, number), path, number, settings)
+        return
+    from distributed import as_completed
+
+    waiting = iter(todo)
+
+    def submit(number):
+        parts = _parts(reader, path, number)
+        return client.submit(_write_tile, *parts, path, number, settings, pure=False, key=f"tile-{uuid.uuid4().hex}")
+
+    running = as_completed([submit(number) for number, _ in zip(waiting, range(WAVE * n_processes), strict=False)])
     try:
-        return _file(path, i, j).stat().st_size == _file_bytes(zarr.open_array(path, mode="r"))
-    except FileNotFoundError:
-        return False
+        for future in running:
+            yield future.result()
+            number = next(waiting, None)
+            if number is not None:
+                running.add(submit(number))
+    finally:
+        client.cancel(list(running.futures))
 
 
-def _file(path, i, j):
-    return Path(path) / "c" / str(i) / str(j)
+def _parts(reader, path, number):
+    """Readers of a tile's rows and of its columns (None on the diagonal), small enough to travel."""
+    m, tile = reader.shape[0], zarr.open_array(path, mode="r").chunks[0]
+    rows, columns = (span(k, tile, m) for k in number)
+    return reader.points(rows), None if rows == columns else reader.points(columns)
 
 
-def _file_bytes(array):
-    return array.chunks[0] * array.chunks[1] * array.dtype.itemsize + CHECKSUM_BYTES
-
-
-def _span(k, tile, m):
-    return slice(k * tile, min((k + 1) * tile, m))
+def _write_tile(rows, columns, path, number, settings):
+    """Compute one tile and store it; runs on a worker."""
+    array = zarr.open_array(path, mode="r+")
+    tile, m = array.chunks[0], array.shape[0]
+    first, second = span(number[0], tile, m), span(number[1], tile, m)
+    n_samples = rows.shape[1]
+    total = accumulator(
+        settings["metric"], rows.shape[0], None if columns is None else columns.shape[0], rows.shape,
+        cap=settings["cap"], precision=settings["precision"], threads=settings["threads"],
+    )  # fmt: skip
+    for start in range(0, n_samples, settings["samples"]):
+        part = slice(start, min(start + settings["samples"], n_samples))
+        p = rows.read(part)
+        q = None if columns is None else columns.read(part)
+        offsets = (first.start, start), (second.start, start)
+        accumulate(total, p, q, names=("source", "source"), offsets=offsets)
+    tile_file(path, *number).unlink(missing_ok=True)  # what a damaged disk left; zarr would try to read it
+    array[first, second] = total.result().astype(array.dtype)
+    return number

@@ -1,0 +1,134 @@
+"""Workers started here and workers started by Dask's own commands, one of which is killed on the way."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from manifold_utils import parallel, tiled, tiles
+from manifold_utils.distances import pairwise
+
+PATIENCE = 90  # seconds to wait for processes of a loaded machine
+
+
+def points(m, n_samples, n_classes=10):
+    logits = 3 * np.random.default_rng(0).standard_normal((m, n_samples, n_classes))
+    return (logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))).astype(np.float32)
+
+
+def numeric_threads():
+    import numba
+
+    return [os.environ.get(name) for name in parallel.THREAD_VARIABLES], numba.config.NUMBA_NUM_THREADS
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def dask_commands(tmp_path):
+    """Start `dask scheduler` and `dask worker` processes; all are ended with the test."""
+    started = []
+    environment = os.environ | {"PYTHONPATH": os.getcwd(), "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+
+    def start(*words):
+        command = [sys.executable, "-m", "dask", *words]
+        started.append(
+            subprocess.Popen(
+                command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in reversed(started):
+        process.kill()
+        process.wait()
+
+
+def test_local_processes_have_one_thread_each_and_do_the_tiles(tmp_path):
+    values = points(60, 50)
+    with parallel.client("local", n_workers=2, timeout=PATIENCE) as client:
+        assert sorted(client.nthreads().values()) == [1, 1]
+        assert all(found == (["1"] * 4, 1) for found in client.run(numeric_threads).values())
+        in_memory = tiles.write_tiles(values, tmp_path / "a.zarr", tile=16, client=client, progress=False)
+        lazy = da.from_array(values, chunks=(13, 50, 10))
+        from_dask = tiles.write_tiles(lazy, tmp_path / "b.zarr", tile=16, client=client, progress=False)
+        broken = values.copy()
+        broken[40, 7] = -1.0
+        with pytest.raises(ValueError, match="point 40, sample 7 is not normalised"):
+            tiles.write_tiles(broken, tmp_path / "c.zarr", tile=16, client=client, progress=False)
+    for D in (in_memory, from_dask):
+        np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-7)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "b.zarr", "c.zarr"]  # the spool file is gone
+
+
+def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_commands):
+    address = f"tcp://127.0.0.1:{free_port()}"
+    port = address.rsplit(":", 1)[1]
+    dask_commands("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", "--no-jupyter")
+    workers = [
+        dask_commands("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", f"w{k}")
+        for k in range(2)
+    ]
+    values, path = points(400, 200), tmp_path / "d.zarr"
+    with parallel.client(address, timeout=PATIENCE) as client:
+        client.wait_for_workers(2, timeout=PATIENCE)
+
+        def kill_one_on_the_way():
+            while not tiled.tile_file(path, 0, 5).exists():
+                time.sleep(0.002)
+            workers[0].send_signal(signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one_on_the_way, daemon=True)
+        killer.start()
+        D = tiles.write_tiles(values, path, tile=16, client=client, dtype="float64", progress=False)
+        killer.join(PATIENCE)
+        assert workers[0].wait(PATIENCE) == -signal.SIGKILL and len(client.nthreads()) == 1
+    assert tiles.verify_tiles(path) == {}
+    np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-13)
+
+
+def test_nobody_answers():
+    with (
+        pytest.raises(ConnectionError, match="dask scheduler"),
+        parallel.client(f"tcp://127.0.0.1:{free_port()}", timeout=1),
+    ):
+        raise AssertionError("no such cluster")
+
+
+def test_a_scheduler_without_workers(dask_commands):
+    port = free_port()
+    dask_commands("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-jupyter")
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    with pytest.raises(ConnectionError, match="no workers"), parallel.client(f"tcp://127.0.0.1:{port}", timeout=2):
+        raise AssertionError("no workers")
+
+
+def test_errors_of_the_caller_are_the_caller_s():
+    with pytest.raises(ValueError, match="n_workers"), parallel.client("tcp://127.0.0.1:1", n_workers=2):
+        raise AssertionError("refused before connecting")
+
+
+def test_each_worker_sees_one_gpu(monkeypatch):
+    class Worker:
+        name = "3"
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    parallel.OneGPU(2).setup(Worker())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
