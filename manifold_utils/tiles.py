@@ -8,6 +8,7 @@ The arithmetic is in `distances` and its kernels; what the files look like is in
 import shutil
 import uuid
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def write_tiles(
         with bar:
             for _ in _compute(reader, str(path), todo, settings, client, n_processes):
                 bar.update()
-    return Tiles(path)
+    return open_tiles(path)
 
 
 @contextmanager
@@ -188,7 +189,7 @@ def _compute(reader, path, todo, settings, client, n_processes):
         parts = _parts(reader, path, number)
         return client.submit(_write_tile, *parts, path, number, settings, pure=False, key=f"tile-{uuid.uuid4().hex}")
 
-    running = as_completed([submit(number) for number, _ in zip(waiting, range(WAVE * n_processes), strict=False)])
+    running = as_completed([submit(number) for number in islice(waiting, WAVE * n_processes)])
     try:
         for future in running:
             yield future.result()
