@@ -112,13 +112,24 @@ def peak_memory(function):
         tracemalloc.stop()
 
 
-def sgemm_rate(repeats=5, side=SGEMM_SIDE, dtype=np.float32):
-    """Flops per second of a matrix product of this machine's BLAS, with as many threads as it has now (median)."""
+def sgemm_task(side=SGEMM_SIDE, dtype=np.float32):
+    """A matrix product of this machine's BLAS to measure beside other work.
+
+    Returns
+    -------
+    function without arguments
+    flops : float, multiplications and additions of one call
+    """
     rng = np.random.default_rng(0)
     a, b = (rng.random((side, side)).astype(dtype) for _ in range(2))
     out = np.empty((side, side), dtype)
-    seconds = interleaved({"sgemm": lambda: np.matmul(a, b, out=out)}, repeats)
-    return 2 * side**3 / float(seconds.sgemm.median())
+    return lambda: np.matmul(a, b, out=out), 2.0 * side**3
+
+
+def sgemm_rate(repeats=5, side=SGEMM_SIDE, dtype=np.float32):
+    """Flops per second of a matrix product of this machine's BLAS, with as many threads as it has now (median)."""
+    product, flops = sgemm_task(side, dtype)
+    return flops / float(interleaved({"sgemm": product}, repeats).sgemm.median())
 
 
 def pair_flops(m, n_samples, n_classes, m_other=None):

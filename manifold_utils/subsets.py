@@ -143,7 +143,7 @@ def stress_by_starts(D, run, start, *, depth, n_draws, rng):
     return pd.DataFrame(rows)
 
 
-def spectrum_by_limit(D, to_truth, limits, *, n_components=10):
+def spectrum_by_limit(D, to_truth, limits, *, n_components=10, sample_weight=None):
     """The spectrum of all points nearer to truth than a limit, for several limits.
 
     Parameters
@@ -151,6 +151,8 @@ def spectrum_by_limit(D, to_truth, limits, *, n_components=10):
     D : ndarray of shape (m, m)
     to_truth : (m,) ndarray, d_B to truth in nats
     limits : sequence of float, nats
+    sample_weight : ndarray of shape (m,), optional
+        How many points each one stands for, where near ones were thinned and far ones were not.
 
     Returns
     -------
@@ -160,7 +162,7 @@ def spectrum_by_limit(D, to_truth, limits, *, n_components=10):
     rows = {}
     for limit in limits:
         keep = np.asarray(to_truth) < limit
-        fit = spectrum(D, keep, n_components=n_components)
+        fit = spectrum(D, keep, n_components=n_components, sample_weight=sample_weight)
         rows[limit] = {
             "n_points": int(keep.sum()),
             "n_left_out": int((~keep).sum()),

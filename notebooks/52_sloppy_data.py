@@ -55,6 +55,8 @@ print(f"synthetic grids in the profile: {', '.join(declared) or 'none'}; with di
 spaces = {name: atlas.space(name) for name in there} or {"": atlas}
 label = {name: f"c = {declared[name].sloppiness:g}" if name else "main grid" for name in spaces}
 tables = {name: space.table() for name, space in spaces.items()}
+
+# %%
 for name, table in tables.items():
     print(f"{label[name]}: {table.run.nunique()} runs, {len(table)} points, starts: {', '.join(sorted(table.initialisation.unique()))}")
 
@@ -67,6 +69,8 @@ for name, table in tables.items():
     for kind, rows in table.groupby(table.initialisation.str.split("_").str[0]):
         ends = rows.groupby("run").tail(1)
         knowledge[label[name], kind] = {"runs": len(ends), "log C": np.log(spaces[name].log_probs("train").shape[2]), "loss at the start": rows[rows.step == 0].loss_train.mean(), "final train error": ends.error_train.mean(), "final test error": ends.error_test.mean()}
+
+# %%
 pd.DataFrame(knowledge).T.rename_axis(["data", "start"]).round(3)
 
 # %% [markdown]
@@ -97,6 +101,8 @@ for name, space in spaces.items():
     for row in at_start.itertuples():
         values = space.run_log_probs(row.run, "train")[(space.points[space.points.run == row.run].step == 0).to_numpy()]
         first.append({"data": label[name], "start": row.initialisation.split("_")[0], "nats": float(pairwise(values, origin)[0, 0])})
+
+# %%
 starting = pd.DataFrame(first).groupby(["data", "start"]).nats.describe()[["count", "mean", "min", "max"]]
 starting.round(4)
 
@@ -117,7 +123,12 @@ for name, space in spaces.items():
     for kind, of_kind in (("ordinary", ordinary), ("offset", part.initialisation.str.startswith("offset").to_numpy())):
         if of_kind.sum() > 10:
             cases[name, kind] = D[np.ix_(of_kind, of_kind)], part[of_kind].reset_index(drop=True)
+
+# %%
 print({f"{label[name]}, {kind}": f"{table.run.nunique()} runs" for (name, kind), (_, table) in cases.items()})
+
+# %% [markdown]
+# The figure shows the eigenvalues on the left and the explained stress on the right.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.4))
@@ -142,6 +153,8 @@ plots.save_figure(fig, atlas.figure_path("52_spectra.png"), alt="Eigenvalues and
 # %%
 n_equal = min(table.run.nunique() for _, table in cases.values())
 drawn = {case: bootstrap_stress(matrix, table.run.to_numpy(), [depth], n_draws=n_draws, rng=rng, n_runs=n_equal)[:, 0] for case, (matrix, table) in cases.items()}
+
+# %%
 stress = pd.DataFrame([
     {"data": label[name], "space": name, "start": kind, "stress": draws.mean(), "low": np.quantile(draws, 0.025), "high": np.quantile(draws, 0.975), "all_runs": fits[name, kind].explained_stress_[depth - 1], "runs": n_equal}
     for (name, kind), draws in drawn.items()
@@ -158,13 +171,18 @@ stress.drop(columns="space").round(3)
 # %%
 counted = {}
 for name, table in tables.items():
-    rows = thinned(table.run.to_numpy(), n_points)
-    matrix = np.asarray(select(spaces[name].distances("train"), rows), dtype=float)
-    part = table.iloc[rows]
-    offsets = part.initialisation.str.startswith("offset").to_numpy()
-    if part.initialisation[offsets].nunique() > 1:
-        counted[name] = stress_by_starts(matrix[np.ix_(offsets, offsets)], part.run[offsets], part.initialisation[offsets], depth=depth, n_draws=n_draws, rng=rng)
+    few = thinned(table.run.to_numpy(), n_points)
+    matrix = np.asarray(select(spaces[name].distances("train"), few), dtype=float)
+    far = table.iloc[few]
+    offsets = far.initialisation.str.startswith("offset").to_numpy()
+    if far.initialisation[offsets].nunique() > 1:
+        counted[name] = stress_by_starts(matrix[np.ix_(offsets, offsets)], far.run[offsets], far.initialisation[offsets], depth=depth, n_draws=n_draws, rng=rng)
+
+# %%
 print({label[name]: f"{t.n_starts.max()} starts, {t.n_runs.iloc[0]} runs a draw" for name, t in counted.items()} or "no grid here has several far starts")
+
+# %% [markdown]
+# Next, the explained stress against the number of starts. *Prediction:* which curve falls more steeply?
 
 # %%
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
@@ -207,6 +225,8 @@ for name in there:
         change = drawn[name, "offset"] - drawn[name, "ordinary"]
         effects[name] = change.mean(), *np.quantile(change, [0.025, 0.975])
         print(f"{label[name]}: far starts change the stress of {depth} axes by {100 * change.mean():+.0f} points ({100 * effects[name][1]:+.0f} to {100 * effects[name][2]:+.0f}), {n_equal} runs each.")
+
+# %%
 print("The paper gives no number for this experiment." if effects else "No comparison of starts on synthetic data in this atlas.")
 
 # %% [markdown]

@@ -53,6 +53,11 @@ def test_sgemm_rate_is_a_positive_number():
     assert np.isfinite(benchmarks.sgemm_rate(repeats=1, side=64)) and benchmarks.sgemm_rate(repeats=1, side=64) > 0
 
 
+def test_sgemm_task_counts_its_flops():
+    product, flops = benchmarks.sgemm_task(side=8)
+    assert flops == 1024 and product().shape == (8, 8) and (product() > 0).all()
+
+
 def test_predictions_are_normalised_and_run_from_ignorance_to_truth():
     log_probs, labels = benchmarks.predictions(12, 40, 5, np.random.default_rng(0))
     assert log_probs.dtype == np.float32 and log_probs.shape == (12, 40, 5)
