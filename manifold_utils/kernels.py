@@ -159,7 +159,7 @@ class BhattacharyyaSum:
         out = np.zeros(self.shape) if self.carry is None else self.carry
         for i, j, (product, exponent, extra) in self.blocks:
             i, j = i * self.tile[0], j * self.width
-            log = np.log(product, dtype=np.float64) + (exponent - float(LIMITS[self.dtype][0])) * math.log(2) + extra
+            log = np.log(product * 2.0 ** -LIMITS[self.dtype][0], dtype=np.float64) + exponent * math.log(2) + extra
             log = log.transpose(0, 2, 1, 3).reshape(log.shape[0] * log.shape[2], -1)
             target = out[i : i + len(log), j : j + log.shape[1]]
             target += log[: target.shape[0], : target.shape[1]]

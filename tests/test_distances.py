@@ -1,0 +1,376 @@
+"""Distances by other routes: hand, analytic families, float64 log space, the usual way; and what must be refused."""
+
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, logsumexp
+
+from manifold_utils import divergences, kernels, microkernel
+from manifold_utils.baselines import best_chunk, usual_pairwise
+from manifold_utils.distances import METRICS, accumulator, check_points, pairwise, resolve_device
+
+DTYPES = {"single": np.float32, "double": np.float64}
+
+
+def points(m, n_samples=30, n_classes=5, spread=3.0, seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return log_softmax(spread * rng.standard_normal((m, n_samples, n_classes)), axis=2).astype(dtype)
+
+
+def one_hot(labels, n_classes, dtype=np.float64):
+    with np.errstate(divide="ignore"):
+        return np.log(np.eye(n_classes, dtype=dtype)[labels])
+
+
+def terms(x, y, metric):
+    """Per-sample terms by definition, (N,), float64."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    p, q = np.exp(x), np.exp(y)
+    if metric == "bhattacharyya":
+        return -logsumexp((x + y) / 2, axis=1)
+    if metric == "hellinger":
+        return 1 - np.sqrt(p * q).sum(axis=1)
+    if metric == "geodesic":
+        return 2 * np.arctan2(
+            np.linalg.norm(np.sqrt(p) - np.sqrt(q), axis=1), np.linalg.norm(np.sqrt(p) + np.sqrt(q), axis=1)
+        )
+    if metric == "euclidean":
+        return np.linalg.norm(p - q, axis=1)
+    with np.errstate(invalid="ignore"):
+        return 0.5 * np.where(p == q, 0, (p - q) * (x - y)).sum(axis=1)
+
+
+def by_definition(log_p, log_q, metric, cap=math.inf):
+    return np.array([[np.minimum(terms(x, y, metric), cap).mean() for y in log_q] for x in log_p])
+
+
+def d_b(log_p, log_q=None, dtype=np.float32, threads=None, **options):
+    """The fast kernel in a given dtype, whatever the size."""
+    total = kernels.BhattacharyyaSum(
+        len(log_p), None if log_q is None else len(log_q), log_p.shape[2], dtype=dtype, threads=threads, **options
+    )
+    total.add(log_p, log_q)
+    return total.result()
+
+
+# -- right by hand and by analysis ------------------------------------------------------------------------------------
+
+
+def test_two_classes_by_hand():
+    p, q = np.log([[[0.5, 0.5]]]), np.log([[[0.9, 0.1]]])
+    bc = math.sqrt(0.45) + math.sqrt(0.05)
+    expected = {
+        "bhattacharyya": -math.log(bc),
+        "hellinger": 1 - bc,
+        "geodesic": math.acos(bc),
+        "euclidean": math.sqrt(2) * 0.4,
+        "symmetric_kl": 0.5 * 0.4 * math.log(9),
+    }
+    for metric in METRICS:
+        assert pairwise(p, q, metric=metric)[0, 0] == pytest.approx(expected[metric], abs=1e-14), metric
+
+
+def test_truth_and_ignorance():
+    rng = np.random.default_rng(0)
+    log_p, labels = points(20, 40, 10), rng.integers(10, size=40)
+    truth, ignorance = one_hot(labels, 10)[None], np.full((1, 40, 10), -math.log(10))
+    cross_entropy = -log_p[:, np.arange(40), labels].mean(axis=1)
+    np.testing.assert_allclose(pairwise(log_p, truth)[:, 0], cross_entropy / 2, atol=1e-14)
+    assert pairwise(ignorance, truth)[0, 0] == pytest.approx(math.log(10) / 2, abs=1e-14)
+    assert pairwise(ignorance, truth, metric="geodesic")[0, 0] == pytest.approx(math.acos(10**-0.5), abs=1e-14)
+
+
+def test_bernoulli_family():
+    """P = (cos^2 a, sin^2 a): BC = cos(a - b), so all but KL follow from the angle."""
+    a = np.linspace(0.05, 1.5, 40)
+    log_p = np.log(np.stack([np.cos(a) ** 2, np.sin(a) ** 2], axis=1))[:, None]
+    angle = np.abs(a[:, None] - a)
+    np.testing.assert_allclose(pairwise(log_p, metric="geodesic"), angle, atol=1e-14)
+    np.testing.assert_allclose(pairwise(log_p, metric="hellinger"), 1 - np.cos(angle), atol=1e-14)
+    np.testing.assert_allclose(pairwise(log_p), -np.log(np.cos(angle)), atol=1e-13)
+
+
+def test_binned_gaussians():
+    """Equal variances: d_B = shift^2 / (8 sigma^2), symmetric KL = shift^2 / (2 sigma^2)."""
+    grid, means, sigma = np.linspace(-14, 14, 2001), np.array([-2.0, -0.5, 0.0, 1.0, 2.5]), 1.3
+    log_p = log_softmax(-((grid - means[:, None]) ** 2) / (2 * sigma**2), axis=1)[:, None]
+    shift = (means[:, None] - means) ** 2 / sigma**2
+    np.testing.assert_allclose(pairwise(log_p), shift / 8, atol=1e-9)
+    np.testing.assert_allclose(pairwise(log_p, metric="symmetric_kl"), shift / 2, atol=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("spread", [0.1, 3.0, 40.0])
+def test_equals_the_definition(metric, spread):
+    log_p, log_q = points(31, 17, 6, spread), points(9, 17, 6, spread, seed=1)
+    np.testing.assert_allclose(pairwise(log_p, metric=metric), by_definition(log_p, log_p, metric), atol=1e-12)
+    np.testing.assert_allclose(pairwise(log_p, log_q, metric=metric), by_definition(log_p, log_q, metric), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values())
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (2, 1, 2), (5, 3, 1), (25, 7, 2), (49, 33, 3), (64, 41, 10), (30, 5, 400)]
+)
+def test_odd_shapes_of_the_kernel(shape, dtype):
+    m, n_samples, n_classes = shape
+    log_p, log_q = points(*shape), points(m // 2 + 1, n_samples, n_classes, seed=1)
+    tolerance = 1e-7 if dtype == np.float32 else 1e-13
+    for given_dtype in (np.float32, np.float64):
+        p, q = log_p.astype(given_dtype), log_q.astype(given_dtype)
+        expected = by_definition(p, p, "bhattacharyya")
+        np.fill_diagonal(expected, 0)
+        scale = tolerance * np.sqrt(1 + 30 / n_samples)  # rounding averages out over samples
+        np.testing.assert_allclose(d_b(p, dtype=dtype), expected, atol=3 * scale)
+        np.testing.assert_allclose(d_b(p, q, dtype=dtype), by_definition(p, q, "bhattacharyya"), atol=3 * scale)
+
+
+def test_agrees_with_the_usual_way_on_mild_input():
+    log_p = points(60, 100, 10, spread=2.0, dtype=np.float32)
+    np.testing.assert_allclose(usual_pairwise(log_p, best_chunk(log_p, (5, 50))), pairwise(log_p), atol=2e-6)
+
+
+def test_typical_input_is_within_a_tenth_of_a_millionth():
+    for spread in (1.0, 4.0, 12.0):
+        log_p = points(80, 400, 10, spread, dtype=np.float32)
+        assert np.abs(d_b(log_p) - pairwise(log_p, precision="double")).max() < 1e-7
+
+
+# -- extreme input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values())
+@pytest.mark.parametrize("size", [1e-5, 1e-20, 1e-38, 1e-60, 1e-150, 1e-300])
+def test_tiny_coefficients(dtype, size):
+    log_p = np.log([[[1 - size, size]] * 7, [[size, 1 - size]] * 7])
+    assert d_b(log_p, dtype=dtype)[0, 1] == pytest.approx(-math.log(2) - 0.5 * math.log(size), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_coefficients_below_every_float(precision):
+    log_p = np.array([[[0.0, -4000.0]], [[-3000.0, 0.0]], [[-5.0e5, 0.0]]])
+    D = pairwise(log_p, precision=precision)
+    assert D[0, 1] == pytest.approx(1500, rel=1e-6) and D[0, 2] == pytest.approx(2000, rel=1e-6)
+    assert D[1, 2] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values())
+def test_one_hot_points(dtype):
+    """All distances are 0 or inf; with a cap, the share of differing labels."""
+    labels = np.random.default_rng(0).integers(3, size=(30, 8))
+    labels[3] = labels[17]
+    differ = (labels[:, None] != labels).mean(axis=2)
+    log_p = one_hot(labels, 3, dtype)
+    assert np.array_equal(d_b(log_p, dtype=dtype), np.where(differ > 0, np.inf, 0))
+    for cap in (0.5, 10.0, 100.0, 1e4):
+        np.testing.assert_allclose(d_b(log_p, dtype=dtype, cap=cap), cap * differ, rtol=1e-6)
+    assert np.array_equal(pairwise(log_p, metric="symmetric_kl"), np.where(differ > 0, np.inf, 0))
+    assert np.array_equal(pairwise(log_p, metric="hellinger"), differ)
+    np.testing.assert_allclose(pairwise(log_p, metric="geodesic"), differ * math.pi / 2, atol=1e-14)
+    np.testing.assert_allclose(pairwise(log_p, metric="euclidean"), differ * math.sqrt(2), atol=1e-14)
+
+
+def test_one_disjoint_sample_among_many_is_enough():
+    log_p = points(40, 300, 4, dtype=np.float32)
+    log_p[7, 211], log_p[23, 211] = one_hot([0, 1], 4)
+    D = d_b(log_p)
+    assert np.isinf(D[7, 23]) and np.isinf(D).sum() == 2
+    assert np.isinf(pairwise(log_p, metric="symmetric_kl")[7]).sum() == 39  # truth's zeros against everybody's support
+
+
+def test_confident_and_wrong_goes_over_to_float64():
+    """Many coefficients beyond float32: the accumulator changes its dtype on the way and the sum stays exact."""
+    rng = np.random.default_rng(0)
+    log_p = log_softmax(np.where(rng.random((50, 200, 6)) < 0.2, 0.0, -130.0), axis=2).astype(np.float32)
+    total = kernels.BhattacharyyaSum(50, None, 6)
+    total.add(log_p[:, :100])
+    total.add(log_p[:, 100:])
+    assert total.dtype == np.float64
+    expected = by_definition(log_p, log_p, "bhattacharyya")
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(total.result(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("cap", [0.05, 0.7, 30.0])
+def test_cap_clamps_each_sample(metric, cap):
+    log_p = points(13, 25, 4, spread=20.0)
+    expected = by_definition(log_p, log_p, metric, cap)
+    np.testing.assert_allclose(pairwise(log_p, metric=metric, cap=cap), expected, atol=1e-12)
+
+
+def test_near_points_keep_their_digits():
+    """P and a step of 1e-7 along sqrt(p): the angle is the step, which arccos in float64 would lose."""
+    root = np.sqrt(np.exp(points(1, 50, 10)))
+    step = np.cross(root[0, :, :3], [0.3, -0.2, 0.9])
+    across = np.zeros_like(root)
+    across[0, :, :3] = 1e-7 * step / np.linalg.norm(step, axis=1, keepdims=True)
+    log_q = 2 * np.log(root * np.cos(1e-7) + across)
+    assert pairwise(2 * np.log(root), log_q, metric="geodesic")[0, 0] == pytest.approx(1e-7, rel=1e-6)
+
+
+# -- properties -------------------------------------------------------------------------------------------------------
+
+logits = st.tuples(
+    st.integers(2, 7), st.integers(1, 9), st.integers(1, 5), st.integers(0, 2**31), st.sampled_from([1, 30, 900])
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(logits, st.sampled_from(METRICS), st.sampled_from([np.float32, np.float64]))
+def test_a_distance_matrix(drawn, metric, dtype):
+    m, n_samples, n_classes, seed, spread = drawn
+    log_p = points(m, n_samples, n_classes, spread, seed, dtype)
+    D = pairwise(log_p, metric=metric)
+    assert np.array_equal(D, D.T) and np.all(np.diag(D) == 0) and np.all(D >= 0)
+    cross = pairwise(log_p, log_p, metric=metric)
+    np.testing.assert_allclose(cross, D, atol=1e-6)
+    rng = np.random.default_rng(seed)
+    shuffled = log_p[:, rng.permutation(n_samples)][:, :, rng.permutation(n_classes)]
+    np.testing.assert_allclose(pairwise(shuffled, metric=metric), D, rtol=1e-6, atol=1e-7)
+    order = rng.permutation(m)
+    np.testing.assert_allclose(pairwise(log_p[order], metric=metric), D[np.ix_(order, order)], rtol=1e-6, atol=1e-7)
+    doubled = np.concatenate([log_p, log_p], axis=1)
+    np.testing.assert_allclose(pairwise(doubled, metric=metric), D, rtol=1e-6, atol=1e-7)
+
+
+def test_chunks_threads_and_blocks_change_nothing():
+    log_p = points(150, 90, 7, dtype=np.float32)
+    whole = d_b(log_p, threads=1)
+    parts = kernels.BhattacharyyaSum(150, None, 7, threads=3)
+    for start, stop in ((0, 1), (1, 34), (34, 39), (39, 90)):
+        parts.add(log_p[:, start:stop])
+    assert len(parts.blocks) > 3
+    np.testing.assert_allclose(parts.result(), whole, atol=5e-8)
+    for kind in (divergences.GeodesicSum, divergences.SymmetricKLSum):
+        parts, whole = kind(150, None, 7, threads=3), kind(150, None, 7, threads=1)
+        parts.chunk_samples = 13
+        parts.add(log_p)
+        whole.add(log_p)
+        np.testing.assert_allclose(parts.result(), whole.result(), rtol=1e-12, atol=1e-13)
+
+
+def test_strided_input_and_torch():
+    log_p = points(20, 12, 5)
+    D = pairwise(log_p)
+    layouts = (
+        np.asfortranarray(log_p),
+        log_p[::-1][::-1],
+        np.repeat(log_p, 2, axis=1)[:, ::2],
+        torch.from_numpy(log_p),
+    )
+    for values in (*layouts, torch.from_numpy(log_p).requires_grad_()):
+        np.testing.assert_array_equal(pairwise(values), D)
+    assert pairwise(torch.from_numpy(log_p), log_p).shape == (20, 20)
+    assert pairwise(log_p[:0]).shape == (0, 0) and pairwise(log_p, log_p[:0]).shape == (20, 0)
+
+
+@pytest.mark.parametrize("tile", [(8, 3, 16), (6, 3, 2)])
+def test_register_tiles_of_other_processors(tile, tmp_path):
+    """LLVM makes any vector width run, slowly, on any processor: here the shapes for AVX-512, NEON and SSE."""
+    script = f"""
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+from manifold_utils import microkernel
+microkernel.register_tile = lambda dtype: {tile}
+from manifold_utils import kernels
+x = log_softmax(4 * np.random.default_rng(0).standard_normal((55, 21, 3)), axis=2)
+x[4, 5] = [-np.inf, 0, -np.inf]
+x[9, 5] = [0, -900, -900]
+for dtype in ({"np.float64" if tile[2] == 2 else "np.float32"},):
+    total = kernels.BhattacharyyaSum(55, None, 3, dtype=dtype)
+    total.add(x)
+    expected = np.array([-logsumexp((y + x) / 2, axis=2).mean(axis=1) for y in x])
+    assert np.isclose(expected[4, 9], 450 / 21, atol=1)
+    assert np.abs(total.result() - expected).max() < 2e-7, np.abs(total.result() - expected).max()
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}  # the shared cache holds this processor's shape
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_second_process_compiles_nothing():
+    """The cache of compiled kernels is found again by a new process."""
+    d_b(points(3, 5, 2, dtype=np.float32))
+    script = """
+import numpy as np
+from manifold_utils import kernels, microkernel
+total = kernels.BhattacharyyaSum(3, None, 2)
+total.add(np.full((3, 5, 2), np.log(0.5), np.float32))
+stats = microkernel.multiply_block.stats
+assert sum(stats.cache_hits.values()) == 1 and not stats.cache_misses, stats
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+# -- refused ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [(np.nan, "holds NaN"), (0.7, "positive log-probability"), (-0.01, "not normalised"), (np.inf, "positive")],
+)
+def test_the_first_offending_point_is_named(metric, spoil, message):
+    for dtype in (np.float32, np.float64):
+        log_p = points(30, 50, 4, dtype=dtype)
+        log_p[11, 40, 2] = log_p[11, 44, 2] = log_p[12, 3, 1] = spoil
+        with pytest.raises(ValueError, match=f"log_p: point 11, sample 40.*{message}"):
+            pairwise(log_p, metric=metric)
+        with pytest.raises(ValueError, match=f"log_q: point 11, sample 40.*{message}"):
+            pairwise(points(2, 50, 4), log_p, metric=metric)
+
+
+def test_large_input_is_checked_too():
+    log_p = points(300, 60, 200, dtype=np.float32)
+    log_p[250, 59, 100] = np.nan
+    with pytest.raises(ValueError, match="point 250, sample 59 holds NaN"):
+        pairwise(log_p)
+
+
+def test_rounding_is_no_offence():
+    """float32 log_softmax of large logits, a positive rounding error and -0.0 pass."""
+    log_p = torch.log_softmax(1e3 * torch.randn(5, 20, 10, generator=torch.Generator().manual_seed(0)), dim=2)
+    assert np.all(np.isfinite(pairwise(log_p)))
+    tiny = np.array([[[1e-7, -np.inf]], [[-0.0, -np.inf]]])
+    assert pairwise(tiny)[0, 1] == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"log_p": np.zeros((3, 4))}, "shape"),
+        ({"log_p": np.zeros((3, 0, 4))}, "shape"),
+        ({"log_p": np.zeros((3, 4, 1), np.int64)}, "float32 or float64"),
+        ({"log_p": np.zeros((3, 4, 1)), "log_q": np.zeros((3, 5, 1))}, "same samples"),
+        ({"log_p": np.zeros((3, 4, 1)), "metric": "cosine"}, "unknown metric"),
+        ({"log_p": np.zeros((3, 4, 1)), "device": "tpu"}, "unknown device"),
+        ({"log_p": np.zeros((3, 4, 1)), "precision": "half"}, "unknown precision"),
+        ({"log_p": np.zeros((3, 4, 1)), "cap": 0}, "cap must be positive"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pairwise(**arguments)
+
+
+def test_a_missing_gpu_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(ValueError, match="no usable GPU"):
+        pairwise(points(2), device="cuda")
+
+
+def test_accumulators_take_float32_only_where_it_pays():
+    assert accumulator("bhattacharyya", 100, None, (50, 10)).dtype == np.float64
+    assert accumulator("bhattacharyya", 1000, None, (5000, 10)).dtype == np.float32
+    assert accumulator("bhattacharyya", 1000, None, (5000, 10), precision="double").dtype == np.float64
+    assert microkernel.GROUP * microkernel.LIMITS[np.dtype("f4")][2] < -200  # a group may hold very small products
+    check_points(points(2), "log_p")
