@@ -39,8 +39,8 @@ from manifold_utils.profiles import Profile
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-n_pictures = 60  # training pictures of the small folder, where there is no ImageNet
-epochs = 8  # of the small runs on it
+n_pictures = 40  # training pictures of the small folder, where there is no ImageNet
+epochs = 3  # of the small runs on it
 n_embedded = 4000  # points of a real atlas that are embedded here
 
 # %% tags=["hide-input"]
