@@ -101,7 +101,15 @@ def kernel_environment(n_threads, folder):
 
 def _manager(folder, environment, kernels, groups):
     """A kernel manager class that starts this interpreter; `groups` receives the process group of what it starts."""
-    command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [
+        sys.executable,
+        "-Xfrozen_modules=off",
+        "-m",
+        "ipykernel_launcher",
+        "--log-level=50",
+        "-f",
+        "{connection_file}",
+    ]
     spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python")
 
     class Manager(AsyncKernelManager):
@@ -149,7 +157,7 @@ def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, 
     """
     kernels, progress, groups = kernels or Kernels(), progress or Progress(), []
     private = tempfile.mkdtemp(prefix="book-")
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
     def cell_starts(cell, cell_index):
         progress.cell = cell_index + 1

@@ -1,5 +1,9 @@
 """The families: the paper's parameter counts, shapes on every image size, sensible shrinking, honest refusals."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -77,3 +81,18 @@ def test_all_profile_architectures_exist():
     from manifold_utils.profiles import Architecture
 
     assert set(get_args(Architecture)) == set(BUILDERS)
+
+
+@pytest.mark.parametrize("architecture", ["allcnn", "wr-10-4-8", "wr-16-4-64", "convmixer"])
+def test_narrow_networks_survive_their_backward_pass_in_channels_last(architecture):
+    """torch 2.13 corrupts memory in the backward pass of a strided 1x1 convolution of few channels."""
+    code = (
+        "import sys, torch; from manifold_utils.networks import make_network\n"
+        "for scale in (0.0625, 0.125, 0.2):\n"
+        "    network = make_network(sys.argv[1], (1, 8, 8), 10, scale).to(memory_format=torch.channels_last)\n"
+        "    for _ in range(40):\n"
+        "        network(torch.randn(25, 1, 8, 8)).square().sum().backward()\n"
+    )
+    environment = {**os.environ, "MALLOC_CHECK_": "3"}
+    done = subprocess.run([sys.executable, "-c", code, architecture], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_book import remote_resources
 
 from manifold_utils.book import book_status, run_book
 from manifold_utils.chapters import NOTEBOOKS, Book, read_notebook
 from manifold_utils.profiles import Profile
-from tests.test_book import remote_resources
 
 PROJECT = Path(__file__).resolve().parents[1]
 BOOK, SMOKE = Book(), Profile.load("smoke")
