@@ -15,9 +15,10 @@ from manifold_utils.microkernel import GROUP, LIMITS, multiply_block, register_t
 from manifold_utils.packing import pack_panels
 
 SLICE_ENTRIES = 320  # samples * classes of one slice: a panel of NR points then fits in the first-level cache
-BLOCK_POINTS = 480  # largest side of a block of pairs, so that its state and panels stay in the last-level cache
-CHUNK_BYTES = 16 * 2**20  # packed panels held at a time
+BLOCK_POINTS = 240  # largest side of a block of pairs: a slice of its rows then fits in the second-level cache
+CHUNK_BYTES = 8 * 2**20  # packed panels held at a time
 RECOMPUTED_LIMIT = 1e-3  # share of coefficients recomputed in log space from which float64 products are faster
+LN2 = math.log(2.0)
 NORMALISATION_TOLERANCE = 1e-4  # largest |sum_c p - 1| that is taken for rounding
 
 
@@ -82,7 +83,8 @@ class BhattacharyyaSum:
     @property
     def chunk_samples(self):
         """Samples that `add` packs at a time."""
-        entries = CHUNK_BYTES // (self.dtype.itemsize * (self.shape[0] + self.shape[1]))
+        n_points = self.shape[0] if self.symmetric else sum(self.shape)
+        entries = CHUNK_BYTES // (self.dtype.itemsize * n_points)
         return max(1, entries // (self.n_classes * self.slice_samples)) * self.slice_samples
 
     def add(self, log_p, log_q=None):
@@ -110,10 +112,8 @@ class BhattacharyyaSum:
     def _add_chunk(self, pool, log_p, log_q):
         """Multiply one chunk into all blocks; returns the number of coefficients recomputed in log space."""
         n = log_p.shape[1]
-        if self.symmetric:
-            a, b = self._pack(pool, log_p, True, True)
-        else:
-            (a, _), (_, b) = self._pack(pool, log_p, True, False), self._pack(pool, log_q, False, True)
+        a = self._pack(pool, log_p, "a")
+        b = a if self.symmetric else self._pack(pool, log_q, "b")
         size, cells = self.tile[0] * self.width, self.tile[0] * self.tile[1]
 
         def work(block):
@@ -125,31 +125,22 @@ class BhattacharyyaSum:
         self.n_samples += n
         return sum(each(pool, work, self.blocks))
 
-    def _pack(self, pool, values, want_a, want_b):
-        """Panels of a chunk: (a, b), with an empty array for what is not wanted."""
-        n_panels = -(-len(values) // self.width)
-        n_slices = -(-values.shape[1] // self.slice_samples)
-        per_point = self.slice_samples * self.n_classes
-        rows = self.tile[0]
-        a = self._buffer("a", (n_slices, n_panels * (self.width // rows), per_point * rows) if want_a else (0, 0, 0))
-        b = self._buffer("b", (n_slices, n_panels, per_point * self.width) if want_b else (0, 0, 0))
+    def _pack(self, pool, values, name):
+        """Panels of a chunk, (n_slices, n_panels, entries)."""
+        n_panels, n_slices = -(-len(values) // self.width), -(-values.shape[1] // self.slice_samples)
+        panels = self._buffer(name, (n_slices, n_panels, self.slice_samples * self.n_classes * self.width))
         stride = values.strides[0] // values.itemsize
 
-        def work(panels):
-            scratch = aligned((0 if want_b else per_point * self.width,), self.dtype)
-            return pack_panels(
-                values, stride, *panels, self.tile, self.slice_samples, a, b, scratch, NORMALISATION_TOLERANCE
-            )
+        def work(part):
+            return pack_panels(values, stride, *part, self.tile, self.slice_samples, panels, NORMALISATION_TOLERANCE)
 
         step = -(-n_panels // (4 * self.threads))
         if any(each(pool, work, [(k, min(k + step, n_panels)) for k in range(0, n_panels, step)])):
             raise NotNormalised
-        return a, b
+        return panels
 
     def _buffer(self, name, shape):
         """A work array that is kept from chunk to chunk: fresh memory costs more than packing."""
-        if math.prod(shape) == 0:
-            return np.empty(shape, self.dtype)
         if name not in self._buffers or self._buffers[name].size < math.prod(shape):
             self._buffers[name] = aligned((math.prod(shape),), self.dtype)
         return self._buffers[name][: math.prod(shape)].reshape(shape)
@@ -158,11 +149,8 @@ class BhattacharyyaSum:
         """Sum over samples of log BC so far, float64 (n_p, n_q); only j > i where symmetric."""
         out = np.zeros(self.shape) if self.carry is None else self.carry
         for i, j, (product, exponent, extra) in self.blocks:
-            i, j = i * self.tile[0], j * self.width
-            log = np.log(product * 2.0 ** -LIMITS[self.dtype][0], dtype=np.float64) + exponent * math.log(2) + extra
-            log = log.transpose(0, 2, 1, 3).reshape(log.shape[0] * log.shape[2], -1)
-            target = out[i : i + len(log), j : j + log.shape[1]]
-            target += log[: target.shape[0], : target.shape[1]]
+            first = i * self.tile[0], j * self.width
+            _add_logs(product, exponent, extra, 2.0 ** -LIMITS[self.dtype][0], first, self.symmetric, out)
         return out
 
     def result(self):
@@ -171,6 +159,20 @@ class BhattacharyyaSum:
         np.multiply(out, -1.0 / self.n_samples, out=out)
         np.maximum(out, 0.0, out=out)  # rounding may leave -1e-9 between points that agree
         return mirrored(out) if self.symmetric else out
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_logs(product, exponent, extra, unit, first, upper_only, out):
+    """Add the logs of a block of pairs to `out`, from first = (i, j) on: one log a pair, at the very end."""
+    n_i, n_j, n_rows, n_columns = product.shape
+    for u in range(n_i):
+        for r in range(n_rows):
+            i = first[0] + u * n_rows + r
+            for j in range(max(first[1], i + 1) if upper_only else first[1], first[1] + n_j * n_columns):
+                if i >= out.shape[0] or j >= out.shape[1]:
+                    break
+                cell = u, (j - first[1]) // n_columns, r, (j - first[1]) % n_columns
+                out[i, j] += math.log(product[cell] * unit) + exponent[cell] * LN2 + extra[cell]
 
 
 def aligned(shape, dtype):

@@ -45,7 +45,7 @@ def register_tile(dtype):
 def _multiply_tile(typingctx, a, a_at, b, b_at, n_groups, n_classes, product, exponent, at, scratch, records, floor):
     """Multiply the coefficients of `n_groups` groups of samples into one register tile of pairs.
 
-    a, b : packed square roots of probabilities, [sample][class][MR] from a_at and [sample][class][NR] from b_at
+    a, b : packed square roots of probabilities, [sample][class][NR]: MR rows from a_at on, NR columns from b_at on
     product, exponent : state of the tile from index `at`, MR * NR each, in place; scratch : 2 * MR * NR work floats
     records : int64 rows (group, one lane mask a vector); a row for each group with lanes that were left out
     floor : None, or the least value that a coefficient may take (the clamp of `cap`)
@@ -86,11 +86,8 @@ class _TileCode(VectorCode):
         current, other = (cgutils.alloca_once_value(self.b, p) for p in (product, self.at(scratch, size)))
         count = cgutils.alloca_once_value(self.b, self.i64(0))
         with cgutils.for_range(self.b, n_groups) as loop:
-            skip = self.b.mul(self.b.mul(loop.index, n_classes), self.i64(GROUP * self.rows))
-            a_group = self.at(a, skip)
-            b_group = self.at(
-                b, self.b.mul(self.b.sdiv(skip, self.i64(self.rows)), self.i64(self.vectors * self.lanes))
-            )
+            skip = self.b.mul(self.b.mul(loop.index, n_classes), self.i64(GROUP * self.vectors * self.lanes))
+            a_group, b_group = self.at(a, skip), self.at(b, skip)
             for sample in range(GROUP):
                 coefficient, a_group, b_group = self.coefficients(a_group, b_group, n_classes)
                 if clamp is not None:
@@ -128,7 +125,8 @@ class _TileCode(VectorCode):
             row = self.splat(self.b.load(self.at(pa, r)))
             for v in range(self.vectors):
                 new[r, v] = self.fma(row, columns[v], sums[r, v])
-        onwards = [self.b.sub(left, self.i64(1)), self.at(pa, self.rows), self.at(pb, self.vectors * self.lanes)]
+        width = self.vectors * self.lanes
+        onwards = [self.b.sub(left, self.i64(1)), self.at(pa, width), self.at(pb, width)]
         starts = [n_classes, a, b, *[self.number(0)] * len(self.cells)]
         phis = [left, pa, pb, *sums.values()]
         for phi, start, following in zip(phis, starts, [*onwards, *(new[c] for c in self.cells)], strict=True):
@@ -232,9 +230,9 @@ def multiply_block(a, b, n_groups, tile, origin, state, log_p, log_q, work, floo
 
     Parameters
     ----------
-    a, b : arrays (n_slices, n_panels, n_slice_samples * C * MR or NR), packed sqrt(p) and sqrt(q), 64-byte aligned
+    a, b : arrays (n_slices, n_panels, n_slice_samples * C * NR), packed sqrt(p) and sqrt(q), 64-byte aligned
     n_groups : int, groups of samples in the chunk; the last slice may be partly filled
-    tile : (MR, NV, W); origin : (i, j), the first panels of the block
+    tile : (MR, NV, W); origin : (i, j), the block's first register tile of rows and first panel of columns
     state : (product, exponent, extra), each (n_i, n_j, MR, NR), updated in place; extra holds float64 logs
     log_p, log_q : (n, n_samples, C) natural logs of the chunk, read only for groups that the product cannot hold
     work : (scratch, records); floor : None or float, cap : float (inf for none), both applied to each coefficient
@@ -249,7 +247,8 @@ def multiply_block(a, b, n_groups, tile, origin, state, log_p, log_q, work, floo
     n_rows, n_columns = product.shape[2], product.shape[3]
     n_classes = log_p.shape[2]
     n_recomputed = 0
-    slice_groups = a.shape[2] // (n_classes * n_rows * GROUP)
+    slice_groups = a.shape[2] // (n_classes * n_columns * GROUP)
+    per_panel = n_columns // n_rows
     for s in range(a.shape[0]):
         groups = min(slice_groups, n_groups - s * slice_groups)
         for v in range(product.shape[1]):
@@ -258,7 +257,8 @@ def multiply_block(a, b, n_groups, tile, origin, state, log_p, log_q, work, floo
                 i = origin[0] + u
                 if upper_only and (j + 1) * n_columns - 1 <= i * n_rows:
                     continue
-                a_at, b_at = (s * a.shape[1] + i) * a.shape[2], (s * b.shape[1] + j) * b.shape[2]
+                a_at = (s * a.shape[1] + i // per_panel) * a.shape[2] + i % per_panel * n_rows
+                b_at = (s * b.shape[1] + j) * b.shape[2]
                 at = (u * product.shape[1] + v) * n_rows * n_columns
                 n = _multiply_tile(a, a_at, b, b_at, groups, n_classes, product, exponent, at, scratch, records, floor)
                 if n:
