@@ -78,26 +78,25 @@ def pairwise(log_p, log_q=None, *, metric="bhattacharyya", device="auto", cap=No
     n_q = len(log_p if log_q is None else log_q)
     if 0 in (len(log_p), n_q):
         return np.zeros((len(log_p), n_q))
-    if resolve_device(device) == "cuda":
-        from manifold_utils import gpu
-
-        for name, values in (("log_p", log_p), ("log_q", log_q)):
-            if values is not None:
-                check_points(values, name)
-        return gpu.pairwise_torch(log_p, log_q, metric=metric, cap=cap, device="cuda", progress=progress)
-    total = accumulator(metric, len(log_p), None if log_q is None else n_q, log_p.shape, cap=cap, precision=precision)
+    options = {"cap": cap, "precision": precision, "device": resolve_device(device)}
+    total = accumulator(metric, len(log_p), None if log_q is None else n_q, log_p.shape, **options)
     accumulate(total, log_p, log_q, progress=progress)
     return total.result()
 
 
-def accumulator(metric, n_p, n_q, shape, *, cap=None, precision="auto", threads=None):
-    """The accumulator (`kernels`, `divergences`) of a metric; n_q None for distances of n_p points among themselves.
+def accumulator(metric, n_p, n_q, shape, *, cap=None, precision="auto", threads=None, device="cpu"):
+    """The accumulator of a metric: `kernels`, `divergences` or `gpu`.
 
+    n_p, n_q : numbers of points; n_q None for distances of n_p points among themselves
     shape : (..., N, C) of the whole input, which decides what `precision` auto means.
     """
     from manifold_utils import divergences, kernels
 
     n_samples, n_classes = shape[-2:]
+    if device == "cuda":
+        from manifold_utils.gpu import TorchSum
+
+        return TorchSum(metric, n_p, n_q, n_classes, cap=cap, device=device)
     if metric == "bhattacharyya":
         small = n_p * (n_q or n_p) * n_samples * n_classes <= SMALL_WORK
         double = precision == "double" or (precision == "auto" and (small or cap is not None))

@@ -179,7 +179,9 @@ def _sum_capped(kind, log_p, log_q, first, last, cap, upper_only, total):
                     product += root_a * root_b
                     chord += (root_a - root_b) ** 2
                     square += (root_a**2 - root_b**2) ** 2
-                    if a != b:
+                    if a == -math.inf != b or b == -math.inf != a:  # also where exp underflows to 0
+                        kl = math.inf
+                    elif a != b:
                         kl += 0.5 * (math.exp(a) - math.exp(b)) * (a - b)
                 if kind == 0:
                     term = 1.0 - product

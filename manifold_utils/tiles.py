@@ -16,7 +16,7 @@ import zarr
 from tqdm.auto import tqdm
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator, check_choice
+from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator, check_choice, resolve_device
 from manifold_utils.sources import as_source
 from manifold_utils.store import TEMPORARY, atomic_path
 from manifold_utils.tiled import FORMAT, Tiles, open_tiles, span, tile_file, tile_numbers, unfinished, verify_tiles
@@ -32,7 +32,7 @@ WAVE = 3  # tasks in the scheduler for each worker thread; more would only wait 
 
 def write_tiles(
     source, path, *, metric="bhattacharyya", tile=None, client=None, memory_budget=None, dtype="float32", cap=None,
-    fingerprint=None, rebuild=True, progress=True,
+    device="auto", fingerprint=None, rebuild=True, progress=True,
 ):  # fmt: skip
     """Compute the matrix of all pairs of `source` into `path`; tiles that are there already are kept.
 
@@ -43,7 +43,7 @@ def write_tiles(
         of samples of two tiles at a time. With a client the workers read it: an array in memory is first spooled to a
         file beside `path`, which the workers must be able to open.
     path : path of the zarr array
-    metric, cap : see `distances.pairwise`
+    metric, cap, device : see `distances.pairwise`
     tile : int, optional
         Points a side of a tile; chosen from m, the budget and the number of workers if not given.
     client : distributed.Client, optional
@@ -88,6 +88,7 @@ def write_tiles(
             "precision": "double" if n_work <= SMALL_WORK or cap is not None else "single",
             "samples": _chunk_samples(reader, tile, share),
             "threads": None if client is None else 1,
+            "device": device,
         }
         todo = unfinished(zarr.open_array(path, mode="r"), path)
         n_tiles = len(list(tile_numbers(m, tile)))
@@ -216,6 +217,7 @@ def _write_tile(rows, columns, path, number, settings):
     total = accumulator(
         settings["metric"], rows.shape[0], None if columns is None else columns.shape[0], rows.shape,
         cap=settings["cap"], precision=settings["precision"], threads=settings["threads"],
+        device=resolve_device(settings["device"]),
     )  # fmt: skip
     for start in range(0, n_samples, settings["samples"]):
         part = slice(start, min(start + settings["samples"], n_samples))

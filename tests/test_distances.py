@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
-from manifold_utils import divergences, kernels, microkernel
+from manifold_utils import divergences, gpu, kernels, microkernel
 from manifold_utils.baselines import best_chunk, usual_pairwise
 from manifold_utils.distances import METRICS, accumulator, check_points, pairwise, resolve_device
 
@@ -213,6 +213,25 @@ def test_near_points_keep_their_digits():
     across[0, :, :3] = 1e-7 * step / np.linalg.norm(step, axis=1, keepdims=True)
     log_q = 2 * np.log(root * np.cos(1e-7) + across)
     assert pairwise(2 * np.log(root), log_q, metric="geodesic")[0, 0] == pytest.approx(1e-7, rel=1e-6)
+
+
+def test_the_gpu_route_on_the_cpu(monkeypatch):
+    """The torch code that runs on a GPU, in many chunks: mild, extreme, one-hot and clamped input."""
+    monkeypatch.setitem(gpu.CHUNK_ENTRIES, "cpu", 2**12)
+    extreme = log_softmax(np.where(np.random.default_rng(0).random((9, 31, 4)) < 0.3, 0.0, -900.0), axis=2)
+    mixed = np.concatenate([points(9, 31, 4, dtype=np.float32), extreme, one_hot(np.arange(31)[None] % 4, 4)])
+    for metric in METRICS:
+        for cap in (None, 0.3, 50.0):
+            total = gpu.TorchSum(metric, len(mixed), None, 4, cap=cap, device="cpu")
+            total.add(mixed[:, :20])
+            total.add(mixed[:, 20:])
+            expected = pairwise(mixed, metric=metric, cap=cap)
+            np.testing.assert_allclose(total.result(), expected, rtol=1e-6, atol=1e-7, err_msg=f"{metric} {cap}")
+            cross = gpu.TorchSum(metric, len(mixed), 9, 4, cap=cap, device="cpu")
+            cross.add(mixed, mixed[:9])
+            np.testing.assert_allclose(cross.result(), expected[:, :9], rtol=1e-6, atol=2e-7, err_msg=f"{metric} {cap}")
+    with pytest.raises(kernels.NotNormalised):
+        gpu.TorchSum("bhattacharyya", 1, None, 4, device="cpu").add(np.zeros((1, 3, 4)))
 
 
 # -- properties -------------------------------------------------------------------------------------------------------
