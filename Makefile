@@ -15,7 +15,7 @@ BOOK := $(PY) -m manifold_utils
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book run html test lint lab sync student status plan contact-sheet lock clean
+.PHONY: help env book run html test lint lab sync readme student status plan contact-sheet lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lab: env ## open JupyterLab on the notebooks
 
 sync: env ## bring each notebook and its text twin in step, and strip outputs
 	@$(BOOK) sync
+
+readme: env ## fill the generated tables of README.md
+	@$(BOOK) readme
 
 student: env ## notebooks without solutions, in build/student
 	@$(BOOK) student --out build/student

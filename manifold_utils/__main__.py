@@ -147,6 +147,18 @@ def contact_sheet(options):
     return 0
 
 
+def readme(options):
+    """Fill the README's generated tables from book.yaml and the committed reference run."""
+    from manifold_utils import readme as room
+    from manifold_utils.atlas import Atlas
+
+    if options.freeze:
+        written = room.freeze_reference(Atlas.open(options.profile, options.data_dir))
+        print(f"{len(written)} results of this atlas are now the reference: {room.REFERENCE / options.profile}")
+    print("README.md written" if room.write_readme() else "README.md is in step")
+    return 0
+
+
 def _assignment(text):
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
@@ -179,6 +191,9 @@ def _parser():
     command("html", html).add_argument("--out", default="", help="folder of the pages (default: html/ in the atlas)")
     command("plan", plan)
     command("contact-sheet", contact_sheet).add_argument("--out", default="", help="picture (default: in the atlas)")
+    command("readme", readme).add_argument(
+        "--freeze", action="store_true", help="first take this atlas' results for the reference"
+    )
     sides = command("sync", sync, with_profile=False)
     sides.add_argument("--from", dest="source", choices=["py", "ipynb"], help="the side that wins where twins differ")
     command("twins", check_twins, with_profile=False).add_argument("check", choices=["check"])

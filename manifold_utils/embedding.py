@@ -1,7 +1,8 @@
 """From an atlas' distances to its embedding: which points are fitted, which are placed, and where the geodesic lies.
 
-The points of the grid `main` that are no outliers define the axes (PAPER's InPCA); all other points, and the geodesic from
-ignorance to truth, are placed by `InPCA.transform`. The mathematics is in `inpca`; this room only brings the parts together.
+The points of the grid `main` that are no outliers define the axes (PAPER's InPCA); all other points, and the geodesic
+from ignorance to truth, are placed by `InPCA.transform`. The mathematics is in `inpca`; this room only brings the parts
+together.
 """
 
 import numpy as np
@@ -64,8 +65,28 @@ def distances_to(atlas, split, log_probs, metric="bhattacharyya"):
     (n, n_points) float64 ndarray
     """
     runs = list(dict.fromkeys(atlas.points.run))
-    blocks = [pairwise(log_probs, atlas.run_log_probs(run, split), metric=metric) for run in tqdm(runs, "distances", leave=False)]
+    shown = tqdm(runs, "distances", leave=False)
+    blocks = [pairwise(log_probs, atlas.run_log_probs(run, split), metric=metric) for run in shown]
     return np.concatenate(blocks, axis=1)
+
+
+def place(estimator, D_new):
+    """Coordinates of new points; NaN for a point that is infinitely far, as truth is in symmetric KL.
+
+    Parameters
+    ----------
+    estimator : fitted InPCA
+    D_new : (n_new, m) ndarray, distances to the embedded points
+
+    Returns
+    -------
+    (n_new, n_components) float64 ndarray
+    """
+    near = np.isfinite(D_new).all(axis=1)
+    coordinates = np.full((len(D_new), estimator.embedding_.shape[1]), np.nan)
+    if near.any():
+        coordinates[near] = estimator.transform(D_new[near])
+    return coordinates
 
 
 def fitted_points(atlas, limit=OUTLIER_DISTANCE):
@@ -85,7 +106,8 @@ def embed(atlas, split, metric="bhattacharyya", n_components=50, *, fitted=None,
     Returns
     -------
     xarray Dataset with embedding (point, component), fitted (point), eigenvalues, signature, explained_stress,
-    explained_distance (component), reference_embedding (reference, component); `reference` is lambda of the geodesic.
+    explained_distance (component), reference_embedding (reference, component), NaN where the metric puts a reference
+    point infinitely far; `reference` is lambda of the geodesic.
     Attributes: `trace` and `sum_of_squares` of the centred matrix when the estimator has them.
     """
     import xarray as xr
@@ -97,9 +119,9 @@ def embed(atlas, split, metric="bhattacharyya", n_components=50, *, fitted=None,
     coordinates = np.empty((len(fitted), estimator.n_components))
     coordinates[keep] = estimator.fit(select(matrix, keep)).embedding_
     for i in np.flatnonzero(~fitted):
-        coordinates[i] = estimator.transform(np.asarray(matrix[i : i + 1])[:, keep])[0]
+        coordinates[i] = place(estimator, np.asarray(matrix[i : i + 1])[:, keep])[0]
     lambdas, reference = road(atlas, split, n_reference)
-    placed = estimator.transform(distances_to(atlas, split, reference, metric)[:, keep])
+    placed = place(estimator, distances_to(atlas, split, reference, metric)[:, keep])
     per_component = {k: ("component", getattr(estimator, f"{k}_")) for k in PER_COMPONENT}
     variables = {"embedding": (("point", "component"), coordinates), "fitted": ("point", fitted)}
     return xr.Dataset(

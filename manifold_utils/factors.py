@@ -116,33 +116,72 @@ def seed_means(distances, number, seeds, n_configurations=None):
     >>> seed_means(d, np.array([0, 0, 1]), np.array([1, 2, 2])).tolist()
     [[1.0, 5.0], [5.0, nan]]
     """
-    return _means(*_comparable(distances, seeds), number, n_configurations or number.max() + 1)
-
-
-def _comparable(distances, seeds):
-    """Distances with zeros where runs cannot be compared, and ones where they can."""
     distances, seeds = np.asarray(distances, dtype=np.float64), np.asarray(seeds)
     allowed = (seeds[:, None] != seeds) & np.isfinite(distances)
-    return np.where(allowed, distances, 0.0), allowed.astype(np.float64)
-
-
-def _means(values, allowed, number, n):
-    member = np.zeros((n, len(number)))
+    member = np.zeros((n_configurations or number.max() + 1, len(number)))
     member[number, np.arange(len(number))] = 1.0
-    sums, counts = member @ values @ member.T, member @ allowed @ member.T
+    sums, counts = member @ np.where(allowed, distances, 0.0) @ member.T, member @ allowed @ member.T
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
-def _between_within(means, pairs):
-    """Sums over comparable cells (values of progress) of each pair: between, mean own distance of seeds, cells."""
-    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
-    means = means.reshape(-1, *means.shape[-2:])
-    own = np.stack([means[:, first, first], means[:, second, second]])
-    n_own = np.isfinite(own).sum(axis=0)
-    within = np.divide(np.nansum(own, axis=0), n_own, out=np.full(n_own.shape, np.nan), where=n_own > 0)
-    between = means[:, first, second]
-    cells = np.isfinite(between) & np.isfinite(within)
-    return *(np.where(cells, x, 0.0).sum(axis=0) for x in (between, within)), cells.sum(axis=0)
+class _Comparison:
+    """Which pairs of runs stand for which pairs of configurations; distances are looked up, for any order of runs."""
+
+    def __init__(self, distances, runs, factor, linked, columns):
+        self.number, table = configurations(runs, columns)
+        self.seeds = runs.seed.to_numpy()
+        self.pairs = matched_pairs(table, factor, linked=linked, columns=columns)
+        stack = np.reshape(distances, (-1, len(runs), len(runs)))
+        # runs first, progress last: a look-up of one pair of runs reads one row
+        self.values = np.ascontiguousarray(np.moveaxis(stack, 0, -1))
+        self.members = [np.flatnonzero(self.number == k) for k in range(len(table))]
+        ends = self.pairs[["first", "second"]].to_numpy(dtype=int)
+        self.names, own = np.unique(ends, return_inverse=True)
+        self.own = own.reshape(-1, 2)
+        self.cells = self._cells(ends), self._cells(np.stack([self.names, self.names], axis=1))
+        self.block = self._blocks(ends)
+
+    def _cells(self, ends):
+        from scipy.sparse import csr_array
+
+        grids = [np.meshgrid(self.members[a], self.members[b], indexing="ij") for a, b in ends]
+        apart = [self.seeds[u] != self.seeds[v] for u, v in grids]
+        owner = np.repeat(np.arange(len(ends)), [keep.sum() for keep in apart]).astype(int)
+        u, v = (np.concatenate([g[k][keep] for g, keep in zip(grids, apart, strict=True)] or [[]]) for k in (0, 1))
+        adder = csr_array((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape=(len(ends), len(owner)))
+        return u.astype(int), v.astype(int), adder
+
+    def _means(self, cells, order):
+        u, v, adder = cells
+        found = self.values[order[u], order[v]].astype(np.float64)
+        known = np.isfinite(found)
+        sums, counts = adder @ np.where(known, found, 0.0), adder @ known.astype(np.float64)
+        return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+    def sums(self, order=None):
+        """(n_pairs,) each: sums over comparable values of progress of between and of within, and their number."""
+        order = np.arange(len(self.number)) if order is None else order
+        between, seeds = (self._means(cells, order) for cells in self.cells)
+        own = seeds[self.own]  # (n_pairs, 2, n_grid)
+        n_own = np.isfinite(own).sum(axis=1)
+        within = np.divide(np.nansum(own, axis=1), n_own, out=np.full(n_own.shape, np.nan), where=n_own > 0)
+        both = np.isfinite(between) & np.isfinite(within)
+        return *(np.where(both, x, 0.0).sum(axis=1) for x in (between, within)), both.sum(axis=1)
+
+    def _blocks(self, ends):
+        """(n_runs,) runs of one seed among configurations that pairs link: exchangeable if the factor does nothing."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        graph = coo_array((np.ones(len(ends)), tuple(ends.T)), shape=(len(self.members),) * 2)
+        component = connected_components(graph, directed=False)[1][self.number]
+        return pd.MultiIndex.from_arrays([component, self.seeds]).factorize()[0]
+
+    def shuffled(self, rng):
+        """An order of runs in which the runs of each block have changed places."""
+        order = np.empty(len(self.block), dtype=int)
+        order[np.lexsort((rng.random(len(self.block)), self.block))] = np.argsort(self.block, kind="stable")
+        return order
 
 
 def effect_ratio(distances, runs, factor, *, linked=None, columns=COLUMNS):
@@ -154,9 +193,7 @@ def effect_ratio(distances, runs, factor, *, linked=None, columns=COLUMNS):
     -------
     float, NaN if no pair can be compared
     """
-    number, table = configurations(runs, columns)
-    pairs = matched_pairs(table, factor, linked=linked, columns=columns)
-    between, within, _ = _between_within(seed_means(distances, number, runs.seed.to_numpy()), pairs)
+    between, within, _ = _Comparison(distances, runs, factor, linked, columns).sums()
     return float(between.sum() / within.sum()) if within.sum() > 0 else np.nan
 
 
@@ -189,20 +226,18 @@ def effect_size(distances, runs, factor, *, linked=None, columns=COLUMNS, n_resa
     >>> effect_size(d, runs, "optimizer", linked=(), columns=["optimizer"], rng=np.random.default_rng(0))["value"]
     3.0
     """
-    number, table = configurations(runs, columns)
-    pairs = matched_pairs(table, factor, linked=linked, columns=columns)
-    seeds = runs.seed.to_numpy()
-    comparable = _comparable(distances, seeds)
-    between, within, cells = _between_within(_means(*comparable, number, len(table)), pairs)
+    compared = _Comparison(distances, runs, factor, linked, columns)
+    between, within, cells = compared.sums()
     usable = (cells > 0) & (within > 0)
-    pairs, between, within = pairs[usable].reset_index(drop=True), between[usable], within[usable]
+    pairs, between, within = compared.pairs[usable], between[usable], within[usable]
     found = {"factor": factor, "n_pairs": len(pairs), "n_strict": int(pairs.strict.sum())}
     found["n_configurations"] = len(np.unique(pairs[["first", "second"]]))
     if not len(pairs):
         return found | dict.fromkeys(("value", "low", "high", "p_value", "null_high", "between", "within"), np.nan)
     value, n_cells = between.sum() / within.sum(), cells.sum()
     low, high = _interval(pairs, between, within, n_resamples, rng)
-    null = _shuffled_ratios(comparable, number, seeds, pairs, n_permutations, rng)
+    null = [compared.sums(compared.shuffled(rng)) for _ in range(n_permutations)]
+    null = np.array([b.sum() / w.sum() for b, w, _ in null if w.sum() > 0])
     found |= {"value": value, "low": low, "high": high}
     found |= {"between": between.sum() / n_cells, "within": within.sum() / n_cells}
     # a hair of tolerance: shuffles that change nothing must count as reaching the value
@@ -221,22 +256,3 @@ def _interval(pairs, between, within, n_resamples, rng):
     if not len(weight):
         return np.nan, np.nan
     return np.quantile((weight @ between) / (weight @ within), [0.025, 0.975])
-
-
-def _shuffled_ratios(comparable, number, seeds, pairs, n_permutations, rng):
-    """Ratios after shuffling, among configurations linked by pairs, which run of a seed belongs to which of them."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = number.max() + 1
-    graph = coo_array((np.ones(len(pairs)), (pairs["first"], pairs["second"])), shape=(n, n))
-    component = connected_components(graph, directed=False)[1][number]
-    block = pd.MultiIndex.from_arrays([component, seeds]).factorize()[0]
-    ordered, ratios = np.argsort(block, kind="stable"), []
-    for _ in range(n_permutations):
-        shuffled = np.empty_like(number)
-        shuffled[np.lexsort((rng.random(len(number)), block))] = number[ordered]
-        between, within, _ = _between_within(_means(*comparable, shuffled, n), pairs)
-        if within.sum() > 0:
-            ratios.append(between.sum() / within.sum())
-    return np.array(ratios)

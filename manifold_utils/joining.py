@@ -10,38 +10,39 @@ import numpy as np
 COLUMNS = ["run", "initialisation", "architecture", "grid", "phase", "step", "epoch", "progress", "distance"]
 
 
-def nearest_of_other_runs(cross, row_runs, column_runs):
-    """Least distance from each point to the points of *other* runs.
+def nearest_of_others(cross, row_names, column_names):
+    """Least distance from each point to the points of *other* names (runs, or seeds).
 
     Parameters
     ----------
     cross : array-like of shape (n_rows, n_columns)
         Distances (nats for d_B).
-    row_runs, column_runs : sequences of length n_rows and n_columns
-        The run that each point belongs to.
+    row_names, column_names : sequences of length n_rows and n_columns
+        What each point belongs to; points of the same name are not compared.
 
     Returns
     -------
     ndarray of shape (n_rows,), float64
-        NaN where no column belongs to another run.
+        NaN where no column has another name.
 
     Examples
     --------
-    >>> nearest_of_other_runs([[0.0, 2.0, 1.0]], ["a"], ["a", "b", "c"]).tolist()
+    >>> nearest_of_others([[0.0, 2.0, 1.0]], ["a"], ["a", "b", "c"]).tolist()
     [1.0]
     """
     cross = np.asarray(cross, dtype=np.float64)
-    row_runs, column_runs = np.asarray(row_runs), np.asarray(column_runs)
-    if cross.shape != (len(row_runs), len(column_runs)):
-        raise ValueError(f"cross is {cross.shape}, but there are {len(row_runs)} and {len(column_runs)} runs named")
-    nearest = np.where(row_runs[:, None] == column_runs, np.inf, cross).min(axis=1, initial=np.inf)
+    row_names, column_names = np.asarray(row_names), np.asarray(column_names)
+    if cross.shape != (len(row_names), len(column_names)):
+        raise ValueError(f"cross is {cross.shape}, but there are {len(row_names)} and {len(column_names)} names")
+    nearest = np.where(row_names[:, None] == column_names, np.inf, cross).min(axis=1, initial=np.inf)
     return np.where(np.isinf(nearest), np.nan, nearest)
 
 
 def joining_table(atlas, split, grid="initialisations", ordinary="main"):
-    """Distance of every checkpoint of `grid` and of `ordinary` to the nearest checkpoint of another ordinary run.
+    """Distance of every checkpoint of `grid` and of `ordinary` to the nearest checkpoint of other ordinary runs.
 
-    Only runs of the same architecture and scale are compared, and an ordinary run never with itself.
+    Only runs of the same architecture and scale are compared, and never two of the same seed: these begin as the very
+    same network, so that an ordinary run would be at distance 0 from its sisters at the start.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def joining_table(atlas, split, grid="initialisations", ordinary="main"):
     Returns
     -------
     DataFrame with the columns `COLUMNS`, indexed by the row number of the point
-        `progress` is over the same split; `distance` in nats; `grid` tells the two kinds apart.
+        `progress` is over the same split; `distance` in nats, NaN without an ordinary run of another seed; `grid`
+        tells the two kinds apart.
     """
     table = atlas.table([grid, ordinary])
     table = table.assign(progress=table[f"progress_{split}"], distance=np.nan)
@@ -62,17 +64,16 @@ def joining_table(atlas, split, grid="initialisations", ordinary="main"):
     for name in family[table.grid == grid].unique():
         member = table[family == name]
         columns = member[(member.grid == ordinary) & (member.phase == "main")]
-        for run, rows in member.groupby("run", sort=False):
+        for _, rows in member.groupby("run", sort=False):
             first, last = rows.index[0], rows.index[-1] + 1  # the points of a run lie together in every array
             cross = np.asarray(matrix[first:last])[:, columns.index]
-            near = nearest_of_other_runs(cross[rows.index - first], [run] * len(rows), columns.run)
-            table.loc[rows.index, "distance"] = near
+            table.loc[rows.index, "distance"] = nearest_of_others(cross[rows.index - first], rows.seed, columns.seed)
     compared = family.isin(family[table.grid == grid].unique())
     return table.loc[compared, COLUMNS]
 
 
 def joining_at_equal_progress(dataset, runs, points, split, grid="initialisations", ordinary="main"):
-    """Distance of each run to the nearest *other* ordinary run at the same progress.
+    """Distance of each run to the nearest ordinary run of another seed at the same progress.
 
     Parameters
     ----------
@@ -89,12 +90,13 @@ def joining_at_equal_progress(dataset, runs, points, split, grid="initialisation
         or after its largest progress: there the resampled run only repeats itself.
     """
     grids, family = runs.grid.to_numpy(), (runs.architecture + "@" + runs.scale.astype(str)).to_numpy()
+    seeds = runs.seed.to_numpy()
     clock = points[points.phase == "main"].groupby("run", sort=False)[f"progress_{split}"]
     begin, end = clock.first().reindex(runs.index).to_numpy(), clock.max().reindex(runs.index).to_numpy()
     s, values = dataset.s.values, dataset.distance.values
     out = np.full((len(runs), len(s)), np.nan)
     for i in np.flatnonzero(np.isin(grids, [grid, ordinary])):
-        others = np.flatnonzero((grids == ordinary) & (family == family[i]) & (np.arange(len(runs)) != i))
+        others = np.flatnonzero((grids == ordinary) & (family == family[i]) & (seeds != seeds[i]))
         if len(others):
             inside = (s >= begin[i]) & (s <= end[i])
             out[i] = np.where(inside, values[:, i, others].min(axis=1), np.nan)

@@ -93,17 +93,27 @@ def expected_distance(log_p, labels_p, log_q=None, labels_q=None, *, metric="bha
     labels_p, labels_q = np.asarray(labels_p), np.asarray(labels_q)
     total, n_pairs = 0.0, 0
     for name in np.intersect1d(labels_p, labels_q):
-        # each sample as a point of its own, with one sample: then `pairwise` gives the terms of all pairs
-        a, b = log_p[labels_p == name][:, None], log_q[labels_q == name][:, None]
+        a, b = log_p[labels_p == name], log_q[labels_q == name]
         if alone and len(a) < 2:
             continue  # a class with one sample has no second one to be compared with
-        terms = pairwise(a, None if alone else b, metric=metric)
-        mean = terms.sum() / (len(a) * (len(a) - 1)) if alone else terms.mean()
         n = min(len(a), len(b))
+        mean = _mean_over_pairs(a, None if alone else b, metric)
         total, n_pairs = total + n * mean, n_pairs + n
     if not n_pairs:
         raise ValueError("the two sets share no class (or one set has one sample a class): no pair to compare")
     return total / n_pairs
+
+
+def _mean_over_pairs(a, b, metric):
+    """Mean divergence of all pairs of samples, or of all pairs of different samples of one set (b is None)."""
+    if metric == "hellinger":  # 1 - <root a, root b> is linear in both: the means suffice
+        roots = [np.exp(0.5 * np.asarray(x, dtype=np.float64)).sum(axis=0) for x in (a, a if b is None else b)]
+        product = roots[0] @ roots[1]
+        n = len(a)
+        return 1.0 - ((product - n) / (n * (n - 1)) if b is None else product / (n * len(b)))
+    # each sample as a point of its own, with one sample: then `pairwise` gives the terms of all pairs
+    terms = pairwise(a[:, None], None if b is None else b[:, None], metric=metric)
+    return terms.mean() if b is not None else terms.sum() / (len(a) * (len(a) - 1))
 
 
 def split_gap(log_p, labels_p, log_q, labels_q, *, metric="hellinger"):

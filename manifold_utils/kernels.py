@@ -15,8 +15,8 @@ from manifold_utils.microkernel import GROUP, LIMITS, multiply_block, register_t
 from manifold_utils.packing import pack_panels
 
 SLICE_ENTRIES = 320  # samples * classes of one slice: a panel of NR points then fits in the first-level cache
-BLOCK_POINTS = 240  # largest side of a block of pairs: a slice of its rows then fits in the second-level cache
-CHUNK_BYTES = 8 * 2**20  # packed panels held at a time
+BLOCK_POINTS = 480  # largest side of a block of pairs, so that its state and a slice of its rows stay in the caches
+CHUNK_BYTES = 8 * 2**20  # packed panels held at a time, in the last-level cache
 RECOMPUTED_LIMIT = 1e-3  # share of coefficients recomputed in log space from which float64 products are faster
 LN2 = math.log(2.0)
 NORMALISATION_TOLERANCE = 1e-4  # largest |sum_c p - 1| that is taken for rounding
@@ -118,7 +118,8 @@ class BhattacharyyaSum:
 
         def work(block):
             i, j, state = block
-            buffers = aligned((2 * size,), self.dtype), np.empty((self.slice_samples // GROUP, 1 + cells), np.int64)
+            records = np.empty((self.slice_samples // GROUP, 1 + cells), np.int64)
+            buffers = aligned((2 * size,), self.dtype), records
             rules = self.floor, self.cap, self.symmetric
             return multiply_block(a, b, -(-n // GROUP), self.tile, (i, j), state, log_p, log_q, buffers, *rules)
 
@@ -166,13 +167,13 @@ def _add_logs(product, exponent, extra, unit, first, upper_only, out):
     """Add the logs of a block of pairs to `out`, from first = (i, j) on: one log a pair, at the very end."""
     n_i, n_j, n_rows, n_columns = product.shape
     for u in range(n_i):
-        for r in range(n_rows):
+        for r in range(min(n_rows, out.shape[0] - first[0] - u * n_rows)):
             i = first[0] + u * n_rows + r
-            for j in range(max(first[1], i + 1) if upper_only else first[1], first[1] + n_j * n_columns):
-                if i >= out.shape[0] or j >= out.shape[1]:
-                    break
-                cell = u, (j - first[1]) // n_columns, r, (j - first[1]) % n_columns
-                out[i, j] += math.log(product[cell] * unit) + exponent[cell] * LN2 + extra[cell]
+            for v in range(n_j):
+                j = first[1] + v * n_columns
+                for k in range(max(0, i + 1 - j) if upper_only else 0, min(n_columns, out.shape[1] - j)):
+                    log = math.log(product[u, v, r, k] * unit) + exponent[u, v, r, k] * LN2
+                    out[i, j + k] += log + extra[u, v, r, k]
 
 
 def aligned(shape, dtype):

@@ -6,8 +6,9 @@ Drawn from what `factors` and `pace` compute, in the style of `plots`. Functions
 import numpy as np
 import pandas as pd
 from matplotlib.colors import TwoSlopeNorm, to_rgb
+from matplotlib.pyplot import get_cmap
 
-from manifold_utils.plots import DIVERGING, FACTOR_STYLES, SPACE_LIKE, TIME_LIKE, style_of
+from manifold_utils.plots import DIVERGING, FACTOR_STYLES, SEQUENTIAL, SPACE_LIKE, TIME_LIKE, style_of
 
 NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "weight_decay": "weight decay"}
 
@@ -153,4 +154,42 @@ def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75):
         ax.fill_between(x[kept], below, above, color=colour, alpha=0.15, lw=0)
         ax.plot(x[kept], middle, color=colour, ls=dash, lw=2.2, label=f"{level} (n = {len(rows)})")
     ax.legend()
+    return ax
+
+
+def plot_progress_by_size(ax, points, runs, clock="epoch", column="progress_train"):
+    """Progress of single runs against a clock, dark for the smallest network and light for the largest.
+
+    Parameters
+    ----------
+    points : DataFrame with run, `clock` and `column`, in order
+    runs : DataFrame of the runs to draw, with n_parameters
+    clock : {"epoch", "step"}; steps are drawn on a logarithmic axis
+    """
+    sizes = sorted(runs.n_parameters.unique())
+    shades = get_cmap(SEQUENTIAL)(np.linspace(0, 0.9, len(sizes)))
+    for size, shade in zip(sizes, shades, strict=True):
+        for k, run in enumerate(runs.index[runs.n_parameters == size]):
+            line = points[points.run == run]
+            label = None if k else f"{int(size):,} parameters"
+            ax.plot(line[clock], line[column], color=shade, lw=1.5, label=label)
+    ax.set(xlabel=f"{clock}s", xscale="symlog" if clock == "step" else "linear")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_steps_by_size(ax, n_parameters, steps, stations, targets=(0.25, 0.5, 0.75)):
+    """Mean steps to some values of progress against the number of parameters; runs that never get there are left out.
+
+    Parameters
+    ----------
+    n_parameters : (n_runs,) ndarray
+    steps : (n_runs, n_stations) ndarray, see `pace.crossings`
+    stations : (n_stations,) ndarray, progress
+    """
+    for (colour, marker, dash), target in zip(FACTOR_STYLES, targets, strict=False):
+        when = steps[:, np.argmin(np.abs(np.asarray(stations) - target))]
+        seen = pd.Series(np.where(np.isfinite(when), when, np.nan)).groupby(np.asarray(n_parameters)).mean()
+        ax.plot(seen.index, seen, color=colour, marker=marker, ls=dash, label=f"to progress {target}")
+    ax.set(xscale="log", yscale="log", xlabel="parameters")
     return ax

@@ -187,7 +187,7 @@ class Profile(_Strict):
         return profile
 
     def configs(self, grid=None):
-        """List of (grid name, RunConfig) of all grids, or of one: `main` first, then the file's order, each run once."""
+        """List of (grid name, RunConfig) of all grids or of one: `main` first, then the file's order, each run once."""
         if grid is not None and grid not in self.grids:
             raise ValueError(f"profile {self.name!r} has no grid {grid!r}; it has {', '.join(self.grids)}")
         seen, listed = set(), []

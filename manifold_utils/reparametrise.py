@@ -1,7 +1,8 @@
-"""All runs of an atlas on the common clock of progress: distances at equal progress, to the geodesic, to the seeds' mean.
+"""All runs of an atlas on the clock of progress: distances at equal progress, to the geodesic, to the seeds' mean.
 
-The analyses of whole runs (chapters 43 to 47) read what is made here. Works in passes over the progress grid, so that memory
-stays within a budget whatever the number of runs. The mathematics is in `trajectories`, `distances` and `geometry`.
+The analyses of whole runs (chapters 43 to 47) read what is made here. Works in passes over the progress grid, so that
+memory stays within a budget whatever the number of runs. The mathematics is in `trajectories`, `distances` and
+`geometry`.
 """
 
 import numpy as np
@@ -20,7 +21,7 @@ CONFIGURATION = (
 
 
 def configuration_of(runs):
-    """Number of the configuration (all factors but the seed) of each run: (n_runs,) int, numbered by first appearance."""
+    """Number of the configuration (all factors but the seed) of each run, (n_runs,) int, by first appearance."""
     return runs.groupby(list(CONFIGURATION), sort=False, dropna=False).ngroup().to_numpy()
 
 
@@ -97,7 +98,8 @@ def _width(values):
 def save_trajectories(atlas, dataset, split):
     """Store the Dataset as trajectories/<split>.zarr, stamped with the atlas' points."""
     with atomic_path(atlas.path / "trajectories" / f"{split}.zarr") as temporary:
-        dataset.assign_attrs(points=atlas.points_fingerprint()).to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+        stamped = dataset.assign_attrs(points=atlas.points_fingerprint())
+        stamped.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
 
 
 def load_trajectories(atlas, split):

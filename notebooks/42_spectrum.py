@@ -44,6 +44,8 @@ print(f"{len(atlas.points)} points; {n_resamples} draws over runs and over sampl
 
 # %% [markdown]
 # ## What do we load?
+#
+# The embeddings that chapter 30 made from the distances over train samples and over test samples. We need their eigenvalues, with signs, and the two measures of fit. Chapter 30 embeds the points of the main grid that are no outliers; `shown` holds their row numbers, and the distances of these rows are read again below, where we draw runs and samples.
 
 # %%
 splits = ("train", "test")
@@ -168,11 +170,11 @@ alt = "Explained stress against the number of axes, with bars of two standard de
 plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt=alt)
 
 # %% [markdown]
-# Wide caps are draws of runs, narrow caps draws of samples, each two standard deviations. Test predictions lie lower, and the difference is larger than the bars: it is not an accident of the draw.
+# Wide caps are draws of runs, narrow caps draws of samples, each two standard deviations. Test predictions lie lower; where the difference is larger than the bars, it is not an accident of the draw. Mind what the bars leave out: all runs saw the same train samples, and all families were chosen by us. A third source of chance, other data, cannot be drawn from one atlas.
 #
 # ## How many axes are time-like?
 #
-# A time-like axis says that some points are *nearer* to each other than any ordinary space allows. The paper found the first five train axes space-like once outliers are left out.
+# A negative eigenvalue is no error of computation: chapter 30 shows that the distances are rebuilt exactly only with its sign. We count them among the first ten axes, and look for the first one. # Such an axis says that some points are *nearer* to each other than any ordinary space allows. The paper found the first five train axes space-like once outliers are left out.
 
 # %%
 first_time_like = {s: int(np.argmax(v < 0)) + 1 if (v < 0).any() else 0 for s, v in eigenvalues.items()}

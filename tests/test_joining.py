@@ -16,15 +16,15 @@ def test_nearest_is_the_brute_force_minimum(seed, n_rows, n_columns):
     rng = np.random.default_rng(seed)
     cross = rng.random((n_rows, n_columns))
     row_runs, column_runs = rng.integers(3, size=n_rows), rng.integers(3, size=n_columns)
-    found = joining.nearest_of_other_runs(cross, row_runs, column_runs)
+    found = joining.nearest_of_others(cross, row_runs, column_runs)
     for i in range(n_rows):
         allowed = [cross[i, j] for j in range(n_columns) if column_runs[j] != row_runs[i]]
         assert found[i] == min(allowed) if allowed else np.isnan(found[i])
 
 
 def test_shapes_must_agree():
-    with pytest.raises(ValueError, match="2 and 1 runs named"):
-        joining.nearest_of_other_runs(np.zeros((2, 2)), ["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="2 and 1 names"):
+        joining.nearest_of_others(np.zeros((2, 2)), ["a", "b"], ["a"])
 
 
 class FakeAtlas:
@@ -39,6 +39,7 @@ class FakeAtlas:
                 "grid": np.repeat(["main", "main", "initialisations"], 2),
                 "architecture": np.repeat(families, 2),
                 "scale": 1.0,
+                "seed": np.repeat([1, 2, 3], 2),
                 "initialisation": np.repeat(["ordinary", "ordinary", "random_labels"], 2),
                 "phase": "main",
                 "step": [0, 10] * 3,
@@ -60,6 +61,14 @@ def test_table_compares_with_other_ordinary_runs_only():
     assert list(table.columns) == joining.COLUMNS and table.index.tolist() == list(range(6))
     assert np.allclose(table.distance, [0.1, 0.1, 0.1, 0.1, 3.9, 0.05])  # 5.0 to 1.1, and 1.05 to 1.0 or 1.1
     assert table.progress.tolist() == FakeAtlas().points.progress_train.tolist()
+
+
+def test_runs_of_one_seed_are_not_compared():
+    atlas = FakeAtlas()
+    atlas.points.seed = np.repeat([1, 2, 1], 2)
+    assert np.allclose(joining.joining_table(atlas, "train").distance[4:], [3.9, 0.05])
+    atlas.points.seed = 1
+    assert joining.joining_table(atlas, "train").distance.isna().all()
 
 
 def test_other_architectures_are_left_out():

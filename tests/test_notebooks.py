@@ -16,7 +16,7 @@ from manifold_utils.chapters import NOTEBOOKS, Book, check_parameters, declared_
 from manifold_utils.profiles import Profile
 
 MAX_LINES, MAX_MEDIAN, MIN_WORDS = 15, 5, 6
-REUSABLE = {"_", "fig", "ax", "axes", "alt", "colour"}  # names that mean the same in every section
+REUSABLE = {"_", "fig", "ax", "axes", "alt", "colour", "marker", "dash"}  # names that mean the same in every section
 LAST_SECTIONS = ["What we learned", "Exercises", "What next"]
 CHAPTERS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 FORBIDDEN = {

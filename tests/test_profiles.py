@@ -35,7 +35,8 @@ grids:
   main:
     common: {architecture: [fc, vit], seed: [1, 2, 3]}
     blocks:
-      - {optimizer: [sgd, nesterov], linked: [{batch_size: 5, learning_rate: 1e-1}, {batch_size: 10, learning_rate: 0.2}]}
+      - optimizer: [sgd, nesterov]
+        linked: [{batch_size: 5, learning_rate: 1e-1}, {batch_size: 10, learning_rate: 0.2}]
       - {optimizer: adam, learning_rate: 1e-3}
     exclude: [{architecture: vit, optimizer: adam, seed: 3}]
 """,

@@ -1,0 +1,298 @@
+# %% [markdown]
+# # Is there a manifold for samples that no network has seen?
+#
+# **What.** The InPCA embedding of all test predictions: by architecture, by loss and by error, near the geodesic, in three dimensions; and whether it is arranged like the train manifold.
+# **Figure of the paper.** The test figure, number 5; the panels are those of figure 3.
+# **Answer.** Yes. Test predictions move along a low-dimensional set as well, but its far end frays: networks stop at different distances from the truth.
+#
+# | | |
+# |---|---|
+# | Goals | read a test embedding; tell where and how far networks end; compare two embeddings by a number |
+# | Prerequisites | chapter 40 (essential), chapter 31 (helpful) |
+# | Minutes | 1 on CPU (reading: 12) |
+# | Inputs, outputs | embeddings/test_bhattacharyya.zarr, predictions/*.zarr, points.parquet; figures, results/41.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LogNorm
+from scipy.stats import spearmanr
+
+from manifold_utils import claims, plots, plots_3d
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances import pairwise
+from manifold_utils.embedding import distances_to, road
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+radius = 0.06  # nats around each of three points of the geodesic
+max_error = 0.1  # final train error up to which a run counts as trained (the paper's limit)
+n_compared = 400  # points drawn for the comparison with the train distances
+n_permutations = 200  # permutations of runs for its null
+seed = 0  # of all draws
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{len(atlas.points)} points of {len(atlas.runs)} runs; this chapter reads artefacts only")
+
+# %% [markdown]
+# ## What do we load?
+#
+# The embedding that chapter 30 made from the test distances, and the table of its points: one row a network at one checkpoint, with its factors and losses. # The points are those of chapter 40, the same networks at the same checkpoints; only the samples are others. So the space is another one, and its truth and its geodesic are those of the test samples.
+
+# %%
+embedding = atlas.embedding("test")
+shown = embedding.fitted.values
+table = atlas.table()[shown]
+coordinates = embedding.embedding.values[shown]
+reference = embedding.reference_embedding.values
+eigenvalues, stress = embedding.eigenvalues.values, embedding.explained_stress.values
+print(f"{coordinates.shape[0]} points, {coordinates.shape[1]} axes, {table.run.nunique()} runs")
+
+# %% [markdown]
+# A known value: the test loss is twice the distance to the test truth, so the distance of any point to the truth needs no embedding at all.
+
+# %%
+one = table.groupby("run").tail(1).iloc[0]
+direct = distances_to(atlas, "test", road(atlas, "test", n=2)[1][1:])[0]
+print(f"distance to truth {direct[one.name]:.4f} nats, half the loss {one.loss_test / 2:.4f}")
+assert np.isclose(direct[one.name], one.loss_test / 2, rtol=1e-3)
+
+# %% [markdown]
+# ## Is there one manifold?
+#
+# Three views of the first three axes. *Prediction:* which part of the picture of chapter 40 will be missing?
+
+# %%
+fig, axes = plt.subplots(1, 3, figsize=(15, 4.8))
+for ax, pair in zip(axes, [(0, 1), (0, 2), (1, 2)], strict=True):
+    plots.plot_embedding(ax, coordinates, table.architecture, components=pair, size=5, legend=False)
+    plots.plot_reference(ax, reference, pair)
+    plots.label_embedding(ax, eigenvalues, pair)
+handles, names = axes[0].get_legend_handles_labels()
+fig.legend(handles, names, loc="outside lower center", ncols=len(names), markerscale=2)
+alt = "Three panels of the first three InPCA axes of test predictions, by architecture, with the geodesic."
+plots.save_figure(fig, atlas.figure_path("41_panels.png"), alt=alt)
+
+# %% [markdown]
+# The beginning looks like that of chapter 40: everyone leaves the square, where all is ignorance. The star, the truth of the test samples, is a place that few or none reach; trained networks stop in front of it. How far in front?
+
+# %%
+last = atlas.table("main").groupby("run").tail(1)
+trained = last[last.error_train <= max_error].set_index("run")
+ends = {split: trained[f"loss_{split}"] / 2 for split in ("train", "test")}
+
+# %%
+pd.DataFrame({split: e.describe()[["count", "mean", "25%", "50%", "75%"]] for split, e in ends.items()}).round(4)
+
+# %% [markdown]
+# Train predictions end close to the truth, test predictions wherever generalisation leaves them. By architecture, with one dot a run:
+
+# %%
+order = sorted(last.architecture.unique())
+fig, ax = plt.subplots(figsize=(8.5, 4.2))
+for k, architecture in enumerate(order):
+    of_family = last[(last.architecture == architecture) & (last.error_train <= max_error)]
+    for shift, split, colour in ((-0.16, "train", plots.SPACE_LIKE), (0.16, "test", plots.TIME_LIKE)):
+        place = k + shift + rng.uniform(-0.09, 0.09, size=len(of_family))
+        ax.plot(place, of_family[f"loss_{split}"] / 2, "o", ms=4, alpha=0.7, color=colour, label=None if k else split)
+ax.set(yscale="log", ylabel="distance to truth at the end (nats)")
+ax.set_xticks(range(len(order)), order)
+ax.legend()
+plots.save_figure(
+    fig,
+    atlas.figure_path("41_ends.png"),
+    alt="Distance to truth at the end of training for train and test predictions, one dot a run, by architecture, logarithmic.",
+)
+
+# %% [markdown]
+# The gap between the two colours of a column is the generalisation gap, in nats of $d_B$. Where the test dots of a family lie far above its train dots, the family has learned its samples by heart; where both lie low, it has learned what carries over. Compare also the spread: the dots of one column differ in seed, optimiser and regularisation, so that a tall column is a family for which these choices matter to what it predicts on new samples.
+#
+# ## What do the axes mean?
+#
+# We colour the test points by their test loss and by their test error. *Prediction:* will both change along the first axis in the same way?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.8))
+columns = {"loss_test": ("test loss (nats)", LogNorm()), "error_test": ("test error", None)}
+for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
+    plots.plot_embedding(
+        ax, coordinates, values=table[column], norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r"
+    )
+    fig.colorbar(ax.collections[-1], ax=ax, label=label)
+    plots.plot_reference(ax, reference)
+    plots.label_embedding(ax, eigenvalues)
+plots.save_figure(
+    fig,
+    atlas.figure_path("41_loss_and_error.png"),
+    alt="The first two InPCA axes of test predictions, coloured by test loss on the left and by test error on the right.",
+)
+
+# %% [markdown]
+# Dark is early in both panels. Does the first axis order the points as progress does, as the loss does, as the error does? A rank correlation answers without assuming a straight line.
+
+# %%
+correlation = {
+    c: abs(spearmanr(coordinates[:, 0], table[c]).statistic) for c in ("progress_test", "loss_test", "error_test")
+}
+print("rank correlation of the first axis with", {c: round(float(v), 3) for c, v in correlation.items()})
+
+# %% [markdown]
+# The first axis is progress once more. The loss says so less strictly than the error where networks grow sure of wrong answers: then the loss rises again while the error does not.
+#
+# ## How near do networks come to the straight road?
+#
+# Around three points of the test geodesic, at progress .01, .5 and .99, we mark every network within the radius, as in chapter 40. *Prediction:* which of the three has lost its company?
+
+# %%
+lambdas, straight = road(atlas, "test", n=101)
+to_station = distances_to(atlas, "test", straight[[1, 50, 99]])[:, table.index]
+within, nearest = to_station < radius, to_station.min(axis=1)
+pd.DataFrame({"within": within.sum(axis=1), "nearest": nearest.round(3)}, index=lambdas[[1, 50, 99]].round(2))
+
+# %%
+fig, ax = plt.subplots(figsize=(7.5, 4.8))
+ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
+for k, s in enumerate(lambdas[[1, 50, 99]]):
+    colour, marker, _ = plots.FACTOR_STYLES[k]
+    label = f"within {radius} of s = {s:.2f} (n = {within[k].sum()})"
+    ax.scatter(*coordinates[within[k], :2].T, s=9, color=colour, marker=marker, label=label)
+plots.plot_reference(ax, reference)
+plots.label_embedding(ax, eigenvalues)
+ax.legend(markerscale=1.5, fontsize=9)
+plots.save_figure(
+    fig,
+    atlas.figure_path("41_near_the_geodesic.png"),
+    alt="Test embedding in grey with the points near three stations of the test geodesic marked.",
+)
+
+# %% [markdown]
+# If the last station has few points and the nearest network stays outside the radius, nobody gets to the end of the test road; if it has many, the data are easy enough to be learnt and generalised at once.
+#
+# ## Is it arranged like the train manifold?
+#
+# Two networks that agree on train samples need not agree on test samples. For some runs drawn at random, and the same few checkpoints of each, we compare the two distance matrices pair by pair; and then again with the runs permuted within the test matrix, checkpoints kept in their order.
+
+# %%
+rows = pd.Series(table.index.to_numpy()).groupby(table.run.to_numpy()).apply(np.array)  # of each run
+length = rows.map(len)
+drawn_runs = rows[length == length.mode()[0]]  # runs with the same number of checkpoints can be exchanged
+drawn_runs = drawn_runs.sample(min(len(drawn_runs), n_compared // 4), random_state=seed)
+
+# %%
+checkpoints = np.unique(np.linspace(1, length.mode()[0] - 1, 4).astype(int))
+drawn_points = np.sort(np.concatenate([r[checkpoints] for r in drawn_runs]))
+on_train, on_test = (pairwise(np.asarray(atlas.log_probs(split)[drawn_points])) for split in ("train", "test"))
+
+# %%
+upper = np.triu_indices(len(drawn_points), 1)
+agreement = spearmanr(on_train[upper], on_test[upper]).statistic
+
+# %%
+block, null = np.arange(len(drawn_points)).reshape(len(drawn_runs), -1), np.empty(n_permutations)
+for k in range(n_permutations):
+    shuffle = block[rng.permutation(len(drawn_runs))].ravel()
+    null[k] = spearmanr(on_train[upper], on_test[np.ix_(shuffle, shuffle)][upper]).statistic
+print(f"rank correlation of train and test distances: {agreement:.3f}")
+print(f"with permuted runs {null.mean():.3f}, at most {null.max():.3f}")
+
+# %% [markdown]
+# Permuted runs keep much of the correlation, because early checkpoints are near early ones in both spaces. What is above that is the arrangement of single runs: networks that are near each other on train samples are near each other on test samples.
+#
+# ## The sheet in three dimensions
+#
+# Turn it with the mouse; the slider lets the points appear in the order of their test progress.
+
+# %%
+figure = plots_3d.embedding_3d(
+    coordinates,
+    reference,
+    table.architecture,
+    table.progress_test,
+    eigenvalues,
+    title=f"Test predictions of {table.run.nunique()} networks, profile {profile}",
+)
+plots_3d.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
+
+# %% [markdown]
+# Compare with chapter 40: a sheet again, cut off before the truth.
+#
+# ## What we learned
+
+# %%
+print(
+    f"3 axes explain {100 * stress[2]:.0f} % of the test stress, 10 axes {100 * stress[min(9, len(stress) - 1)]:.0f} %."
+)
+print(f"Trained networks end {ends['train'].mean():.4f} nats from the train truth (paper: .02),")
+print(f"and {ends['test'].mean():.3f} nats from the test truth (paper: up to .58).")
+print(
+    f"The nearest network to the last station of the test road is {nearest[2]:.3f} nats away; half-way {nearest[1]:.3f}."
+)
+print(f"Train and test distances have the rank correlation {agreement:.2f}; permuted runs reach {null.max():.2f}.")
+
+# %%
+low, high = ends["test"].quantile([0.25, 0.75])
+n_ends, n_pairs, note = len(ends["test"]), len(upper[0]), "interval: permuted runs"
+results = {
+    "test_stress_3": claims.result(stress[2], n=len(table)),
+    "axis_1_progress_correlation": claims.result(correlation["progress_test"], n=len(table)),
+    "test_end_to_truth": claims.result(
+        ends["test"].mean(), low=low, high=high, n=n_ends, unit="nats", note="quartiles"
+    ),
+    "nearest_to_midway": claims.result(nearest[1], n=len(table), unit="nats"),
+    "nearest_to_end": claims.result(nearest[2], n=len(table), unit="nats"),
+    "train_test_agreement": claims.result(agreement, low=null.min(), high=null.max(), n=n_pairs, note=note),
+}
+claims.save_results(atlas, "41", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Which run ends nearest to the test truth? Which of its factors would you have guessed?
+
+# %% tags=["solution"]
+best = last.loc[last.loss_test.idxmin()]
+best[["architecture", "optimizer", "learning_rate", "augmentation", "error_test"]]
+
+# %% tags=["check"]
+assert best.loss_test == last.loss_test.min()
+
+# %% [markdown]
+# 2. For every run, find the checkpoint nearest to the test truth. How many runs would have done better to stop there?
+
+# %% tags=["solution"]
+curves = atlas.table("main").groupby("run").loss_test
+stopped_late = (curves.min() < 0.95 * curves.last()).sum()
+stopped_late, curves.ngroups
+
+# %% tags=["check"]
+assert 0 <= stopped_late <= curves.ngroups
+
+# %% [markdown]
+# 3. Colour the test embedding by *train* error. Where do networks with no train error lie?
+
+# %% tags=["solution"]
+fig, ax = plt.subplots(figsize=(7, 4.5))
+plots.plot_embedding(ax, coordinates, values=table.error_train, cmap=plots.SEQUENTIAL + "_r")
+plots.label_embedding(ax, eigenvalues)
+plt.close(fig)
+
+# %% tags=["check"]
+assert len(ax.collections) == 1
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 42 asks how many axes there really are.
+#
+# **References.** Mao et al., PNAS 2024, figures 3 and 5.

@@ -1,0 +1,315 @@
+# %% [markdown]
+# # What does the space of whole trajectories look like?
+#
+# **What.** Each run becomes one point: distances between whole trajectories, embedded, with the straight road as one more trajectory.
+# **Figure of the paper.** The embedding and the explained stress of figure 4, for train and for test predictions.
+# **Answer.** The trajectories themselves form a low-dimensional set; the text gives the stress that one, two and three axes explain.
+#
+# | | |
+# |---|---|
+# | Goals | turn runs into points; use weights in InPCA; test whether two distance matrices agree |
+# | Prerequisites | chapters 30 and 31 (essential) |
+# | Minutes | 1 on CPU (reading: 12) |
+# | Inputs, outputs | trajectories/*.zarr, runs.parquet; figures, results/43.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from manifold_utils import claims, plots, plots_runs
+from manifold_utils.atlas import Atlas
+from manifold_utils.inpca import InPCA
+from manifold_utils.reparametrise import load_trajectories
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+geodesic_share = 0.1  # weight of the geodesic, as a share of the number of trajectories (the paper: a tenth)
+n_resamples = 100  # draws of runs for the interval of the stress
+n_permutations = 500  # permutations of runs for the agreement of train and test
+seed = 0  # of all draws
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid become as many points")
+
+# %% [markdown]
+# ## What do we load?
+#
+# For both splits, the distances at equal progress between all runs, and from each run to the geodesic. The mean over progress is the paper's $d_{traj}$.
+
+# %%
+splits = ("train", "test")
+d_traj, to_geodesic = {}, {}
+for split in splits:
+    trajectories, all_runs = load_trajectories(atlas, split)
+    main = (all_runs.grid == "main").to_numpy()
+    d_traj[split] = trajectories.distance.values[:, main][:, :, main].mean(axis=0, dtype=float)
+    to_geodesic[split] = trajectories.to_geodesic.values[main].mean(axis=1)
+runs = all_runs[main]
+n_runs = len(runs)
+
+# %% [markdown]
+# A known value: the diagonal is zero. Are trajectories of one space nearer to each other than to the straight road?
+
+# %%
+upper = np.triu_indices(n_runs, 1)
+for split in splits:
+    assert np.allclose(np.diag(d_traj[split]), 0, atol=1e-6)
+    print(
+        f"{split}: two runs {d_traj[split][upper].mean():.3f} nats apart on average, {to_geodesic[split].mean():.3f} from the geodesic"
+    )
+
+# %% [markdown]
+# ## The matrix itself
+#
+# Before any embedding, look at the numbers. An embedding is a summary, and a summary can hide a broken row; a picture of the matrix cannot. Runs are sorted by architecture, then by optimiser, batch size and the other factors. *Prediction:* blocks of which size will you see?
+
+# %%
+order = (
+    runs.reset_index()
+    .sort_values(["architecture", "optimizer", "batch_size", "augmentation", "weight_decay", "seed"])
+    .index.to_numpy()
+)
+sorted_architecture = runs.architecture.to_numpy()[order]
+edges = np.flatnonzero(sorted_architecture[1:] != sorted_architecture[:-1]) + 1
+middles = [block.mean() for block in np.split(np.arange(n_runs), edges)]
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(14, 6.2))
+for ax, split in zip(axes, splits, strict=True):
+    image = ax.imshow(d_traj[split][np.ix_(order, order)], cmap=plots.SEQUENTIAL, interpolation="none")
+    ax.hlines(edges - 0.5, -0.5, n_runs - 0.5, color="white", lw=1)
+    ax.vlines(edges - 0.5, -0.5, n_runs - 0.5, color="white", lw=1)
+    ax.set_yticks(middles, sorted_architecture[np.r_[0, edges]])
+    ax.set(xticks=[], title=f"{split} predictions")
+    ax.grid(False)
+    fig.colorbar(image, ax=ax, label="$d_{traj}$ (nats)", shrink=0.8)
+plots.save_figure(
+    fig,
+    atlas.figure_path("43_matrix.png"),
+    alt="Matrices of trajectory distances for train and test, runs sorted by architecture with white lines between families.",
+)
+
+# %% [markdown]
+# Dark squares on the diagonal are families whose members agree; a bright cross is a run that goes its own way. How dark is a square, compared with the rest?
+
+# %%
+same_family = np.equal.outer(runs.architecture.to_numpy(), runs.architecture.to_numpy())[upper]
+contrast = {s: d_traj[s][upper][~same_family].mean() / d_traj[s][upper][same_family].mean() for s in splits}
+print("distance between families over distance within them:", {s: round(float(v), 2) for s, v in contrast.items()})
+
+
+# %% [markdown]
+# ## One point a trajectory
+#
+# We add the geodesic to the matrix as one more trajectory and embed. It should be an anchor of the picture, not one vote among hundreds; so, like the authors, we give it the weight of a tenth of all trajectories. In weighted InPCA a weight is a repeat count, which we check first: weight 2 equals the point given twice.
+
+# %% tags=["lesson"]
+def with_geodesic(split):
+    extended = np.zeros((n_runs + 1, n_runs + 1))
+    extended[:-1, :-1] = d_traj[split]
+    extended[-1, :-1] = extended[:-1, -1] = to_geodesic[split]
+    return extended
+
+
+# %%
+weights = np.r_[np.ones(n_runs), max(1.0, geodesic_share * n_runs)]
+n_axes = int(min(20, n_runs - 1))
+twice = np.r_[np.arange(n_runs + 1), n_runs]
+given_twice = InPCA(n_components=3).fit(with_geodesic("train")[np.ix_(twice, twice)])
+weighted_twice = InPCA(n_components=3).fit(with_geodesic("train"), sample_weight=np.r_[np.ones(n_runs), 2.0])
+assert np.allclose(given_twice.eigenvalues_, weighted_twice.eigenvalues_)
+
+# %%
+fits = {s: InPCA(n_components=n_axes).fit(with_geodesic(s), sample_weight=weights) for s in splits}
+depths = [k for k in (1, 2, 3, 10) if k <= n_axes]
+stress = pd.DataFrame(
+    {s: fit.explained_stress_[np.array(depths) - 1] for s, fit in fits.items()}, index=pd.Index(depths, name="axes")
+)
+stress.round(3)
+
+# %% [markdown]
+# The picture: one point a run, the black star the geodesic. *Prediction:* which factor will you be able to read from the place?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(13.5, 5.4))
+for ax, split in zip(axes, splits, strict=True):
+    points = fits[split].embedding_
+    plots.plot_embedding(ax, points[:-1], runs.architecture, size=34, alpha=0.75, legend=False)
+    ax.plot(*points[-1, :2], "*", color="black", ms=15, label="geodesic")
+    plots.label_embedding(ax, fits[split].eigenvalues_, total=fits[split].norm_ ** 2)
+    ax.set_title(f"{split} predictions")
+handles, names = axes[0].get_legend_handles_labels()
+fig.legend(handles, names, loc="outside lower center", ncols=len(names))
+plots.save_figure(
+    fig,
+    atlas.figure_path("43_embedding.png"),
+    alt="Each training run as one point of an embedding of trajectory distances, coloured by architecture, with the geodesic as a star.",
+)
+
+# %% [markdown]
+# Every point is now a whole run, with all its checkpoints. Clusters of one colour are families; the distance of the star says how far all of them stay from the straight road. Read the percentages of the axes before you read shapes: an axis with a few per cent is a thin one, however wide it is drawn, since both axes have the same scale. The same points again, coloured by the other factors:
+
+# %%
+varied = [f for f in ("optimizer", "batch_size", "weight_decay", "augmentation") if runs[f].nunique() > 1]
+fig, axes = plt.subplots(1, max(1, len(varied)), figsize=(4.6 * max(1, len(varied)), 4.6), squeeze=False)
+for ax, factor in zip(axes[0], varied, strict=False):
+    plots.plot_embedding(ax, fits["train"].embedding_[:-1], runs[factor], size=24, alpha=0.75, legend=False)
+    plots.label_embedding(ax, fits["train"].eigenvalues_, total=fits["train"].norm_ ** 2)
+    ax.set(title=plots_runs.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2" if ax is axes[0, 0] else "")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, markerscale=1.3)
+plots.save_figure(
+    fig,
+    atlas.figure_path("43_by_factor.png"),
+    alt="The train embedding of trajectories, one panel a factor: optimiser, batch size, weight decay, augmentation.",
+)
+
+
+# %% [markdown]
+# Where the colours mix inside each cluster, that factor leaves no mark on the first two axes; where one colour keeps to a side of its cluster, it does. Chapter 44 measures what the eye cannot: effects smaller than the distance between families.
+#
+# ## How many dimensions, and how sure?
+#
+# The spectrum of the trajectory matrix, and the spread of its stress when runs are drawn again with replacement. A run drawn twice enters with weight 2, and the geodesic keeps its own.
+
+# %% tags=["lesson"]
+def stress_of_drawn_runs(split):
+    drawn = np.bincount(rng.integers(n_runs, size=n_runs), minlength=n_runs).astype(float)
+    keep = np.r_[np.flatnonzero(drawn), n_runs]
+    fit = InPCA(n_components=min(3, len(keep) - 1))
+    fit.fit(with_geodesic(split)[np.ix_(keep, keep)], sample_weight=np.r_[drawn, weights[-1]][keep])
+    return fit.explained_stress_[-1]
+
+
+# %%
+draws = {s: np.array([stress_of_drawn_runs(s) for _ in range(n_resamples)]) for s in splits}
+interval = {s: np.quantile(d, [0.025, 0.975]) for s, d in draws.items()}
+print({s: f"3 axes {fits[s].explained_stress_[2]:.3f} ({a:.3f} to {b:.3f})" for s, (a, b) in interval.items()})
+
+# %% [markdown]
+# The interval is that of the runs: other seeds of the same grid. The next figure has the columns themselves, train beside test on one scale. *Prediction:* which of the two falls off faster?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.2), sharey=True)
+for ax, split in zip(axes, splits, strict=True):
+    plots.plot_spectrum(ax, fits[split].eigenvalues_, fits[split].explained_stress_, marks=depths)
+    ax.set_title(f"{split} trajectories")
+axes[1].set_ylabel("")
+plots.save_figure(
+    fig,
+    atlas.figure_path("43_spectrum.png"),
+    alt="Absolute eigenvalues of the embedding of trajectories for train and test, time-like ones hatched, with explained stress.",
+)
+
+# %% [markdown]
+# The percentages are explained stress up to that column. If a handful of columns stand out and the rest fall away, whole trajectories differ in a handful of ways only.
+#
+# ## Do test trajectories tell the same story?
+#
+# Two runs that learn the train samples alike need not generalise alike: the order in which train samples are learned says nothing, by itself, about samples that were never shown. If the two matrices agree all the same, it is the network that decides, and not the samples. Mantel's test asks it of the matrices: the rank correlation of all pairs, against the same after permuting the runs of one matrix.
+
+# %%
+agreement = spearmanr(d_traj["train"][upper], d_traj["test"][upper]).statistic
+null = np.empty(n_permutations)
+for k in range(n_permutations):
+    shuffle = rng.permutation(n_runs)
+    null[k] = spearmanr(d_traj["train"][upper], d_traj["test"][np.ix_(shuffle, shuffle)][upper]).statistic
+p_value = (1 + (null >= agreement).sum()) / (1 + n_permutations)
+print(
+    f"rank correlation of train and test distances {agreement:.2f}; permuted runs reach {np.quantile(null, 0.95):.2f} (p = {p_value:.3f})"
+)
+
+# %% [markdown]
+# ## What we learned
+
+# %%
+for split in splits:
+    print(
+        f"{split}: {n_runs} trajectories; 3 axes explain {100 * fits[split].explained_stress_[2]:.0f} % of their stress."
+    )
+print(
+    f"Families are {contrast['train']:.1f} (train) and {contrast['test']:.1f} (test) times as far apart as members of one family."
+)
+print(f"Train and test distances between runs have the rank correlation {agreement:.2f}.")
+
+# %%
+results = {}
+for split in splits:
+    contrasts, roads = contrast[split], to_geodesic[split].mean()
+    for k in depths:
+        results[f"{split}_stress_{k}"] = claims.result(fits[split].explained_stress_[k - 1], n=n_runs)
+    low, high = interval[split]
+    results[f"{split}_stress_3"] |= {"low": float(low), "high": float(high), "note": "interval: drawn runs"}
+    results[f"{split}_family_contrast"] = claims.result(contrasts, n=n_runs)
+    results[f"{split}_to_geodesic"] = claims.result(roads, n=n_runs, unit="nats")
+
+# %%
+low, high = np.quantile(null, [0.025, 0.975])
+note = "interval: permuted runs"
+results["train_test_agreement"] = claims.result(agreement, low=low, high=high, n=len(upper[0]), note=note)
+results["train_test_agreement_p"] = claims.result(p_value, n=n_permutations)
+claims.save_results(atlas, "43", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Embed without the geodesic. How much of the explained stress was owed to it?
+
+# %% tags=["solution"]
+without = InPCA(n_components=3).fit(d_traj["train"])
+without.explained_stress_, fits["train"].explained_stress_[:3]
+
+# %% tags=["check"]
+assert without.embedding_.shape == (n_runs, 3)
+
+# %% [markdown]
+# 2. Place the runs of the other grids in the embedding with `transform`. It needs their distances to the embedded trajectories and to the geodesic.
+
+# %% tags=["solution"]
+elsewhere, _ = load_trajectories(atlas, "train")
+to_main = elsewhere.distance.values[:, ~main][:, :, main].mean(axis=0, dtype=float)
+new = np.c_[to_main, elsewhere.to_geodesic.values[~main].mean(axis=1)]
+placed = fits["train"].transform(new) if len(new) else new
+len(placed)
+
+# %% tags=["check"]
+assert len(placed) == len(all_runs) - n_runs
+
+# %% [markdown]
+# 3. Which run is farthest from all others, and what happened to it? Look at its final losses.
+
+# %% tags=["solution"]
+loner = runs.index[d_traj["train"].mean(axis=1).argmax()]
+runs.loc[loner, ["architecture", "optimizer", "learning_rate", "final_loss_train", "final_error_train"]]
+
+# %% tags=["check"]
+assert loner in runs.index
+
+# %% [markdown]
+# 4. $d_{traj}$ is a mean of squared lengths. Embed its maximum over progress instead. Do families stay apart?
+
+# %% tags=["solution"]
+widest = elsewhere.distance.values[:, main][:, :, main].max(axis=0).astype(float)
+widest_contrast = widest[upper][~same_family].mean() / widest[upper][same_family].mean()
+widest_contrast, contrast["train"]
+
+# %% tags=["check"]
+assert (widest >= d_traj["train"] - 1e-6).all()
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 44 asks which factors put the runs where they are.
+#
+# **References.** Mao et al., PNAS 2024, figure 4. Mantel, *The detection of disease clustering and a generalized regression approach*, 1967.

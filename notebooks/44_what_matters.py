@@ -1,0 +1,378 @@
+# %% [markdown]
+# # Which choices make networks learn along different trajectories?
+#
+# **What.** The tree of all configurations, the effect of each factor with seeds as the yardstick, and the importance of factors for a regressor.
+# **Figure of the paper.** The dendrogram and the importances of figure 4; the effect sizes go beyond it.
+# **Answer.** Architecture, first of all. What the others do is answered here by numbers, one factor at a time.
+#
+# | | |
+# |---|---|
+# | Goals | compare configurations fairly; tell an effect from the spread of seeds; judge an importance against a null |
+# | Prerequisites | chapter 31 (essential), chapter 43 (helpful) |
+# | Minutes | 1 on CPU (reading: 20) |
+# | Inputs, outputs | trajectories/*.zarr, runs.parquet; figures, results/44.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from sklearn.metrics import adjusted_rand_score
+
+from manifold_utils import claims, factors, pace, plots, plots_runs
+from manifold_utils.atlas import Atlas
+from manifold_utils.importance import MIN_CONFIGURATIONS, PAIR_FACTORS, importance
+from manifold_utils.reparametrise import load_trajectories
+from manifold_utils.trajectories import between_configurations
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+n_resamples = 1000  # draws of configurations for each interval
+n_permutations = 200  # shuffles of runs for each p-value
+n_stations = 34  # values of progress at which effects are measured, at most
+n_null = 20  # permuted tables for the null of the importances
+n_leaves = 200  # configurations drawn in the tree at most
+max_error = 0.1  # final train error up to which a run counts as trained (the paper's limit)
+seed = 0  # of all draws
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid, {n_resamples} draws, {n_permutations} shuffles")
+
+# %% [markdown]
+# ## What do we load?
+#
+# Chapter 31 put all runs on the clock of progress and measured their distances at each value $s$. The paper's distance between two trajectories is the mean over $s$,
+#
+# $$d_{traj}(u, v) = \int_0^1 d_B\big(P_u(s), P_v(s)\big)\,ds.$$
+
+# %%
+trajectories, all_runs = load_trajectories(atlas, "train")
+main = (all_runs.grid == "main").to_numpy()
+runs = all_runs[main]
+layers = trajectories.distance.values[:, main][:, :, main]
+d_traj = layers.mean(axis=0, dtype=float)
+number, table = factors.configurations(runs)
+print(f"d_traj {d_traj.shape} of {len(runs)} runs in {len(table)} configurations, up to {d_traj.max():.2f} nats")
+
+# %% [markdown]
+# A known value: a run is at distance zero from itself, and the order of two runs does not matter.
+
+# %%
+assert np.allclose(np.diag(d_traj), 0, atol=1e-6) and np.allclose(d_traj, d_traj.T, atol=1e-6)
+levels = {f: sorted(runs[f].unique(), key=str) for f in PAIR_FACTORS + ("learning_rate",)}
+pd.Series(levels, name="levels").to_frame()
+
+# %% [markdown]
+# ## Who is near whom?
+#
+# We take the mean over seeds between every two configurations and build a tree: complete linkage joins the two groups whose *farthest* members are nearest. *Prediction:* which of the coloured strips under the tree will show long blocks of one colour?
+
+# %%
+few = np.sort(rng.permutation(len(table))[:n_leaves])
+_, between, _ = between_configurations(d_traj, number)
+tree = linkage(squareform(between[np.ix_(few, few)], checks=False), "complete", optimal_ordering=True)
+varied = [f for f in PAIR_FACTORS if table[f].nunique() > 1]
+
+# %%
+fig, (ax, strips) = plt.subplots(2, 1, figsize=(13, 7), height_ratios=[3, 1.3])
+plots_runs.plot_dendrogram(ax, strips, tree, table.iloc[few], varied)
+plots_runs.level_legend(fig, table, varied)
+plots.save_figure(
+    fig,
+    atlas.figure_path("44_dendrogram.png"),
+    alt="Tree of configurations by trajectory distance; strips below it show the level of each factor for every leaf.",
+)
+
+# %% [markdown]
+# Each leaf is a configuration; its column below shows its architecture, optimiser and so on. A strip whose colours come in long blocks belongs to a factor that the tree has found by itself; a strip of confetti belongs to one that it has not.
+#
+# A number says it more soberly. We cut the tree into as many groups as a factor has levels and compare the groups with the levels: the adjusted Rand index is 1 for the same partition and 0 on average for a random one.
+
+# %%
+drawn = table.iloc[few]
+agreement = {f: adjusted_rand_score(drawn[f], fcluster(tree, drawn[f].nunique(), "maxclust")) for f in varied}
+agreement = pd.Series(agreement, name="adjusted Rand index").sort_values(ascending=False)
+agreement.round(2).to_frame()
+
+# %% [markdown]
+# ## How large is the effect of one factor?
+#
+# A tree shows only the loudest factor. To hear the others we compare *matched pairs*: configurations that agree in everything but the one factor. As the yardstick we take what nobody would call an effect, the distance between two seeds of the same configuration:
+#
+# $$\text{effect} = \frac{\text{mean distance of matched pairs, different seeds}}{\text{mean distance of two seeds of one configuration}}.$$
+#
+# A factor without effect has the ratio 1, because the runs of a matched pair differ in their seed as well. Since $d_B$ behaves like a *squared* length, a ratio of 1.25 means that the factor adds a quarter of the seeds' spread, or 12 % in length.
+#
+# One trap must be avoided. A run that stops at $s = .7$ repeats its last point in $d_{traj}$, so that beyond, the distance says *how far it got*, not which way it went. Each pair is therefore compared with its own seeds on the values of progress that all of them have reached. Where all runs reach the end, this is the plain ratio of $d_{traj}$; the last section shows both.
+#
+# Grids do not vary everything separately: a learning rate belongs to its optimiser and its batch size. Where there is no strict match, and only there, the linked factor may differ too. The column `n_strict` counts the strict ones.
+
+# %%
+s = trajectories.s.values
+reached = ~np.isinf(pace.crossings(atlas.points, s).loc[runs.index].to_numpy())
+common = pace.common_progress(layers, reached)
+stations = np.unique(np.linspace(0, len(s) - 1, min(n_stations, len(s))).astype(int))
+print(
+    f"{100 * reached[:, np.searchsorted(s, 0.9)].mean():.0f} % of the runs reach progress .9; {len(stations)} stations"
+)
+
+# %%
+options = {"n_resamples": n_resamples, "n_permutations": n_permutations, "rng": rng}
+effects = pd.DataFrame([factors.effect_size(common[stations], runs, f, **options) for f in levels])
+effects = effects.sort_values("value", ascending=False, ignore_index=True)
+effects.round(3)
+
+# %% [markdown]
+# The interval draws configurations with replacement. The p-value shuffles, among matched configurations and separately for each seed, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
+
+# %%
+known = effects.dropna(subset="value")
+fig, ax = plt.subplots(figsize=(9, 1.2 + 0.75 * max(2, len(known))))
+plots_runs.plot_effects(ax, known)
+plots.save_figure(
+    fig,
+    atlas.figure_path("44_effects.png"),
+    alt="Ratio of the distance between levels to the distance between seeds for each factor, with intervals.",
+)
+
+# %% [markdown]
+# The black line is the seeds' own spread, grey what shuffled runs reach. A dot far right of the grey is a factor that moves trajectories more than a new seed does. The verdict, from the numbers:
+
+# %%
+for row in known.itertuples():
+    if row.low > 1 and row.p_value < 0.05:
+        verdict = "moves the trajectory more than a new seed does"
+    else:
+        verdict = "cannot be told from a new seed here"
+    print(f"{plots_runs.factor_name(row.factor)}: {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), {verdict}")
+
+# %% [markdown]
+# ## Does the answer depend on the architecture?
+#
+# The mean over families could hide that one of them is sensitive. The same ratio within each family, with that family's own seeds as the yardstick:
+
+# %%
+beside = [f for f in levels if f != "architecture" and runs[f].nunique() > 1]
+members = {a: (runs.architecture == a).to_numpy() for a in sorted(runs.architecture.unique())}
+ratios = pd.DataFrame(
+    {f: {a: factors.effect_ratio(common[:, m][:, :, m], runs[m], f) for a, m in members.items()} for f in beside}
+)
+
+# %%
+fig, ax = plt.subplots(figsize=(2.5 + 1.5 * len(beside), 1.5 + 0.55 * len(members)))
+plots_runs.plot_ratio_map(ax, ratios)
+fig.colorbar(ax.images[0], ax=ax, label="distance over seeds' distance")
+plots.save_figure(
+    fig,
+    atlas.figure_path("44_by_architecture.png"),
+    alt="Table of effect ratios: one row an architecture, one column a factor, white at 1, red above.",
+)
+
+# %% [markdown]
+# White is the seeds' spread, red is more. Read along a row for what a family is sensitive to, and down a column for whether families agree. A dash means that the grid holds no matched pair with two seeds.
+
+# %%
+for f in ratios.columns[ratios.notna().any()]:
+    column = ratios[f].dropna()
+    print(
+        f"{plots_runs.factor_name(f)}: least for {column.idxmin()} ({column.min():.2f}), most for {column.idxmax()} ({column.max():.2f})"
+    )
+
+# %% [markdown]
+# ## At which stage of training does a factor matter?
+#
+# The effects are means over progress. We take them apart: the same ratio at each value of $s$, among the runs that get there. Near $s = 0$ all runs are near ignorance and near each other, so that both distances are small. *Prediction:* does the optimiser matter early or late?
+
+# %%
+inner = np.flatnonzero((s > 0.02) & (s < 0.98))
+of_factor = [f for f in known.factor if f != "learning_rate"]
+along = {f: [factors.effect_ratio(common[k], runs, f) for k in inner] for f in of_factor}
+
+# %%
+fig, ax = plt.subplots(figsize=(9, 4.6))
+for k, (f, curve) in enumerate(along.items()):
+    colour, _, dash = plots.FACTOR_STYLES[k]
+    ax.plot(s[inner], curve, color=colour, ls=dash, lw=2.2, label=plots_runs.factor_name(f))
+ax.axhline(1, color="black", lw=1.2)
+ax.set(xlabel="progress $s$", ylabel="distance over seeds' distance", yscale="log")
+ax.legend()
+plots.save_figure(
+    fig,
+    atlas.figure_path("44_along_progress.png"),
+    alt="Effect ratio of each factor against progress on a logarithmic axis; the line at 1 is the distance between seeds.",
+)
+
+# %% [markdown]
+# The black line at 1 is the spread of seeds: a curve on it belongs to a choice that does no more than a new seed. Where is each curve highest, and where does it stand half-way?
+
+# %%
+for f, curve in along.items():
+    top, middle = int(np.nanargmax(curve)), int(np.argmin(np.abs(s[inner] - 0.5)))
+    print(
+        f"{plots_runs.factor_name(f)}: largest at s = {s[inner][top]:.2f} ({curve[top]:.2f}), half-way {curve[middle]:.2f}"
+    )
+
+# %% [markdown]
+# Where a curve peaks, that choice shows most. At the far right only runs that get very near the truth are left.
+#
+# ## Could one predict the distance from the factors?
+#
+# The paper asks a regressor to predict $d_{traj}$ of a pair from the pair's factors, and then how much worse it gets when one factor is permuted. Two things keep this honest. It is judged on pairs of configurations that it has *never seen*. And the same is done with a table in which the runs' factors are permuted (Mantel's test): what importance does a meaningless table reach?
+
+# %%
+enough = len(table) >= MIN_CONFIGURATIONS
+if enough:
+    lost = importance(d_traj, runs, rng=rng)
+    tables = [runs.iloc[rng.permutation(len(runs))] for _ in range(n_null)]
+    null = pd.concat([importance(d_traj, t, n_splits=1, rng=rng) for t in tables], ignore_index=True)
+    print(f"R2 on held-out configurations {lost.r2.mean():.2f}, with permuted runs {null.r2.mean():.2f}")
+else:
+    print(f"{len(table)} configurations are too few to hold some out: no regression at this profile")
+
+# %% [markdown]
+# The next figure has one bar a factor; dots are splits of the configurations, the dashed mark is the null. *Prediction:* is the order that of the effect sizes?
+
+# %%
+picture = None
+if enough:
+    fig, ax = plt.subplots(figsize=(8, 4.2))
+    plots_runs.plot_importance(ax, lost[varied], null[varied])
+    picture = plots.save_figure(
+        fig,
+        atlas.figure_path("44_importance.png"),
+        alt="Permutation importance of each factor on held-out configurations, with the mark that permuted runs reach.",
+    )
+picture
+
+# %% [markdown]
+# An importance compares with *all* variation between pairs, and most of that is architecture. A factor can be real, as its effect size shows, and yet nearly useless for prediction: the two questions differ, and "hardly matters" is an answer to the second one. The null asks whether the table as a whole means anything; it is the shuffled runs above that test one factor while the others are held fixed.
+#
+# ## Does the answer hold if we measure otherwise?
+#
+# Three changes: the plain $d_{traj}$ with repeated ends; only runs that ended trained; and test predictions at equal test progress.
+
+# %%
+trained = (runs.final_error_train <= max_error).to_numpy()
+test_trajectories, _ = load_trajectories(atlas, "test")
+test_layers = test_trajectories.distance.values[:, main][:, :, main]
+test_reached = ~np.isinf(pace.crossings(atlas.points, s, split="test").loc[runs.index].to_numpy())
+views = {
+    "as above": (common, runs),
+    "plain d_traj": (d_traj, runs),
+    f"trained ({trained.sum()} runs)": (common[:, trained][:, :, trained], runs[trained]),
+    "test predictions": (pace.common_progress(test_layers, test_reached), runs),
+}
+
+# %%
+robust = pd.DataFrame(
+    {name: {f: factors.effect_ratio(d, r, f) for f in known.factor} for name, (d, r) in views.items()}
+)
+robust.round(2)
+
+# %% [markdown]
+# Where a row keeps its value across the columns, the answer does not hang on how it was measured. Where the second column is much larger than the first, the factor decides mainly *how far* runs get in the time they have.
+#
+# ## What we learned
+
+# %%
+by_factor = effects.set_index("factor")
+others = known[known.factor != "architecture"]
+real = others[(others.low > 1) & (others.p_value < 0.05)]
+if by_factor.value.notna().loc["architecture"]:
+    print(f"Runs of different architectures are {by_factor.value['architecture']:.1f} times as far apart as seeds.")
+listed = ", ".join(f"{plots_runs.factor_name(f)} ({v:.2f})" for f, v in zip(real.factor, real.value, strict=True))
+print(f"Beside architecture, what moves trajectories more than a new seed: {listed or 'nothing that we can tell'}.")
+print(
+    f"The paper: optimiser and regularisation hardly matter. Cut into groups, the tree agrees most with {agreement.index[0]}."
+)
+
+# %%
+results = {}
+for row in effects.itertuples():
+    free = ", ".join(factors.LINKED.get(row.factor, ())) or "nothing else"
+    note = (
+        f"{row.n_strict} of {row.n_pairs} pairs strict, the others differ in {free} too; interval: drawn configurations"
+    )
+    results[f"effect_{row.factor}"] = claims.result(row.value, low=row.low, high=row.high, n=row.n_pairs, note=note)
+    results[f"p_{row.factor}"] = claims.result(row.p_value, n=n_permutations)
+
+# %%
+for f, ratio in robust["plain d_traj"].items():
+    results[f"plain_{f}"] = claims.result(ratio, n=int(by_factor.n_pairs[f]), note="plain d_traj, ends repeated")
+for f in varied if enough else []:
+    low, high = lost[f].min(), lost[f].max()
+    results[f"importance_{f}"] = claims.result(lost[f].mean(), low=low, high=high, n=len(table), note="range of splits")
+results |= {f"rand_{f}": claims.result(v, n=len(few)) for f, v in agreement.items()}
+between_seeds = np.diag(factors.seed_means(d_traj, number, runs.seed))
+results["seed_distance"] = claims.result(np.nanmean(between_seeds), n=len(table), unit="nats")
+claims.save_results(atlas, "44", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Two runs of the *same* seed share their initial weights and the order of their batches. Compare pairs of runs that differ in the optimiser, of equal seed and of different seeds. Does the seed pull them together?
+
+# %% tags=["solution"]
+pairs = factors.matched_pairs(table, "optimizer")
+member = [np.flatnonzero(number == k) for k in range(len(table))]
+cells = [(u, v) for a, b in pairs[["first", "second"]].to_numpy() for u in member[a] for v in member[b]]
+equal_seed = np.array([runs.seed.iloc[u] == runs.seed.iloc[v] for u, v in cells])
+values = np.array([d_traj[cell] for cell in cells])
+values[equal_seed].mean(), values[~equal_seed].mean()
+
+# %% tags=["check"]
+assert len(values) == len(cells) and values.min() >= 0
+
+# %% [markdown]
+# 2. Build the tree with average linkage instead of complete linkage. Does its agreement with architecture change?
+
+# %% tags=["solution"]
+average_tree = linkage(squareform(between[np.ix_(few, few)], checks=False), "average")
+groups = fcluster(average_tree, drawn.architecture.nunique(), "maxclust")
+adjusted_rand_score(drawn.architecture, groups)
+
+# %% tags=["check"]
+assert groups.max() <= drawn.architecture.nunique()
+
+# %% [markdown]
+# 3. Which single pair of architectures is nearest, and which is farthest? Use `between`, averaged over configurations.
+
+# %% tags=["solution"]
+names, families, _ = between_configurations(d_traj, runs.architecture)
+i, j = np.triu_indices(len(names), 1)
+order = np.argsort(families[i, j])
+nearest, farthest = ((names[i[k]], names[j[k]]) for k in (order[0], order[-1]))
+nearest, farthest
+
+# %% tags=["check"]
+assert families[i, j].min() > 0
+
+# %% [markdown]
+# 4. The effect of augmentation is measured against un-augmented predictions. What would you expect if predictions were recorded through the training transform, as the authors did? Give the sign of the change and the reason, then check with `effects` which yardstick it would move.
+
+# %% tags=["solution"]
+reason = (
+    "random crops add noise to every prediction of an augmented run: between grows, and within of augmented runs too"
+)
+by_factor.loc["augmentation", ["between", "within"]]
+
+# %% tags=["check"]
+assert "within" in reason
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 45 changes what this chapter held fixed: the size of the network.
+#
+# **References.** Mao et al., PNAS 2024, figure 4. Mantel, *The detection of disease clustering and a generalized regression approach*, 1967. Breiman, *Random forests*, 2001, for permutation importance. Hubert and Arabie, *Comparing partitions*, 1985.

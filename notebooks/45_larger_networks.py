@@ -1,0 +1,284 @@
+# %% [markdown]
+# # Do larger networks take the same road, only faster?
+#
+# **What.** Progress against steps and epochs for several sizes of one family, and the distance between sizes at equal progress.
+# **Figure of the paper.** Figure 8.
+# **Answer.** Two numbers: how many times more steps the smaller network needs to the same progress, and how far its road lies from the larger one's, compared with the distance between families.
+#
+# | | |
+# |---|---|
+# | Goals | separate *where* a network goes from *how fast* it goes; count laggards without throwing them away |
+# | Prerequisites | chapters 31 and 44 (essential) |
+# | Minutes | 1 on CPU (reading: 12) |
+# | Inputs, outputs | trajectories/train.zarr, points.parquet, embeddings/train_bhattacharyya.zarr; figures, results/45.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from manifold_utils import claims, factors, pace, plots, plots_runs
+from manifold_utils.atlas import Atlas
+from manifold_utils.reparametrise import load_trajectories
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+n_resamples = 1000  # draws of configurations for each interval
+seed = 0  # of the draws
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{(atlas.runs.grid == 'sizes').sum()} runs of the grid 'sizes' and what matches them in the main grid")
+
+# %% [markdown]
+# ## What do we load?
+#
+# The grid `sizes` trains some families at several widths. To these we add the runs of the main grid with the same optimiser, batch size, learning rate and so on: one more size of each family, and the other families for comparison.
+
+# %%
+trajectories, all_runs = load_trajectories(atlas, "train")
+setting = [c for c in factors.COLUMNS if c not in ("architecture", "scale")]
+sizes = all_runs[all_runs.grid == "sizes"]
+settings = pd.MultiIndex.from_frame(
+    (sizes if len(sizes) else all_runs[all_runs.grid == "main"])[setting].drop_duplicates()
+)
+chosen = (all_runs.grid == "sizes") | (
+    (all_runs.grid == "main") & pd.MultiIndex.from_frame(all_runs[setting]).isin(settings)
+)
+runs = all_runs[chosen]
+number, table = factors.configurations(runs)
+n_parameters = runs.n_parameters.groupby(number).first().to_numpy()
+
+# %% [markdown]
+# A known value: within a family, a larger scale must mean more parameters. The table counts runs.
+
+# %%
+overview = runs.groupby(["architecture", "scale"]).agg(parameters=("n_parameters", "first"), runs=("seed", "size"))
+assert overview.groupby("architecture").parameters.is_monotonic_increasing.all()
+overview
+
+# %%
+size_pairs = factors.matched_pairs(table, "scale")
+family_pairs = factors.matched_pairs(table, "architecture", columns=[c for c in factors.COLUMNS if c != "scale"])
+families = sorted(table.architecture[np.unique(size_pairs[["first", "second"]])].unique())
+print(f"{len(size_pairs)} pairs of sizes in the families {families}; {len(family_pairs)} pairs of families")
+if not len(size_pairs):
+    print("This profile trains no family at two sizes: what follows has nothing to compare.")
+
+# %% [markdown]
+# ## Are larger networks faster?
+#
+# Progress against time, one line a run, dark for small and light for large networks. Time is counted in epochs above and in steps below; with one batch size they tell the same story, with several they would not. *Prediction:* which end of the colours comes first?
+
+# %%
+points = atlas.points[(atlas.points.phase == "main") & atlas.points.run.isin(runs.index)]
+panels = families or sorted(runs.architecture.unique())[:1]
+fig, axes = plt.subplots(2, len(panels), figsize=(5.5 * len(panels) + 1, 7.5), sharey=True, squeeze=False)
+for family, column in zip(panels, axes.T, strict=True):
+    for ax, clock in zip(column, ("epoch", "step"), strict=True):
+        plots_runs.plot_progress_by_size(ax, points, runs[runs.architecture == family], clock)
+    column[0].set_title(family)
+fig.supylabel("progress")
+plots.save_figure(
+    fig,
+    atlas.figure_path("45_progress.png"),
+    alt="Progress against epochs and against steps for several sizes of each family, one line a run, coloured by size.",
+)
+
+# %% [markdown]
+# If light lines lie left of dark ones, larger networks need fewer steps. Lines that level off below the top belong to networks that never get to the end of the road in the time they have: they are too small, or too slow.
+#
+# To put a number on it we ask when each run first exceeds a given progress $s$, and divide: steps of the smaller over steps of the larger network of a matched pair. A network that never gets there counts as infinitely late, so that the median stays honest.
+
+# %%
+stations = np.linspace(0.1, 0.9, 17)
+steps = pace.crossings(points, stations).loc[runs.index].to_numpy()
+ratios = pace.speed_ratios(steps, number, size_pairs, n_parameters)
+speed = pace.median_ratio(ratios)
+speed_low, speed_high = pace.median_interval(ratios, size_pairs, n_resamples=n_resamples, rng=rng)
+late, lost = np.isinf(ratios).mean() if ratios.size else np.nan, (ratios == 0).mean() if ratios.size else np.nan
+print(f"steps of the smaller over steps of the larger: {speed:.2f} ({speed_low:.2f} to {speed_high:.2f})")
+print(f"only the larger gets there: {100 * late:.0f} % of pairs and stations; only the smaller: {100 * lost:.0f} %")
+
+# %% [markdown]
+# The next figure shows the steps themselves against the size, at three stations. *Prediction:* do the lines fall all the way, or do they level off?
+
+# %%
+fig, axes = plt.subplots(1, len(panels), figsize=(5.5 * len(panels) + 1, 4.2), sharey=True, squeeze=False)
+for ax, family in zip(axes[0], panels, strict=True):
+    of_family = (runs.architecture == family).to_numpy()
+    plots_runs.plot_steps_by_size(ax, runs.n_parameters[of_family], steps[of_family], stations)
+    ax.set_title(family)
+axes[0, 0].set_ylabel("steps")
+axes[0, 0].legend()
+plots.save_figure(
+    fig,
+    atlas.figure_path("45_steps_and_size.png"),
+    alt="Steps to progress one quarter, one half and three quarters against the number of parameters, by family.",
+)
+
+# %% [markdown]
+# A falling line is a family that speeds up with size; a missing point is a size that none of its seeds got there. The learning rate is the same for all sizes: what we see is the effect of size at a fixed recipe, and a recipe tuned for each size might show less, or more.
+#
+# ## Do they take the same road?
+#
+# Speed is not direction. At *equal progress* we compare three distances: between two seeds of one network, between two sizes of one family, and between two families. We use only the values of progress that both runs have reached; otherwise a small network that stops half-way would look far away for that reason alone.
+
+# %%
+grid, rows = trajectories.s.values, chosen.to_numpy()
+reached = ~np.isinf(pace.crossings(points, grid).loc[runs.index].to_numpy())
+common = pace.common_progress(trajectories.distance.values[:, rows][:, :, rows], reached)
+means = factors.seed_means(common, number, runs.seed.to_numpy())
+kinds = {"sizes of one family": size_pairs, "families": family_pairs}
+apart = {name: means[:, p["first"], p["second"]].T for name, p in kinds.items()}
+apart["seeds"] = np.diagonal(means, axis1=1, axis2=2).T
+
+
+# %% tags=["lesson"]
+def mean_along(values):
+    known = np.isfinite(values)
+    return np.divide(
+        np.where(known, values, 0).sum(axis=0),
+        known.sum(axis=0),
+        out=np.full(len(grid), np.nan),
+        where=known.any(axis=0),
+    )
+
+
+# %%
+curves = {name: mean_along(values) for name, values in apart.items()}
+n_comparable = {name: int(np.isfinite(values).any(axis=1).sum()) for name, values in apart.items()}
+same_road, road_low, road_high = pace.ratio_interval(
+    apart["sizes of one family"], size_pairs, apart["families"], family_pairs, n_resamples=n_resamples, rng=rng
+)
+print(f"distance between sizes over distance between families: {same_road:.2f} ({road_low:.2f} to {road_high:.2f})")
+
+# %% [markdown]
+# Below 1, sizes of a family share their road more than families do. The three distances along the way:
+
+# %%
+fig, ax = plt.subplots(figsize=(8, 4.4))
+for k, (name, curve) in enumerate(curves.items()):
+    colour, _, dash = plots.FACTOR_STYLES[k]
+    ax.plot(grid, curve, color=colour, ls=dash, lw=2.4, label=f"{name} (n = {n_comparable[name]})")
+ax.set(xlabel="progress $s$", ylabel="mean distance (nats)", ylim=(0, None))
+ax.legend()
+plots.save_figure(
+    fig,
+    atlas.figure_path("45_same_road.png"),
+    alt="Mean distance at equal progress between sizes of a family, between families and between seeds, against progress.",
+)
+
+# %% [markdown]
+# All curves start and end near zero, because everyone starts in ignorance and heads for the truth. The distance between the lowest and the middle curve is what size changes about the road; the one between the middle and the highest is what is left to architecture.
+#
+# ## What does it look like?
+#
+# Sizes were not used to make the axes of chapter 30: their points are *placed* in the embedding of the main grid, in grey. If larger and smaller networks left the manifold, they would stand off.
+
+# %%
+embedding = atlas.embedding("train")
+factor_table, coordinates = atlas.table(), embedding.embedding.values
+grey, shown = embedding.fitted.values, factor_table.run.isin(runs[runs.architecture.isin(families)].index).to_numpy()
+parameters = atlas.runs.n_parameters.reindex(factor_table.run[shown]).to_numpy()
+
+# %%
+fig, ax = plt.subplots(figsize=(8.5, 5))
+ax.scatter(*coordinates[grey, :2].T, s=4, color="0.85", linewidths=0)
+plots.plot_embedding(ax, coordinates[shown], values=np.log10(parameters), size=9, alpha=0.9)
+fig.colorbar(ax.collections[-1], ax=ax, label="log10 of parameters")
+plots.plot_reference(ax, embedding.reference_embedding.values)
+plots.label_embedding(ax, embedding.eigenvalues.values)
+plots.save_figure(
+    fig,
+    atlas.figure_path("45_embedding.png"),
+    alt="Networks of several sizes, coloured by their number of parameters, placed in the train embedding of the main grid in grey.",
+)
+
+# %% [markdown]
+# Coloured points within the grey are sizes on the common manifold. Strands of one colour beside strands of another would be sizes with roads of their own.
+#
+# ## What we learned
+
+# %%
+print(f"To the same progress, the smaller network of a pair needs {speed:.2f} times the steps of the larger,")
+print(f"with an interval of {speed_low:.2f} to {speed_high:.2f} from {len(size_pairs)} pairs of sizes.")
+print(
+    f"At equal progress, sizes of a family are {same_road:.2f} times as far apart as families ({road_low:.2f} to {road_high:.2f})."
+)
+print("The paper: larger networks train along a similar manifold, faster; it gives no number for either.")
+
+# %%
+note = "common progress, matched pairs, different seeds; interval: drawn configurations"
+results = {
+    "speed_ratio": claims.result(speed, low=speed_low, high=speed_high, n=len(size_pairs), note=note),
+    "same_road_ratio": claims.result(same_road, low=road_low, high=road_high, n=len(size_pairs), note=note),
+    "only_larger_arrives": claims.result(late, n=ratios.size),
+    "only_smaller_arrives": claims.result(lost, n=ratios.size),
+}
+for name, curve in curves.items():
+    value = curve[np.isfinite(curve)].mean() if np.isfinite(curve).any() else np.nan
+    results[f"distance_{name.split()[0]}"] = claims.result(value, n=n_comparable[name], unit="nats")
+claims.save_results(atlas, "45", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Compute the speed ratio separately for early stations ($s < 0.5$) and late ones. When is size worth most?
+
+# %% tags=["solution"]
+early, late_part = pace.median_ratio(ratios[:, stations < 0.5]), pace.median_ratio(ratios[:, stations >= 0.5])
+early, late_part
+
+# %% tags=["check"]
+assert np.isnan(early) == (not len(size_pairs)) or early >= 0
+
+# %% [markdown]
+# 2. Why is the median taken, and not the mean? Compute the mean over the pairs where both networks arrive, and say which networks it forgets.
+
+# %% tags=["solution"]
+arrived = ratios[np.isfinite(ratios) & (ratios > 0)]
+forgotten = 1 - arrived.size / max(1, ratios.size)
+arrived.mean() if arrived.size else np.nan, forgotten
+
+# %% tags=["check"]
+assert 0 <= forgotten <= 1
+
+# %% [markdown]
+# 3. Use test progress as the clock. Do larger networks also get to the same *test* progress sooner?
+
+# %% tags=["solution"]
+test_steps = pace.crossings(points, stations, split="test").loc[runs.index].to_numpy()
+test_speed = pace.median_ratio(pace.speed_ratios(test_steps, number, size_pairs, n_parameters))
+test_speed
+
+# %% tags=["check"]
+assert test_steps.shape == steps.shape
+
+# %% [markdown]
+# 4. Use the plain $d_{traj}$, in which a run that stops short repeats its end, for the ratio of roads. Does it grow or fall, and why?
+
+# %% tags=["solution"]
+plain = factors.seed_means(trajectories.distance.values[:, rows][:, :, rows].mean(axis=0), number, runs.seed.to_numpy())
+plain_values = [plain[p["first"], p["second"]][:, None] for p in kinds.values()]
+plain_ratio = pace.ratio_interval(plain_values[0], size_pairs, plain_values[1], family_pairs, rng=rng)[0]
+plain_ratio, same_road
+
+# %% tags=["check"]
+assert np.isnan(plain_ratio) == np.isnan(same_road)
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 46 looks at the tube that a network's seeds fill, and at its distance from the straight road.
+#
+# **References.** Mao et al., PNAS 2024, figure 8.

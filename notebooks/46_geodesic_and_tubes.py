@@ -1,0 +1,283 @@
+# %% [markdown]
+# # How far do networks stray from the straight road, and from each other?
+#
+# **What.** The distance to the geodesic against progress, by architecture and by optimiser, and the width of the tube that the seeds of a configuration fill.
+# **Figure of the paper.** Figure 7.
+# **Answer.** All networks leave the geodesic on the way and come back; how far is told by the architecture more than by the optimiser, and a tube is thin beside its distance from the road.
+#
+# | | |
+# |---|---|
+# | Goals | read distances against progress; correct a width for the number of seeds; split a variance between factors |
+# | Prerequisites | chapter 31 (essential), chapter 44 (helpful) |
+# | Minutes | 1 on CPU (reading: 10) |
+# | Inputs, outputs | trajectories/*.zarr, points.parquet; figures, results/46.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from manifold_utils import claims, factors, pace, plots, plots_runs
+from manifold_utils.atlas import Atlas
+from manifold_utils.reparametrise import load_trajectories
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+n_permutations = 200  # permuted factors for the null of the variance shares
+seed = 0  # of all draws
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid; this chapter reads artefacts only")
+
+# %% [markdown]
+# ## What do we load?
+#
+# At each progress $s$, the distance of every run to the point $\lambda = s$ of the geodesic, and to the mean of its configuration's seeds. A run that never gets to $s$ has no value there; we put NaN, so that no curve goes on with a repeated end.
+
+# %%
+splits = ("train", "test")
+to_road, width, layers = {}, {}, {}
+for split in splits:
+    trajectories, all_runs = load_trajectories(atlas, split)
+    main = (all_runs.grid == "main").to_numpy()
+    runs, s = all_runs[main], trajectories.s.values
+    reached = ~np.isinf(pace.crossings(atlas.points, s, split=split).loc[runs.index].to_numpy())
+    to_road[split] = np.where(reached, trajectories.to_geodesic.values[main], np.nan)
+    width[split] = np.where(reached, trajectories.tube_width.values[main], np.nan)
+    layers[split] = pace.common_progress(trajectories.distance.values[:, main][:, :, main], reached)
+
+# %% [markdown]
+# A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative.
+
+# %%
+number, table = factors.configurations(runs)
+for split in splits:
+    assert np.nanmin(to_road[split]) > -1e-6
+    middle = np.nanmedian(to_road[split], axis=0)
+    print(f"{split}: {middle[0]:.4f} nats from the geodesic at s = 0, {np.nanmax(middle):.3f} at the worst")
+
+# %% [markdown]
+# ## How far from the geodesic?
+#
+# The geodesic is the shortest way to the truth, on which every sample is learnt at the same pace. A network that learns some samples before others must leave it. Lines are medians over runs, bands the middle half. *Prediction:* where is the distance largest, and in which panel do the lines separate?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.8), sharey=True)
+for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
+    plots_runs.plot_quantiles(ax, s, to_road["train"], runs[factor])
+    ax.set(xlabel="progress $s$", title=f"by {plots_runs.factor_name(factor)}", ylim=(0, None))
+axes[0].set_ylabel("distance to the geodesic (nats)")
+plots.save_figure(
+    fig,
+    atlas.figure_path("46_to_geodesic.png"),
+    alt="Distance of train predictions to the geodesic against progress, by architecture and by optimiser, medians and middle halves.",
+)
+
+# %% [markdown]
+# Each curve starts near zero, rises, and comes back as the truth is approached. If the lines of the left panel stand apart and those of the right lie on each other, the detour is set by the architecture and not by the optimiser. The numbers:
+
+# %%
+peak = {}
+for architecture in sorted(runs.architecture.unique()):
+    typical = np.nanmedian(to_road["train"][(runs.architecture == architecture).to_numpy()], axis=0)
+    k = int(np.nanargmax(typical))
+    peak[architecture] = typical[k]
+    print(f"{architecture}: farthest at s = {s[k]:.2f}, {typical[k]:.3f} nats")
+
+
+# %% [markdown]
+# How much of the variation between runs does a factor explain? At each $s$ we split the variance of the distance into the part between a factor's levels and the rest. A factor with many levels explains something by accident; permuting the levels over the runs says how much.
+
+# %% tags=["lesson"]
+def variance_share(values, levels):
+    known = np.isfinite(values)
+    values, levels = pd.Series(values[known]), pd.Series(np.asarray(levels)[known])
+    between = values.groupby(levels).transform("mean").var(ddof=0)
+    return between / values.var(ddof=0) if values.var(ddof=0) > 0 else np.nan
+
+
+# %%
+inner = np.flatnonzero((s > 0.1) & (s < 0.9))[:: max(1, len(s) // 20)]
+kinds = ("architecture", "optimizer", "batch_size", "weight_decay", "augmentation")
+varied = [f for f in kinds if runs[f].nunique() > 1]
+
+# %%
+share, chance = {}, {}
+for factor in varied:
+    columns = [to_road["train"][:, k] for k in inner]
+    share[factor] = np.nanmean([variance_share(c, runs[factor]) for c in columns])
+    shuffled = [rng.permutation(runs[factor].to_numpy()) for _ in range(n_permutations)]
+    chance[factor] = np.nanquantile([variance_share(columns[len(columns) // 2], p) for p in shuffled], 0.95)
+pd.DataFrame({"share of variance": share, "95 % of permuted": chance}).round(2)
+
+# %% [markdown]
+# ## Is it the same for test predictions?
+#
+# On test samples the road leads to the true labels of samples that no network has seen. *Prediction:* do networks stay nearer to it, or farther away?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.8), sharey=True)
+for ax, split in zip(axes, splits, strict=True):
+    plots_runs.plot_quantiles(ax, s, to_road[split], runs.architecture)
+    ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
+axes[0].set_ylabel("distance to the geodesic (nats)")
+plots.save_figure(
+    fig,
+    atlas.figure_path("46_train_and_test.png"),
+    alt="Distance to the geodesic against progress for train and for test predictions, by architecture.",
+)
+
+# %% [markdown]
+# Train curves close at the right end. Test curves stop where networks stop generalising: what is left there is the confidence in wrong answers, which no further step removes.
+#
+# ## How wide is a tube?
+#
+# The seeds of a configuration fill a tube around their mean. Its width is the paper's: the distance of each run to the arithmetic mean of its configuration's seeds. *Prediction:* is the tube wide where the detour is large?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.8), sharey=True)
+for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
+    plots_runs.plot_quantiles(ax, s, width["train"], runs[factor])
+    ax.set(xlabel="progress $s$", title=f"by {plots_runs.factor_name(factor)}", ylim=(0, None))
+axes[0].set_ylabel("tube width (nats)")
+alt = "Distance of each run to the mean of its seeds against progress, by architecture and by optimiser."
+plots.save_figure(fig, atlas.figure_path("46_tube_width.png"), alt=alt)
+
+# %% [markdown]
+# A word of caution about this width: the mean contains the run itself. For squared lengths, the mean distance to the mean of $n$ is $\frac{n-1}{2n}$ times the mean distance between two of them; with two seeds, a quarter. Since $d_B$ of near points behaves like a squared length, we can check this here.
+
+# %%
+seeds_apart = np.diagonal(factors.seed_means(layers["train"], number, runs.seed.to_numpy()), axis1=1, axis2=2).T
+n_seeds = np.bincount(number)
+mean_width = np.array([width["train"][number == k].mean(axis=0) for k in range(len(table))])
+
+# %%
+expected = seeds_apart * ((n_seeds - 1) / (2 * n_seeds))[:, None]
+both = np.isfinite(mean_width) & np.isfinite(expected) & (s > 0.1)
+rule = mean_width[both].sum() / expected[both].sum()
+print(f"tube width over what squared lengths predict: {rule:.2f}")
+
+# %% [markdown]
+# The nearer this ratio is to 1, the better the picture of small squared lengths. It also says that widths of configurations with different numbers of seeds must not be compared as they are; the distance *between two seeds* can be, and we use it now.
+#
+# ## Three scales on one axis
+#
+# The distance to the road, between architectures, between optimisers of one architecture and between seeds, all at equal progress. Pairs agree in all other factors. *Prediction:* in which order will the curves lie?
+
+# %%
+means = factors.seed_means(layers["train"], number, runs.seed.to_numpy())
+scales = {"to the geodesic": to_road["train"].T, "between seeds": np.diagonal(means, axis1=1, axis2=2)}
+for factor in ("architecture", "optimizer"):
+    pairs = factors.matched_pairs(table, factor)
+    scales[f"between {plots_runs.factor_name(factor)}s"] = means[:, pairs["first"], pairs["second"]]
+enough = {name: np.isfinite(v).mean(axis=1) >= 0.5 for name, v in scales.items() if v.shape[1]}
+curves = {
+    name: np.where(keep, [np.nanmean(r) if k else np.nan for r, k in zip(scales[name], keep, strict=True)], np.nan)
+    for name, keep in enough.items()
+}
+
+# %%
+fig, ax = plt.subplots(figsize=(8.5, 4.8))
+for k, (name, curve) in enumerate(curves.items()):
+    colour, _, dash = ("black", "", "-") if k == 0 else plots.FACTOR_STYLES[k]
+    ax.plot(s, curve, color=colour, ls=dash, lw=2.4, label=f"{name} (n = {scales[name].shape[1]})")
+ax.set(xlabel="progress $s$", ylabel="mean distance (nats)", ylim=(0, None))
+ax.legend()
+plots.save_figure(
+    fig,
+    atlas.figure_path("46_three_scales.png"),
+    alt="Mean distance to the geodesic, between architectures, between optimisers and between seeds, against progress.",
+)
+
+# %% [markdown]
+# The gap between the black curve and the others says that networks are nearer to each other than to the shortest way: they share a detour. Where the curve of the optimisers lies on that of the seeds, the optimiser is no more than another seed.
+
+# %%
+at_middle = {name: float(curve[np.argmin(np.abs(s - 0.5))]) for name, curve in curves.items()}
+for name, value in at_middle.items():
+    print(f"half-way, {name}: {value:.4f} nats")
+
+# %% [markdown]
+# ## What we learned
+
+# %%
+farthest = max(peak, key=peak.get)
+nearest = min(peak, key=peak.get)
+print(
+    f"The largest detour is that of {farthest} ({peak[farthest]:.3f} nats), the smallest that of {nearest} ({peak[nearest]:.3f})."
+)
+print(
+    "Share of the variance of the detour: "
+    + ", ".join(f"{plots_runs.factor_name(f)} {100 * v:.0f} %" for f, v in share.items())
+    + "."
+)
+
+# %%
+ratio = at_middle["between seeds"] / at_middle["to the geodesic"]
+print(f"Half-way, two seeds are {ratio:.2f} times as far from each other as the networks are from the geodesic.")
+
+# %%
+results = {
+    f"peak_{a}": claims.result(v, n=int((runs.architecture == a).sum()), unit="nats", note="median over runs")
+    for a, v in peak.items()
+}
+results |= {f"share_{f}": claims.result(v, n=len(runs), note=f"permuted: {chance[f]:.3f}") for f, v in share.items()}
+results |= {
+    "halfway_" + k.replace(" ", "_"): claims.result(v, n=scales[k].shape[1], unit="nats") for k, v in at_middle.items()
+}
+results["seeds_over_geodesic"] = claims.result(ratio, n=len(table))
+results["width_rule"] = claims.result(
+    rule, n=int(both.sum()), note="tube width over (n-1)/(2n) of the distance between seeds"
+)
+claims.save_results(atlas, "46", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Colour the detour by augmentation, or by another factor of your grid. Does the band move?
+
+# %% tags=["solution"]
+fig, ax = plt.subplots(figsize=(7, 4.2))
+plots_runs.plot_quantiles(ax, s, to_road["train"], runs.augmentation)
+plt.close(fig)
+
+# %% tags=["check"]
+assert len(ax.get_lines()) == runs.augmentation.nunique()
+
+# %% [markdown]
+# 2. Correct the tube width for the number of seeds, so that configurations with two and three seeds can be compared.
+
+# %% tags=["solution"]
+factor_n = np.where(n_seeds > 1, n_seeds / np.maximum(n_seeds - 1, 1), np.nan)
+corrected = mean_width * factor_n[:, None]
+np.nanmean(corrected[:, s > 0.1]), np.nanmean(mean_width[:, s > 0.1])
+
+# %% tags=["check"]
+assert np.all((corrected >= mean_width) | np.isnan(corrected))
+
+# %% [markdown]
+# 3. Which runs come back to within 0.02 nats of the geodesic at the last progress that they reach?
+
+# %% tags=["solution"]
+last_seen = pd.DataFrame(to_road["train"], index=runs.index).ffill(axis=1).iloc[:, -1]
+runs.loc[last_seen < 0.02].groupby("architecture").size()
+
+# %% tags=["check"]
+assert last_seen.notna().all()
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 47 starts networks elsewhere: at the corners of prediction space, and from random labels.
+#
+# **References.** Mao et al., PNAS 2024, figure 7.

@@ -1,0 +1,287 @@
+# %% [markdown]
+# # Do networks that start elsewhere join the same manifold?
+#
+# **What.** Networks that were first fitted to random labels, or to a few samples, or whose weights were shifted, and then trained as usual.
+# **Figure of the paper.** The appendix on initialisation at different parts of prediction space (E.1).
+# **Answer.** They come back, and one can say when: the distance to the nearest ordinary network falls, and we measure against which yardstick.
+#
+# | | |
+# |---|---|
+# | Goals | measure how near a run is to a *set* of runs; choose a fair yardstick; tell joining the road from merely arriving at its end |
+# | Prerequisites | chapters 31 and 40 (essential), bootstrap (helpful) |
+# | Minutes | 1 on CPU (reading: 15) |
+# | Inputs, outputs | distances/*, embeddings/*, trajectories/* of both splits; figures, results/47.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.joining import joining_at_equal_progress, joining_table, joins_at
+from manifold_utils.reparametrise import load_trajectories
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+quantile = 0.95  # of held-out ordinary runs: up to here a distance counts as ordinary
+seed = 0  # of the bootstrap
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+starts = sorted(set(atlas.runs.initialisation[atlas.runs.grid == "initialisations"]))
+print(f"starts in this atlas: {', '.join(starts)}; {(atlas.runs.grid == 'initialisations').sum()} such runs, {(atlas.runs.grid == 'main').sum()} ordinary ones")
+
+# %% [markdown]
+# ## What do we load?
+#
+# For every checkpoint of these runs, the distance to the nearest checkpoint of an *ordinary* run of the same architecture. The ordinary runs get the same number, each held out. That is our yardstick: what would a run score that began like everybody else? Runs of one seed begin as the very same network, so that only runs of *other* seeds are compared, for both kinds alike.
+
+# %%
+splits = ("train", "test")
+near = {split: joining_table(atlas, split) for split in splits}
+for frame in near.values():
+    frame["start"] = frame.initialisation.where(frame.grid == "initialisations", "ordinary, held out")
+near["train"].groupby(["start", "phase"]).agg(runs=("run", "nunique"), points=("run", "size"), median=("distance", "median")).round(3)
+
+# %% [markdown]
+# A known value: a checkpoint has itself at distance zero, and the table must not have used it. So no distance may be exactly 0. Runs without an ordinary run of another seed have no number and are left out.
+
+# %%
+n_without = near["train"][near["train"].distance.isna()].run.nunique()
+near = {split: frame[frame.distance.notna()] for split, frame in near.items()}
+assert all((frame.distance > 0).all() for frame in near.values())
+print(f"smallest distance: {near['train'].distance.min():.2e} nats; runs without a counterpart: {n_without}")
+
+# %% [markdown]
+# ## Where do these runs begin?
+#
+# The axes are those of chapter 40, made by ordinary runs only; the others are placed in them. *Prediction:* a network that has learned random labels is certain and wrong. Where will it stand: near ignorance, near truth, or somewhere else?
+
+# %%
+embedding = atlas.embedding("train")
+coordinates, eigenvalues = embedding.embedding.values, embedding.eigenvalues.values
+special = near["train"][near["train"].grid == "initialisations"]
+ordinary_rows = atlas.table("main").index
+styles = {a: plots.style_of(a) for a in sorted(special.architecture.unique())}
+key = [plt.Line2D([], [], color=c, marker=m, label=a) for a, (c, m, _) in styles.items()]
+
+# %%
+fig, axes = plt.subplots(1, len(starts), figsize=(4.6 * len(starts), 4.4), squeeze=False)
+for ax, start in zip(axes[0], starts, strict=True):
+    ax.scatter(*coordinates[ordinary_rows, :2].T, s=3, color="0.82", linewidths=0, rasterized=True)
+    for _, one in special[special.start == start].groupby("run", sort=False):
+        colour, marker, _ = styles[one.architecture.iloc[0]]
+        for phase, dash in (("pretrain", ":"), ("main", "-")):
+            ax.plot(*coordinates[one.index[one.phase == phase], :2].T, dash, color=colour, lw=1.2, marker=marker, ms=2.5)
+    plots.plot_reference(ax, embedding.reference_embedding.values, names=False)
+    plots.label_embedding(ax, eigenvalues)
+    ax.set_title(start)
+fig.legend(handles=key, loc="outside lower center", ncols=len(key))
+plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt="The first two train axes: ordinary runs in grey, runs from each unusual start as coloured lines, dotted while fitted to other labels or few samples, solid afterwards.")
+
+# %% [markdown]
+# Grey is everything ordinary. Dotted lines are the first phase, in which a run learns random labels or a few samples; solid lines are the training on the true labels that follows. The square is ignorance, the star truth.
+#
+# How far away is the start of the second phase in numbers? Distance to ignorance and to truth tell whether it lies *between* them at all. Half the loss is the distance to truth; the geodesic from ignorance to truth is only $\tfrac12 \log C$ long.
+
+# %%
+begin = special[special.phase == "main"].groupby("run", sort=False).head(1)
+placed = begin.assign(to_truth=atlas.points.loss_train[begin.index] / 2)
+road_length = np.log(atlas.log_probs("train").shape[2]) / 2
+print(f"ignorance lies {road_length:.3f} nats from truth")
+placed.groupby("start")[["progress", "to_truth", "distance"]].median().round(3)
+
+# %% [markdown]
+# A start with `to_truth` above the length of the road lies *beyond* ignorance: it would have to unlearn before it can learn. `distance` is what it has to travel to be among the ordinary runs.
+#
+# ## Do they come back?
+#
+# The distance to the nearest ordinary checkpoint, against the epochs of the second phase. The grey band holds the middle 90 % of held-out ordinary runs. *Prediction:* how many epochs does it take to fall into the band, and does every start get there?
+
+# %%
+second, bands = {}, {}
+for split, frame in near.items():
+    second[split] = frame[frame.phase == "main"].assign(epoch=frame.epoch.round(2))
+    held_out = second[split][second[split].grid == "main"]
+    bands[split] = held_out.groupby("epoch").distance.quantile([0.05, 0.95]).unstack()
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.4), sharex=True)
+for ax, split in zip(axes, splits, strict=True):
+    main_phase, band = second[split], bands[split]
+    ax.fill_between(band.index, band[0.05], band[0.95], color="0.85", label="ordinary, held out (5 to 95 %)")
+    for k, start in enumerate(starts):
+        colour, _, dash = plots.FACTOR_STYLES[k]
+        chosen = main_phase[main_phase.start == start]
+        for _, one in chosen.groupby("run", sort=False):
+            ax.plot(one.epoch, one.distance, color=colour, lw=0.6, alpha=0.5)
+        typical = chosen.groupby("epoch").distance.median()
+        ax.plot(typical.index, typical, color=colour, ls=dash, lw=2.6, label=f"{start} (n = {chosen.run.nunique()})")
+    ax.set(yscale="log", xlabel="epochs on the true labels", title=f"{split} predictions")
+axes[0].set_ylabel("$d_B$ to the nearest ordinary checkpoint (nats)")
+axes[1].legend(fontsize=9)
+plots.save_figure(fig, atlas.figure_path("47_epochs.png"), alt="Distance to the nearest ordinary checkpoint against epochs, for train and test: thin lines are runs, thick ones medians of each start, the grey band held-out ordinary runs.")
+
+
+# %% [markdown]
+# Read it from both ends. On the left one sees how far away each start is; on the right, whether it ends in the band. The claim of the paper is about this fall, so we put a number on it: for every run that was fitted to something else first, the distance at the end over the distance at the start of the second phase.
+
+# %% tags=["lesson"]
+def ends_over_starts(frame):
+    by_run = frame[frame.phase == "main"].groupby("run", sort=False).distance
+    return by_run.last() / by_run.first()
+
+
+# %%
+detour = set(special.run[special.phase == "pretrain"])
+ratios = {split: ends_over_starts(near[split][near[split].run.isin(detour)]) for split in splits}
+yardstick = {split: ends_over_starts(near[split][near[split].grid == "main"]) for split in splits}
+joining = {split: (r.median(), *claims.bootstrap_interval(r.to_numpy(), np.median, rng=rng)) for split, r in ratios.items() if len(r)}
+for split, (m, low, high) in joining.items():
+    print(f"{split}: end over start {m:.3f} ({low:.3f} to {high:.3f}) over {len(ratios[split])} runs; held-out ordinary runs {yardstick[split].median():.2f}")
+
+# %% [markdown]
+# ## Is that a fair comparison?
+#
+# Not yet. Every network that learns its train samples ends near truth, so it ends near every other one, *whatever road it took*. A fall of this ratio says: they arrive. It does not say: they join the road. Two things make it fair. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run scores there.
+
+# %%
+equal, factors, clock = {}, {}, {}
+for split in splits:
+    dataset, factors[split] = load_trajectories(atlas, split)
+    equal[split] = joining_at_equal_progress(dataset, factors[split], atlas.points, split)
+    clock[split] = dataset.s.values
+kinds = {split: f.initialisation.where(f.grid == "initialisations", "ordinary").to_numpy() for split, f in factors.items()}
+compared = {split: np.isfinite(values).any(axis=1) for split, values in equal.items()}
+ordinary = {split: equal[split][(kinds[split] == "ordinary") & mask] for split, mask in compared.items()}
+enough = {s: np.isfinite(v).sum(axis=0) >= 3 for s, v in ordinary.items()}  # with fewer, a quantile means little
+print({split: f"{mask.sum()} runs at {len(clock[split])} values of progress" for split, mask in compared.items()})
+
+# %% [markdown]
+# The next figure shows that distance against progress. *Prediction:* a run may join half-way, or only in the last steps. Which would you call the same manifold?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.4))
+for ax, split in zip(axes, splits, strict=True):
+    held, known = ordinary[split], enough[split]
+    low_band, high_band = np.nanquantile(held[:, known], [1 - quantile, quantile], axis=0)
+    ax.fill_between(clock[split][known], low_band, high_band, color="0.85", label=f"ordinary, held out (n = {len(held)})")
+    for k, start in enumerate(starts):
+        colour, _, dash = plots.FACTOR_STYLES[k]
+        curves = equal[split][(kinds[split] == start) & compared[split]]
+        ax.plot(clock[split], curves.T, color=colour, lw=0.6, alpha=0.5)
+        reached = np.isfinite(curves).sum(axis=0) > len(curves) / 2
+        ax.plot(clock[split][reached], np.nanmedian(curves[:, reached], axis=0), color=colour, ls=dash, lw=2.6, label=f"{start} (n = {len(curves)})")
+    ax.set(yscale="log", xlabel="progress s", title=f"{split} predictions")
+axes[0].set_ylabel("$d_B$ to the nearest ordinary run at equal s (nats)")
+axes[0].legend(fontsize=9)
+plots.save_figure(fig, atlas.figure_path("47_progress.png"), alt="Distance to the nearest ordinary run at equal progress, for train and test, with the band of held-out ordinary runs in grey.")
+
+# %% [markdown]
+# Here arriving does not help: at each $s$ all runs are equally far along. A run has *joined* at the progress from which on it stays within what held-out ordinary runs score (their `quantile`).
+
+# %%
+summary = {}
+for split in splits:
+    limit = np.full(len(clock[split]), np.nan)
+    held, known = ordinary[split], enough[split]
+    limit[known] = np.nanquantile(held[:, known], quantile, axis=0)
+    for start in starts:
+        curves = equal[split][(kinds[split] == start) & compared[split]]
+        joined = np.array([joins_at(curve, limit, clock[split]) for curve in curves])
+        excess = curves / np.nanmedian(np.where(known, held, np.nan), axis=0) if len(held) else np.full_like(curves, np.nan)
+        summary[split, start] = {"runs": len(curves), "joined": np.isfinite(joined).sum(), "median_s": np.median(joined[np.isfinite(joined)]) if np.isfinite(joined).any() else np.nan, "excess": np.nanmedian(excess)}
+summary = pd.DataFrame(summary).T.rename_axis(["split", "start"])
+summary.round(2)
+
+# %% [markdown]
+# `joined` counts the runs that end inside the ordinary range, `median_s` says when, and `excess` is the median over progress of their distance over that of a held-out ordinary run: 1 would mean that nothing of the start is left.
+#
+# Two ways of not joining are different. A run may keep a distance although it moves along the same axes; or its test predictions may stay apart although its train predictions have joined. The table has both splits for this reason.
+#
+# ## What we learned
+
+# %%
+for split, (middle, low, high) in joining.items():
+    print(f"Fitted to something else first: the {split} distance to the nearest ordinary checkpoint falls to {middle:.3f} of its start ({low:.3f} to {high:.3f}).")
+for (split, start), row in summary.iterrows():
+    print(f"{split}, {start}: {row.joined:.0f} of {row.runs:.0f} runs join" + (f", half of them by s = {row.median_s:.2f}" if row.joined else "") + f"; on the way {row.excess:.1f} times an ordinary run's distance.")
+print("The paper shows this as a picture; it gives no number.")
+
+# %%
+results = {}
+for split in splits:
+    middle, low, high = joining.get(split, (np.nan, np.nan, np.nan))
+    name = "joining_ratio" if split == "train" else "joining_ratio_test"
+    results[name] = claims.result(middle, low=low, high=high, n=len(ratios[split]), note="median over runs, 95 % bootstrap; end over start of the main phase")
+    low, high = claims.bootstrap_interval(yardstick[split].to_numpy(), np.median, rng=rng)
+    results[f"held_out_ratio_{split}"] = claims.result(yardstick[split].median(), low=low, high=high, n=len(yardstick[split]), note="the same for ordinary runs, each held out")
+for (split, start), row in summary.iterrows():
+    results[f"excess_{split}_{start}"] = claims.result(row.excess, n=row.runs, note="distance over a held-out ordinary run's, at equal progress")
+    results[f"joined_{split}_{start}"] = claims.result(row.joined / row.runs if row.runs else np.nan, n=row.runs, note="share of runs that end within the ordinary range")
+claims.save_results(atlas, "47", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. After how many epochs of the second phase is each run for the first time nearer than a tenth of its first distance?
+
+# %% tags=["solution"]
+second_phase = near["train"][(near["train"].phase == "main") & (near["train"].grid == "initialisations")]
+first_distance = second_phase.groupby("run", sort=False).distance.transform("first")
+tenth = second_phase[second_phase.distance <= first_distance / 10].groupby("run", sort=False).epoch.first()
+tenth
+
+# %% tags=["check"]
+assert len(tenth) <= second_phase.run.nunique() and (tenth > 0).all()
+
+# %% [markdown]
+# 2. Which other runs are nearest to a detour's last checkpoint: those with the same architecture only, or any? Compare the least distance to all ordinary points with the table's.
+
+# %% tags=["solution"]
+last = special[special.phase == "main"].groupby("run", sort=False).tail(1)
+to_any = [float(np.asarray(atlas.distances("train")[i : i + 1])[0, ordinary_rows].min()) for i in last.index]
+ratio_any = np.array(to_any) / last.distance.to_numpy()
+ratio_any.round(2)
+
+# %% tags=["check"]
+assert np.all(ratio_any <= 1 + 1e-6), "more candidates cannot be farther away"
+
+# %% [markdown]
+# 3. Does the test error pay for a bad start? Compare the final test errors of the detours with those of ordinary runs of the same architectures.
+
+# %% tags=["solution"]
+finals = atlas.runs[atlas.runs.architecture.isin(special.architecture.unique()) & atlas.runs.grid.isin(["main", "initialisations"])]
+by_start = finals.groupby("initialisation").final_error_test.agg(["median", "min", "max", "size"])
+by_start.round(3)
+
+# %% tags=["check"]
+assert by_start["size"].sum() == len(finals)
+
+# %% [markdown]
+# 4. A stricter yardstick: hold out not only the run but every run with its seed's whole configuration. Would the band rise or fall? Reason first; then look at how `joining_table` chooses its columns.
+
+# %% tags=["solution"]
+configuration = atlas.runs.groupby(["optimizer", "batch_size", "learning_rate", "weight_decay", "augmentation"], dropna=False).ngroup()
+n_alike = configuration[atlas.runs.grid == "main"].value_counts()
+n_alike.describe()[["min", "max"]]  # fewer candidates: the least distance can only grow, so the band rises
+
+# %% tags=["check"]
+assert n_alike.sum() == (atlas.runs.grid == "main").sum()
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 48 puts train and test predictions into one picture. Chapter 52 repeats the question of starts on data whose spectrum we choose.
+#
+# **References.** Mao et al., PNAS 2024, appendix on initialisation (E.1). Zhang et al., *Understanding deep learning requires rethinking generalization*, 2017, for fitting random labels. Efron and Tibshirani, *An introduction to the bootstrap*, 1993.

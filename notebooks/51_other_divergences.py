@@ -1,0 +1,275 @@
+# %% [markdown]
+# # Which conclusions depend on the divergence?
+#
+# **What.** The same points, five times: Bhattacharyya, Hellinger, great-circle, Euclidean and symmetric Kullback-Leibler distances between the same predictions.
+# **Figure of the paper.** The appendix figures with Euclidean and isKL embeddings; Hellinger and great-circle distances go beyond it.
+# **Answer.** What is near what hardly changes, the number of axes does, and whether there are time-like axes at all is decided by theorems.
+#
+# | | |
+# |---|---|
+# | Goals | tell a property of networks from a property of a distance; know which divergences can have time-like axes; judge a difference by the spread over runs |
+# | Prerequisites | chapters 30 and 40 (essential), chapter 42 (helpful) |
+# | Minutes | 1 on CPU (reading: 12) |
+# | Inputs, outputs | predictions/*, points.parquet; figures, results/51.json |
+
+# %%
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from manifold_utils import claims, plots
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances import METRICS, pairwise
+from manifold_utils.embedding import place, road
+from manifold_utils.inpca import InPCA
+from manifold_utils.robustness import CONCLUSIONS, conclusions
+from manifold_utils.subsets import thinned
+
+# %% [markdown]
+# The parameters of the chapter:
+
+# %% tags=["parameters"]
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+data_dir = ""  # folder that holds the atlases; empty: the project's data/
+limit = 2.0  # nats to the train truth from which a point is an outlier and left out
+n_points = 500  # points that are compared
+n_resamples = 20  # draws of half of the runs, for the spread
+seed = 0  # of these draws
+
+# %% tags=["hide-input"]
+started = time.time()
+rng = np.random.default_rng(seed)
+atlas = Atlas.open(profile, data_dir)
+plots.use_house_style()
+print(f"{len(atlas.points)} points; {n_points} of the main grid are compared by {', '.join(METRICS)}")
+
+# %% [markdown]
+# ## What do we load?
+#
+# Predictions of some points of the main grid, evenly thinned, without outliers.
+
+# %%
+table = atlas.table("main")
+table = table[table.loss_train / 2 < limit]
+table = table.iloc[thinned(table.run.to_numpy(), n_points)]
+log_probs = np.asarray(atlas.log_probs("train")[table.index.to_numpy()])
+print(log_probs.shape, f"of {table.run.nunique()} runs and {table.architecture.nunique()} architectures")
+
+# %% [markdown]
+# Five matrices from the same predictions. Each is a mean over samples, so each can be read as "how much do two networks differ on a sample".
+
+# %%
+D = {metric: pairwise(log_probs, metric=metric) for metric in METRICS}
+pd.DataFrame({metric: pd.Series(d[np.triu_indices(len(d), 1)]).describe() for metric, d in D.items()}).round(4)
+
+# %% [markdown]
+# Two inequalities must hold for every pair: $1 - b \le -\log b$ for the coefficient $b = \cos\theta$ of a sample, and $1 - \cos\theta \le 2\theta/\pi$ for an angle up to a right one. Stored predictions have seven digits, so that sums of probabilities, and with them $b$, are right to about $10^{-7}$.
+
+# %%
+assert np.all(D["hellinger"] <= D["bhattacharyya"] + 1e-6)
+assert np.all(D["hellinger"] <= D["geodesic"] * 2 / np.pi + 1e-6)
+print("both inequalities hold for", len(table) * (len(table) - 1) // 2, "pairs")
+
+# %% [markdown]
+# ## Is the same thing near the same thing?
+#
+# First without any embedding: do two divergences put the pairs of points in the same order? A rank correlation of 1 says yes. *Prediction:* which divergence is the odd one out?
+
+# %%
+upper = np.triu_indices(len(table), 1)
+order = pd.DataFrame({metric: d[upper] for metric, d in D.items()}).corr("spearman")
+fig, ax = plt.subplots(figsize=(5.8, 4.6))
+picture = ax.imshow(order, cmap=plots.SEQUENTIAL, vmin=min(0.8, order.to_numpy().min()), vmax=1)
+for (i, j), value in np.ndenumerate(order.to_numpy()):
+    ax.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if value < 0.95 else "black", fontsize=9)
+ax.set_xticks(range(len(order)), order.columns, rotation=30, ha="right")
+ax.set_yticks(range(len(order)), order.index)
+ax.grid(visible=False)
+fig.colorbar(picture, label="rank correlation of pairs")
+alt = "Table of rank correlations between five divergences over all pairs of points."
+plots.save_figure(fig, atlas.figure_path("51_ranks.png"), alt=alt)
+
+# %% [markdown]
+# The bounded divergences (Hellinger, great-circle, Euclidean) see a sample at most as "completely different"; the two with logarithms go on counting how sure both networks are of their different answers. That is where the orders part.
+
+# %%
+odd = order.mean().idxmin()
+print(f"least like the others: {odd}, mean rank correlation {order.mean().min():.3f}; most: {order.mean().idxmax()}")
+
+# %% [markdown]
+# ## Does the picture look the same?
+#
+# The first two axes of each, with the road from ignorance to truth placed by the same divergence. Signs of axes are turned to agree with the first panel. *Prediction:* where will the axes be longest?
+
+# %%
+reference = road(atlas, "train")[1]
+fits = {metric: InPCA(n_components=min(10, len(d) - 1)).fit(d) for metric, d in D.items()}
+placed = {metric: place(fit, pairwise(reference, log_probs, metric=metric)) for metric, fit in fits.items()}
+first = fits["bhattacharyya"].embedding_[:, :2]
+turn = {m: np.sign((f.embedding_[:, :2] * first).sum(axis=0)) for m, f in fits.items()}
+
+# %%
+fig, axes = plt.subplots(2, 3, figsize=(15, 8.5))
+for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
+    plots.plot_embedding(ax, fit.embedding_[:, :2] * turn[metric], table.architecture, size=7, legend=False)
+    plots.plot_reference(ax, placed[metric][:, :2] * turn[metric], names=False)
+    plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
+    ax.set_title(metric.replace("_", " "))
+axes.flat[-1].axis("off")
+axes.flat[-1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", markerscale=2, title="architecture")
+alt = "Five embeddings of the same points, one a divergence, coloured by architecture, with the geodesic in black."
+plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
+
+# %% [markdown]
+# An arc from ignorance towards truth in every panel, with the architectures in the same places along it: the manifold belongs to the networks. How much it is bent, and how much is left for further axes, belongs to the divergence. Symmetric KL has no star: where truth gives a class no chance and a network gives it some, $\log 0$ puts truth infinitely far from everybody.
+#
+# ## Who can have time-like axes?
+#
+# Take a divergence for a squared distance, as InPCA does. All eigenvalues are non-negative exactly if it is *of negative type* (Schoenberg 1938). Three of ours are, and can have no time-like axis, whatever the data:
+#
+# - **Hellinger**, $1 - \sum_c \sqrt{p_c q_c}$, is half the squared length of $\sqrt p - \sqrt q$.
+# - **Euclidean**, unsquared: a norm in a Euclidean space is of negative type.
+# - **Great-circle**: $\arccos$ is one too, since angles on a sphere count the random half-spaces that separate two points.
+#
+# Bhattacharyya and symmetric KL are not, and the latter says so in its formula: $(p-q)(\log p - \log q)$ is a difference of two squares, so that half of its exact axes are time-like.
+
+# %%
+every = {metric: InPCA(n_components=len(d), solver="dense").fit(d).eigenvalues_ for metric, d in D.items()}
+share = pd.Series({metric: values.min() / values.max() for metric, values in every.items()})
+print("least over largest eigenvalue:", share.map("{:.1e}".format).to_dict())
+assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
+
+# %% [markdown]
+# Theorem and computation agree: three numbers are zero up to rounding, and where another is negative, the space is one with time-like directions. So "the paper's space is Minkowski" is a statement about $d_B$; the next section asks what is not.
+#
+# ## Which conclusions survive?
+#
+# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. Their spread comes from drawing half of the runs.
+
+# %%
+runs, families, clock = table.run.to_numpy(), table.architecture.to_numpy(), table.progress_train.to_numpy()
+found = pd.DataFrame({metric: conclusions(d, runs, families, clock)[0] for metric, d in D.items()})
+found.rename(index=CONCLUSIONS).round(3)
+
+
+# %% tags=["lesson"]
+def on_half_of_the_runs(names):
+    keep = np.isin(runs, rng.choice(names, size=len(names) // 2, replace=False))
+    parts = {metric: d[np.ix_(keep, keep)] for metric, d in D.items()}
+    return pd.DataFrame({m: conclusions(d, runs[keep], families[keep], clock[keep])[0] for m, d in parts.items()})
+
+
+# %%
+draws = np.stack([on_half_of_the_runs(np.unique(runs)).to_numpy() for _ in range(n_resamples)])
+low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
+spread = pd.DataFrame(high - low, found.index, found.columns)
+spread.rename(index=CONCLUSIONS).round(3)
+
+# %% [markdown]
+# The figure has one panel a conclusion; bars hold 95 % of the draws. *Prediction:* in which panels do the five agree within their bars?
+
+# %%
+fig, axes = plt.subplots(2, 3, figsize=(14.5, 6.4), sharey=True)
+for k, (ax, name) in enumerate(zip(axes.flat, found.index, strict=True)):
+    for j, metric in enumerate(found.columns):
+        colour, marker, _ = plots.FACTOR_STYLES[j]
+        ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=2)
+        ax.plot(found.loc[name, metric], j, marker=marker, color=colour, ms=8)
+    ax.set_title(CONCLUSIONS[name], fontsize=10)
+    ax.set_yticks(range(len(METRICS)), [m.replace("_", " ") for m in METRICS])
+axes.flat[0].invert_yaxis()
+alt = "Six conclusions for five divergences: a marker for all runs, a bar for draws of half of the runs."
+plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
+
+# %% [markdown]
+# A conclusion is safe if it has the same sense in every row, even where its number moves. We put that into words by rules: the first axis tells progress (rank correlation above .8), neighbours share the architecture more often than by chance (above 1), and architectures are apart (ratio above 1).
+
+# %%
+rules = {"axis_1_progress": 0.8, "same_architecture": 1.0, "architecture_ratio": 1.0}
+holds = pd.DataFrame({name: found.loc[name] > level for name, level in rules.items()}).T
+certain = pd.DataFrame({name: low[found.index.get_loc(name)] > level for name, level in rules.items()}).T
+certain.columns = holds.columns
+for name in rules:
+    print(f"{CONCLUSIONS[name]}: holds for {holds.loc[name].sum()} of {len(METRICS)}, also at the low end for {certain.loc[name].sum()}")
+
+# %% [markdown]
+# ## And for test predictions?
+#
+# Only the first numbers, to see whether the sense changes.
+
+# %%
+on_test = np.asarray(atlas.log_probs("test")[table.index.to_numpy()])
+test_matrices = {metric: pairwise(on_test, metric=metric) for metric in METRICS}
+test_clock = table.progress_test.to_numpy()
+test_found = pd.DataFrame({m: conclusions(d, runs, families, test_clock)[0] for m, d in test_matrices.items()})
+test_found.rename(index=CONCLUSIONS).round(3)
+
+# %% [markdown]
+# Test predictions differ more from network to network, so that every divergence needs more axes for them.
+#
+# ## What we learned
+
+# %%
+safe = [CONCLUSIONS[name] for name in rules if holds.loc[name].all()]
+print(f"The same for all {len(METRICS)} divergences: {'; '.join(safe) or 'none of the three rules'}.")
+for name in ("stress_3", "stress_10"):
+    row = found.loc[name]
+    print(f"The {CONCLUSIONS[name]} is {row.min():.2f} ({row.idxmin()}) to {row.max():.2f} ({row.idxmax()}).")
+with_time = [m for m in METRICS if found.loc["time_like_10", m] > 0]
+print(f"Time-like among the first ten axes: {', '.join(with_time) or 'none of the five'}. The paper's d_B: {found.loc['stress_3', 'bhattacharyya']:.2f}.")
+
+# %%
+results = {}
+for k, name in enumerate(found.index):
+    for j, metric in enumerate(found.columns):
+        value = found.loc[name, metric]
+        if np.isfinite(value):
+            bounds = {"low": low[k, j], "high": high[k, j]}
+            results[f"{name}_{metric}"] = claims.result(value, **bounds, n=len(table), note="95 % of draws of half of the runs")
+        results[f"test_{name}_{metric}"] = claims.result(test_found.loc[name, metric], n=len(table))
+results["least_rank_correlation"] = claims.result(order.to_numpy().min(), n=len(upper[0]), note=f"of two divergences; the odd one is {odd}")
+claims.save_results(atlas, "51", results, seed=seed, started=started)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. The *square* of a Euclidean distance is the usual input of multidimensional scaling. Embed the mean squared Euclidean distance of the probabilities: is it PCA?
+
+# %% tags=["solution"]
+flat = np.exp(log_probs.reshape(len(table), -1).astype(float))
+squared = ((flat**2).sum(1)[:, None] + (flat**2).sum(1) - 2 * flat @ flat.T) / log_probs.shape[1]
+by_distance = InPCA(n_components=3).fit(squared.clip(0) * (1 - np.eye(len(flat))))
+by_pca = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False)[:3] ** 2 / log_probs.shape[1]
+
+# %% tags=["check"]
+assert np.allclose(by_distance.eigenvalues_, by_pca, rtol=1e-6), "InPCA of squared Euclidean distances is PCA"
+
+# %% [markdown]
+# 2. Symmetric KL is a difference of two squares. Write down the $2NC$ coordinates and check the distance of two points.
+
+# %% tags=["solution"]
+p, lp = np.exp(log_probs[[0, -1]].astype(float)), log_probs[[0, -1]].astype(float)
+space_like, time_like = (p + lp) / 2, (p - lp) / 2
+by_coordinates = 0.5 * (((space_like[0] - space_like[1]) ** 2) - ((time_like[0] - time_like[1]) ** 2)).sum(axis=1).mean()
+
+# %% tags=["check"]
+assert np.isclose(by_coordinates, D["symmetric_kl"][0, -1], rtol=1e-5)
+
+# %% [markdown]
+# 3. The authors' code clamps what is infinite at 100 a sample. Clamp $d_B$ at 1 nat a sample and compare the stress of three axes.
+
+# %% tags=["solution"]
+clamped = InPCA(n_components=3).fit(pairwise(log_probs, cap=1.0)).explained_stress_[-1]
+clamped, found.loc["stress_3", "bhattacharyya"]
+
+# %% tags=["check"]
+assert 0 < clamped <= 1
+
+# %% [markdown]
+# ## What next
+#
+# Chapter 52 asks where the low dimension comes from: from the data?
+#
+# **References.** Mao et al., PNAS 2024, appendix. Teoh et al., *Visualizing probabilistic models in Minkowski space with intensive symmetrized Kullback-Leibler embedding*, 2020. Schoenberg, *Metric spaces and positive definite functions*, 1938.

@@ -1,0 +1,147 @@
+"""From an atlas to its embedding and its trajectories, on a small made-up atlas whose answers are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances import pairwise
+from manifold_utils.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
+from manifold_utils.geometry import geodesic, ignorance, progress, truth
+from manifold_utils.inpca import InPCA
+from manifold_utils.profiles import Profile
+from manifold_utils.records import RunRecord
+from manifold_utils.reparametrise import (
+    compare_trajectories,
+    configuration_of,
+    load_trajectories,
+    resampled,
+    save_trajectories,
+)
+from manifold_utils.tiles import write_tiles
+
+LABELS = {"train": np.arange(24) % 10, "test": np.arange(16) % 10}
+TIMES = np.linspace(0.02, 0.97, 6)
+
+
+def run_near_the_geodesic(config, rng, noise=0.15):
+    log_probs = {}
+    for split, y in LABELS.items():
+        path = geodesic(ignorance(len(y), 10), truth(y, 10), TIMES)
+        noisy = path + noise * rng.normal(size=path.shape)
+        log_probs[split] = (noisy - np.logaddexp.reduce(noisy, axis=2, keepdims=True)).astype(np.float32)
+    loss = {s: -log_probs[s][:, np.arange(len(y)), y].mean(axis=1) for s, y in LABELS.items()}
+    points = pd.DataFrame(
+        {
+            "step": range(6),
+            "epoch": TIMES,
+            "phase": "main",
+            "loss_train": loss["train"],
+            "error_train": 0.0,
+            "loss_test": loss["test"],
+            "error_test": 0.0,
+        }
+    )
+    return RunRecord(config, "finished", points, log_probs, 1.0, {"n_parameters": 1})
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    profile, rng = Profile.load("smoke"), np.random.default_rng(0)
+    atlas = Atlas.create(profile, tmp_path_factory.mktemp("atlas"))
+    for grid, config in profile.configs("main")[:4]:
+        atlas.save_run(run_near_the_geodesic(config, rng), grid)
+    atlas.collect(profile)
+    points = atlas.points
+    for split, y in LABELS.items():
+        atlas.save_labels(split, y)
+        points[f"progress_{split}"] = progress(atlas.log_probs(split).compute(), y)
+        write_tiles(
+            atlas.log_probs(split), atlas.distances_path(split), metric="bhattacharyya", tile=16, progress=False,
+            fingerprint=atlas.points_fingerprint(),
+        )  # fmt: skip
+    atlas.save_points(points)
+    return atlas
+
+
+def test_distances_of_an_atlas_are_the_pairwise_ones(atlas):
+    exact = pairwise(atlas.log_probs("train").compute())
+    np.testing.assert_allclose(np.asarray(atlas.distances("train")[:]), exact, atol=1e-6)
+    with pytest.raises(ValueError, match="other points|fingerprint"):
+        atlas.save_points(atlas.points.iloc[:-1])
+        try:
+            atlas.distances("train")
+        finally:
+            atlas.save_points(pd.concat([atlas.points, _last(atlas)], ignore_index=True))
+
+
+def _last(atlas):
+    run = atlas.runs.index[-1]
+    rows = pd.DataFrame({"run": run, **atlas._read_run(run)["points"]}).iloc[[-1]]
+    return rows.assign(progress_train=TIMES[-1], progress_test=TIMES[-1])
+
+
+def test_a_submatrix_reads_like_the_block(atlas):
+    matrix, keep = atlas.distances("test"), np.array([1, 2, 5, 9, 20])
+    block, view = select(matrix, keep), Submatrix(matrix, keep)
+    assert view.shape == block.shape == (5, 5)
+    np.testing.assert_array_equal(view[1:4], block[1:4])
+    np.testing.assert_array_equal(view[0:2, 2:5], block[0:2, 2:5])
+
+
+def test_the_embedding_places_what_was_not_fitted(atlas):
+    fitted = np.ones(len(atlas.points), dtype=bool)
+    fitted[[3, 10]] = False
+    data = embed(atlas, "train", n_components=21, fitted=fitted, n_reference=5)
+    signed = data.signature.values
+    x = data.embedding.values
+    rebuilt = ((x[:, None] - x[None]) ** 2) @ signed
+    exact = np.asarray(atlas.distances("train")[:])
+    np.testing.assert_allclose(rebuilt[np.ix_(fitted, fitted)], exact[np.ix_(fitted, fitted)], atol=1e-5)
+    assert data.reference_embedding.shape == (5, 21)
+    lambdas, points = road(atlas, "train", 5)
+    np.testing.assert_allclose(
+        distances_to(atlas, "train", points), pairwise(points, atlas.log_probs("train").compute()), atol=1e-6
+    )
+    assert fitted_points(atlas).all()
+
+
+def test_trajectories_at_equal_progress(atlas):
+    grid = np.array([0.25, 0.5, 0.75])
+    whole = compare_trajectories(atlas, "train", grid, progress=False)
+    in_passes = compare_trajectories(atlas, "train", grid, progress=False, memory=1)
+    for name in ("distance", "to_geodesic", "tube_width"):
+        np.testing.assert_array_equal(whole[name], in_passes[name])
+    values = resampled(atlas, "train", list(atlas.runs.index), grid)
+    np.testing.assert_allclose(whole.distance.values[1], pairwise(values[:, 1]), atol=1e-6)
+    assert np.abs(progress(values[0], LABELS["train"]) - grid).max() < 0.03
+    save_trajectories(atlas, whole, "train")
+    again, runs = load_trajectories(atlas, "train")
+    np.testing.assert_array_equal(again.distance, whole.distance)
+    assert list(runs.index) == list(atlas.runs.index)
+
+
+def test_seeds_share_a_configuration(atlas):
+    configuration = configuration_of(atlas.runs)
+    factors = atlas.runs[["architecture", "optimizer", "learning_rate"]].astype(str).agg("-".join, axis=1)
+    assert len(set(zip(configuration, factors, strict=True))) == len(set(configuration)) == len(set(factors))
+
+
+def test_points_infinitely_far_have_no_place_and_the_others_keep_theirs():
+    D = np.square(np.arange(5.0)[:, None] - np.arange(5.0))
+    estimator = InPCA(n_components=1).fit(D)
+    far = np.full((1, 5), np.inf)
+    placed = place(estimator, np.concatenate([D[:2], far]))
+    assert np.allclose(placed[:2], estimator.embedding_[:2]) and np.isnan(placed[2]).all()
+    assert np.isnan(place(estimator, far)).all()
+
+
+def test_truth_is_infinitely_far_in_symmetric_kl_alone(atlas):
+    for metric in ("symmetric_kl", "hellinger"):
+        write_tiles(
+            atlas.log_probs("train"), atlas.distances_path("train", metric), metric=metric, tile=16, progress=False,
+            fingerprint=atlas.points_fingerprint(),
+        )
+        placed = embed(atlas, "train", metric, 3).reference_embedding.values
+        assert np.isfinite(placed[:-1]).all()
+        assert np.isfinite(placed[-1]).all() == (metric == "hellinger")
