@@ -9,6 +9,7 @@ it works, and it computes no distances.
 import shutil
 import threading
 import time
+from collections import Counter, deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -164,29 +165,41 @@ def check_disk(folder, needed):
 
 
 def _train_all(todo, client, report, data_dir, device, progress):
-    """Keep one run on every worker slot; none waits on a worker that another may take down."""
-    from distributed import as_completed
+    """Keep one run on every worker slot: none waits on a worker that another may take down, and shares the blame."""
+    from distributed import KilledWorker, as_completed
 
-    waiting, flying = iter(todo), {}
-    allowed = client.run_on_scheduler(_set_allowed_failures, n=WORKER_DEATHS)
+    waiting, flying, deaths = deque(todo), {}, Counter()
+    allowed = client.run_on_scheduler(_set_allowed_failures, n=0)  # Dask would put a second run on a living worker
     finished = as_completed([], with_results=False)
     bar = _bar(len(todo), progress)
     try:
         with bar:
-            while True:
-                slots = max(1, sum(client.nthreads().values()))
-                while len(flying) < slots and (run := next(waiting, None)) is not None:
-                    space, grid, config = run
-                    future = client.submit(train_one, config, str(space.path), grid, data_dir, device, pure=False)
-                    flying[future.key] = config.run_id
+            while waiting or flying:
+                free = _free_slots(client, flying) or ([] if flying else [None])
+                for worker in free[: len(waiting)]:
+                    space, grid, config = run = waiting.popleft()
+                    where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+                    given = config, str(space.path), grid, data_dir, device
+                    future = client.submit(train_one, *given, pure=False, **where)
+                    flying[future.key] = run, worker
                     finished.add(future)
-                if not flying:
-                    return
                 future = next(finished)
-                _note(report, flying.pop(future.key), future, bar)
+                run, _ = flying.pop(future.key)
+                run_id = run[2].run_id
+                if isinstance(future.exception(), KilledWorker) and deaths[run_id] < WORKER_DEATHS:
+                    deaths[run_id] += 1
+                    waiting.append(run)
+                else:
+                    _note(report, run_id, future, bar)
     finally:
         client.cancel([f for f in finished.futures])
         client.run_on_scheduler(_set_allowed_failures, n=allowed)
+
+
+def _free_slots(client, flying):
+    """Addresses of workers that could take a run now, one for each thread without one."""
+    busy = Counter(worker for _, worker in flying.values())
+    return [worker for worker, n in client.nthreads().items() for _ in range(n - busy[worker])]
 
 
 def _note(report, run_id, future, bar):

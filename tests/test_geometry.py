@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from manifold_utils import geometry
@@ -61,6 +61,7 @@ def test_angles_keep_their_digits_near_zero(seed, exponent):
     root = np.exp(p / 2)
     tangent -= (tangent * root).sum(-1, keepdims=True) * root
     tangent *= 0.2 * 10**exponent / np.linalg.norm(tangent, axis=-1, keepdims=True)
+    assume((root + 1.1 * tangent > 0).all())  # a great circle that leaves the simplex comes back as another point
     q = geometry.exp_map(p, tangent)
     assert np.allclose(geometry.angles(p, q), 0.2 * 10**exponent, rtol=1e-6)
 
