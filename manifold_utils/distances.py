@@ -138,6 +138,7 @@ def accumulate(total, log_p, log_q=None, *, names=("log_p", "log_q"), offsets=((
 
 
 def check_choice(name, value, choices):
+    """Raise ValueError, listing the choices, unless `value` is one of them."""
     if value not in choices:
         raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(choices)}")
 

@@ -173,8 +173,13 @@ class Run:
         write_json(self.record_path(job), {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
         return Outcome(job.name, "ran", seconds)
 
+    def home(self, job):
+        """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
+        spaces = [value for name, value in job.values.items() if job.chapter.matrix[name] == "spaces" and value]
+        return self.atlas.joinpath("spaces", *spaces) if spaces else self.atlas
+
     def _missing(self, job):
-        return [glob for glob in job.chapter.makes if not any(self.atlas.glob(glob))]
+        return [glob for glob in job.chapter.makes if not any(self.home(job).glob(glob))]
 
 
 def with_outputs_of(source, executed):

@@ -136,8 +136,10 @@ def unfinished(array, path):
 
 
 def tile_file(path, i, j):
+    """Path of the file that holds tile (i, j): zarr's own name for that chunk."""
     return Path(path) / "c" / str(i) / str(j)
 
 
 def span(k, tile, m):
+    """Slice of the rows (or columns) of tile number k of m."""
     return slice(k * tile, min((k + 1) * tile, m))

@@ -158,6 +158,18 @@ def test_a_promise_that_is_not_kept_is_a_failure(run, tiny):
     assert "should have made figures/10_*.png" in failure.value.outcomes[0].message
 
 
+def test_artefacts_of_a_prediction_space_lie_in_its_own_folder(run, tiny, executed):
+    """A job of one space is not done because another space has what it should have made, and the other way round."""
+    book = tiny / "book.yaml"
+    book.write_text(BOOK.replace("{grid: [a, b]}", "{grid: spaces}").replace("10_*.txt", "10_*.done"))
+    write(tiny, "10_make", "home = folder.parent / ('spaces/' + grid if grid else '')",
+          "(home / 'figures').mkdir(parents=True, exist_ok=True)",
+          "_ = (home / 'figures' / '10_x.done').write_text('done')")  # fmt: skip
+    assert set(run(["10"]).values()) == {"ran"}
+    (executed.parent / "spaces" / "sloppy_05" / "figures" / "10_x.done").unlink()
+    assert run(["10"]) == {"10_make": "skipped", "10_make-sloppy_05": "ran", "10_make-sloppy_0001": "skipped"}
+
+
 def test_a_second_runner_is_refused(run, executed):
     import fcntl
 
