@@ -38,8 +38,10 @@ class _Sum:
 
     def result(self):
         """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked."""
-        mean = np.maximum(self._terms() / self.n_samples, 0.0)
-        return mirrored(mean) if self.symmetric else mean
+        terms = self._terms()
+        if self.symmetric:
+            return mirrored(terms, 1.0 / self.n_samples)
+        return np.maximum(terms / self.n_samples, 0.0)
 
     def _terms(self):
         return self.total

@@ -16,7 +16,9 @@ from manifold_utils.packing import pack_panels
 
 SLICE_ENTRIES = 320  # samples * classes of one slice: a panel of NR points then fits in the first-level cache
 BLOCK_POINTS = 480  # largest side of a block of pairs, so that its state and a slice of its rows stay in the caches
-CHUNK_BYTES = 8 * 2**20  # packed panels held at a time, in the last-level cache
+CHUNK_BYTES = 2 * 2**20  # packed panels held at a time: more would be fresh memory more often, and leave the caches
+SHARED_CHUNK_BYTES = 8 * 2**20  # the same with several threads, which wait for the slowest at the end of every chunk
+MIRROR_SIDE = 32  # side of the squares in which a triangle is copied to the other
 RECOMPUTED_LIMIT = 1e-3  # share of coefficients recomputed in log space from which float64 products are faster
 LN2 = math.log(2.0)
 NORMALISATION_TOLERANCE = 1e-4  # largest |sum_c p - 1| that is taken for rounding
@@ -84,7 +86,8 @@ class BhattacharyyaSum:
     def chunk_samples(self):
         """Samples that `add` packs at a time."""
         n_points = self.shape[0] if self.symmetric else sum(self.shape)
-        entries = CHUNK_BYTES // (self.dtype.itemsize * n_points)
+        n_bytes = CHUNK_BYTES if self.threads == 1 else SHARED_CHUNK_BYTES
+        entries = n_bytes // (self.dtype.itemsize * n_points)
         return max(1, entries // (self.n_classes * self.slice_samples)) * self.slice_samples
 
     def add(self, log_p, log_q=None):
@@ -157,9 +160,10 @@ class BhattacharyyaSum:
     def result(self):
         """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked."""
         out = self._logs()
+        if self.symmetric:
+            return mirrored(out, -1.0 / self.n_samples)
         np.multiply(out, -1.0 / self.n_samples, out=out)
-        np.maximum(out, 0.0, out=out)  # rounding may leave -1e-9 between points that agree
-        return mirrored(out) if self.symmetric else out
+        return np.maximum(out, 0.0, out=out)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -193,15 +197,30 @@ def rows_contiguous(values):
     return np.ascontiguousarray(values)
 
 
-def mirrored(upper):
-    """The upper triangle copied to the lower one in place; the diagonal is set to zero."""
-    n = len(upper)
-    for i in range(0, n, BLOCK_POINTS):
-        stop = min(i + BLOCK_POINTS, n)
-        upper[stop:, i:stop] = upper[i:stop, stop:].T
-        corner = np.triu(upper[i:stop, i:stop], 1)
-        upper[i:stop, i:stop] = corner + corner.T
+def mirrored(upper, factor=1.0):
+    """The upper triangle times `factor`, no less than 0, copied to the lower one, in place; zero on the diagonal.
+
+    Rounding may leave -1e-9 between points that agree, hence the bound.
+    """
+    _mirror(upper, float(factor))
     return upper
+
+
+@numba.njit(nogil=True, cache=True)
+def _mirror(upper, factor):
+    n = len(upper)
+    for i in range(0, n, MIRROR_SIDE):
+        last_row = min(i + MIRROR_SIDE, n)
+        for j in range(i, n, MIRROR_SIDE):
+            last_column = min(j + MIRROR_SIDE, n)
+            for u in range(i, last_row):
+                for v in range(max(j, u + 1), last_column):
+                    upper[u, v] = max(upper[u, v] * factor, 0.0)
+            for v in range(j, last_column):  # by columns of the upper part: what is written lies in order
+                for u in range(i, min(last_row, v)):
+                    upper[v, u] = upper[u, v]
+        for u in range(i, last_row):
+            upper[u, u] = 0.0
 
 
 def each(pool, work, items):

@@ -8,6 +8,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
+LOCALITY = 3  # of a prefetch: into the nearest cache
+
 
 class VectorCode:
     """Words of vector code: every method appends LLVM instructions to `builder`."""
@@ -30,6 +32,14 @@ class VectorCode:
 
     def store(self, value, base, k, align=None):
         self.b.store(value, self.b.bitcast(self.at(base, k), value.type.as_pointer()), align=align or self.align)
+
+    def prefetch(self, base, k):
+        """Ask for the cache line of base[k] ahead of its use; any address is allowed."""
+        word = ir.IntType(32)
+        pointer = self.b.bitcast(self.at(base, k), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+        function = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0i8")
+        self.b.call(function, [pointer, word(0), word(LOCALITY), word(1)])
 
     def fma(self, x, y, z):
         return self.b.call(self._fma, [x, y, z])
