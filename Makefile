@@ -15,7 +15,7 @@ BOOK := $(PY) -m manifold_utils
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book run html test lint lab sync readme student status plan contact-sheet lock clean
+.PHONY: help env book run html test scale lint lab sync readme student status plan contact-sheet lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lint: env ## style and common mistakes
 # One file of tests stays on one worker, so that the whole book runs once; it is started first.
 test: lint ## lint, unit tests, the whole book at smoke
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+scale: env ## a matrix of 20,000 points out of core: killed, resumed, checked (minutes, 3 GB of disk)
+	@$(PY) tests/scale.py
 
 lab: env ## open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks

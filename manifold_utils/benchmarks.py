@@ -138,23 +138,29 @@ def pair_flops(m, n_samples, n_classes, m_other=None):
     return 2.0 * n_samples * n_classes * pairs
 
 
-def predictions(m, n_samples, n_classes, rng, dtype=np.float32):
+def predictions(m, n_samples, n_classes, rng, dtype=np.float32, *, only=None, samples_rng=None):
     """Made-up predictions that spread from ignorance to truth as those of training networks do.
 
     Parameters
     ----------
     m, n_samples, n_classes : int
     rng : numpy Generator
+    only : sequence of int, optional
+        Numbers of the points to make, of m; all by default.
+    samples_rng : numpy Generator, optional
+        Draws labels and difficulties of the samples; `rng` by default. For calls that must share them.
 
     Returns
     -------
     log_probs : (m, n_samples, n_classes) ndarray of natural logs; the points go from ignorance to confident
     labels : (n_samples,) int64
     """
-    labels = rng.integers(n_classes, size=n_samples)
-    difficulty = rng.gamma(2.0, 0.5, size=n_samples)  # some samples are learnt late by every network
-    log_probs = np.empty((m, n_samples, n_classes), dtype)
-    for k, t in enumerate(np.linspace(0, 1, m)):
+    samples_rng = samples_rng or rng
+    labels = samples_rng.integers(n_classes, size=n_samples)
+    difficulty = samples_rng.gamma(2.0, 0.5, size=n_samples)  # some samples are learnt late by every network
+    times = np.linspace(0, 1, m)[slice(None) if only is None else np.asarray(only)]
+    log_probs = np.empty((len(times), n_samples, n_classes), dtype)
+    for k, t in enumerate(times):
         logits = 2 * np.sqrt(t) * rng.standard_normal((n_samples, n_classes))
         logits[np.arange(n_samples), labels] += DECIDED * t / (0.2 + difficulty)
         top = logits.max(axis=1, keepdims=True)
