@@ -75,8 +75,12 @@ class Atlas:
 
     @classmethod
     def open(cls, profile_name, data_dir=""):
-        """Open the atlas of a profile below the data folder: `data_dir`, $MANIFOLD_DATA or the project's data/."""
-        return cls(data_root(data_dir) / "atlases" / profile_name)
+        """Open the atlas of a profile below the data folder: `data_dir`, $MANIFOLD_DATA or the project's data/.
+
+        `profile_name` is a name, or the path of a profile's .yaml file.
+        """
+        name = Profile.load(profile_name).name if Path(profile_name).suffix == ".yaml" else profile_name
+        return cls(data_root(data_dir) / "atlases" / name)
 
     @property
     def profile(self):

@@ -123,7 +123,7 @@ def accumulate(total, log_p, log_q=None, *, names=("log_p", "log_q"), offsets=((
     n, step = log_p.shape[1], max(1, total.chunk_samples)
     starts = range(0, n, step)
     if progress:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         starts = tqdm(starts, desc="distances", unit="chunk")
     for start in starts:

@@ -6,7 +6,7 @@ together.
 """
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import geodesic, ignorance, truth

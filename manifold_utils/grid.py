@@ -232,9 +232,11 @@ def train_one(config, atlas_path, grid, data_dir="", device="auto"):
     """
     import torch
 
+    from manifold_utils.parallel import keep_memory
     from manifold_utils.training import train_run
 
     torch.set_num_threads(1)
+    keep_memory()
     record = train_run(config, _dataset(config.dataset, data_dir), device=_worker_device(device))
     try:
         Atlas(atlas_path).save_run(record, grid)

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from manifold_utils.store import atomic_path
 
@@ -35,7 +36,9 @@ FACTOR_STYLES = [(c, m, d) for c, m, d in list(ARCHITECTURE_STYLE.values())[:6]]
 ]
 VERDICT_COLOURS = {"reproduced": "#009E73", "not at this scale": "#999999", "contradicted": "#D55E00"}
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+LEGEND_SIZE = 30  # area of a marker in a legend, square points
 DPI = 110
+SHEET_FONT = 16  # pixels of the names on a contact sheet
 
 
 def use_house_style():
@@ -102,7 +105,26 @@ def axis_label(component, eigenvalues, total=None):
     value = eigenvalues[component]
     total = np.sum(np.square(eigenvalues)) if total is None else total
     kind = "" if value >= 0 else ", time-like"
-    return f"InPC {component + 1} ($\\lambda$ = {value:+.3g}, {100 * value**2 / total:.0f} %{kind})"
+    share = 100 * value**2 / total
+    written = f"{share:.0f}" if share >= 9.5 else f"{share:.1g}"  # a thin axis has a share, if a small one
+    return f"InPC {component + 1} ($\\lambda$ = {value:+.3g}, {written} %{kind})"
+
+
+def legend_below(ax, ncols=3, **options):
+    """The legend of `ax` under its label, where it hides no data."""
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "columnspacing": 1.2, "handletextpad": 0.5}
+    return ax.legend(ncols=ncols, **(place | options))
+
+
+def plain_log(axis):
+    """Numbers that can be read (0.5, 1, 2) on a logarithmic x- or y-axis, also where it spans less than a decade."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    steps = (1, 1.5, 2, 3, 4, 6) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    return axis
 
 
 def plot_embedding(
@@ -129,6 +151,7 @@ def plot_embedding(
     values : (n_points,) ndarray, optional
         Numbers for a sequential colour map; used if `levels` is None.
     components : (int, int), numbers of the axes from 0
+    size : float, area of a marker in square points; in the legend all markers are alike, opaque and large enough
 
     Returns
     -------
@@ -149,6 +172,9 @@ def plot_embedding(
         )
     else:
         levels = pd.Series(np.asarray(levels))
+        for level in sorted(levels.unique(), key=str):  # what the legend shows, whatever is drawn
+            colour, marker, _ = style_of(level, levels)
+            ax.scatter([], [], s=max(size, LEGEND_SIZE), color=colour, marker=marker, linewidths=0, label=str(level))
         for level in levels.value_counts().index:
             colour, marker, _ = style_of(level, levels)
             rows = (levels == level).to_numpy()
@@ -160,11 +186,11 @@ def plot_embedding(
                 color=colour,
                 marker=marker,
                 linewidths=0,
-                label=str(level),
+                snap=False,  # small markers keep their shape
                 rasterized=True,
             )
         if legend:
-            ax.legend(markerscale=2.2, loc="best")
+            ax.legend(loc="best")
     return ax
 
 
@@ -178,8 +204,8 @@ def plot_reference(ax, reference, components=(0, 1), names=True):
     """
     x, y = reference[:, components[0]], reference[:, components[1]]
     ax.plot(x, y, color="black", lw=1.8, zorder=5, label="geodesic" if names else None)
-    ax.plot(x[0], y[0], "s", color="black", ms=8, zorder=6, label="ignorance $P_0$" if names else None)
-    ax.plot(x[-1], y[-1], "*", color="black", ms=14, zorder=6, label="truth $P_*$" if names else None)
+    ax.plot(x[0], y[0], "s", color="black", ms=7, zorder=6, label="ignorance $P_0$" if names else None)
+    ax.plot(x[-1], y[-1], "*", color="black", ms=12, zorder=6, label="truth $P_*$" if names else None)
     return ax
 
 
@@ -199,26 +225,23 @@ def plot_spectrum(ax, eigenvalues, explained_stress, marks=(1, 3, 10, 20, 50)):
     height = np.abs(eigenvalues)
     positive = eigenvalues >= 0
     ax.bar(place[positive], height[positive], color=SPACE_LIKE, label="space-like ($\\lambda > 0$)")
-    ax.bar(
-        place[~positive],
-        height[~positive],
-        color=TIME_LIKE,
-        hatch="///",
-        edgecolor="white",
-        label="time-like ($\\lambda < 0$)",
-    )
+    if not positive.all():
+        red = {"color": TIME_LIKE, "hatch": "///", "edgecolor": "white", "label": "time-like ($\\lambda < 0$)"}
+        ax.bar(place[~positive], height[~positive], **red)
     for k in [k for k in marks if k <= len(place)]:
         ax.annotate(
             f"{100 * explained_stress[k - 1]:.0f} %",
             (k, height[k - 1]),
             xytext=(0, 14),
             textcoords="offset points",
-            ha="center",
+            ha="left" if k < len(place) else "center",  # to the right the columns are lower
             fontsize=10,
             arrowprops={"arrowstyle": "-", "lw": 0.7},
         )
     ax.set_yscale("log")
     ax.set(xlabel="component", ylabel="|eigenvalue|", xlim=(0.2, len(place) + 0.8))
+    ax.set_ylim(top=height.max() * (height.max() / height.min()) ** 0.13)  # room for the first percentage
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     ax.legend(loc="upper right")
     return ax
 
@@ -241,7 +264,7 @@ def plot_curves(ax, x, curves, levels, *, mean=True):
             ax.plot(
                 x, np.nanmean(curves[rows], axis=0), color=colour, ls=dash, lw=2.6, label=f"{level} (n = {rows.sum()})"
             )
-    ax.legend()
+    legend_below(ax)
     return ax
 
 
@@ -270,26 +293,41 @@ def plot_scorecard(ax, judged, limit=1.5):
     return ax
 
 
-def contact_sheet(folder, path, columns=4, width=420):
-    """All PNG figures of `folder` on one page, each under its name; returns their number."""
-    from PIL import Image, ImageDraw
+def contact_sheet(folder, path, columns=6, width=420):
+    """All PNG figures of `folder` on one page, in the order of their names, each under its name.
+
+    Parameters
+    ----------
+    folder : path
+    path : path of the page, ending in .png; left out if it lies in `folder`
+    columns : int
+    width : int
+        Pixels of a column. Figures are scaled to it, and a row is as high as its highest figure.
+
+    Returns
+    -------
+    int, the number of figures
+    """
+    from PIL import Image, ImageDraw, ImageFont
 
     files = sorted(p for p in Path(folder).glob("*.png") if p.resolve() != Path(path).resolve())
     if not files:
         raise FileNotFoundError(f"no figures in {folder}; run the chapters of this profile first")
+    gap, font = 12, ImageFont.load_default(size=SHEET_FONT)
     thumbs = []
     for file in files:
         with Image.open(file) as image:
-            image = image.convert("RGB")
-            image.thumbnail((width, width))
-            thumbs.append(image.copy())
-    cell = width + 28
-    sheet = Image.new("RGB", (columns * cell, -(-len(files) // columns) * cell), "white")
-    draw = ImageDraw.Draw(sheet)
-    for k, (file, thumb) in enumerate(zip(files, thumbs, strict=True)):
-        left, top = (k % columns) * cell + 10, (k // columns) * cell + 6
-        draw.text((left, top), file.stem, fill="black")
-        sheet.paste(thumb, (left, top + 16))
+            thumbs.append(image.convert("RGB").resize((width, max(1, round(image.height * width / image.width)))))
+    rows = [range(k, min(k + columns, len(files))) for k in range(0, len(files), columns)]
+    heights = [SHEET_FONT + 2 * gap + max(thumbs[k].height for k in row) for row in rows]
+    sheet = Image.new("RGB", (min(columns, len(files)) * (width + gap) + gap, sum(heights) + gap), "white")
+    draw, top = ImageDraw.Draw(sheet), gap
+    for row, height in zip(rows, heights, strict=True):
+        for place, k in enumerate(row):
+            left = gap + place * (width + gap)
+            draw.text((left, top), files[k].stem, fill="black", font=font)
+            sheet.paste(thumbs[k], (left, top + SHEET_FONT + gap // 2))
+        top += height
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
     return len(files)

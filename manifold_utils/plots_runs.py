@@ -5,16 +5,30 @@ Drawn from what `factors` and `pace` compute, in the style of `plots`. Functions
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import TwoSlopeNorm, to_rgb
+from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.pyplot import get_cmap
 
-from manifold_utils.plots import DIVERGING, FACTOR_STYLES, SEQUENTIAL, SPACE_LIKE, TIME_LIKE, style_of
+from manifold_utils.plots import (
+    DIVERGING,
+    FACTOR_STYLES,
+    SEQUENTIAL,
+    SPACE_LIKE,
+    TIME_LIKE,
+    legend_below,
+    plain_log,
+    style_of,
+)
 
-NAMES = {"batch_size": "batch size", "learning_rate": "learning rate", "weight_decay": "weight decay"}
+NAMES = {
+    "optimizer": "optimiser",
+    "batch_size": "batch size",
+    "learning_rate": "learning rate",
+    "weight_decay": "weight decay",
+}
 
 
 def factor_name(factor):
-    """A factor's name for readers: 'batch size' for 'batch_size'."""
+    """A factor's name for readers: 'batch size' for the column 'batch_size'."""
     return NAMES.get(factor, str(factor))
 
 
@@ -27,6 +41,8 @@ def level_colour(factor, level, levels):
 
 def plot_dendrogram(ax, strips, linkage, table, factors):
     """A tree of configurations above, and below it one strip a factor, coloured by level.
+
+    Heights are drawn on a square-root scale: d_B is like a squared length, and a linear scale would hide the low forks.
 
     Parameters
     ----------
@@ -51,7 +67,8 @@ def plot_dendrogram(ax, strips, linkage, table, factors):
     for place in strips.spines.values():
         place.set_visible(False)
     strips.grid(False)
-    ax.set(ylabel="$d_{traj}$ (nats)")
+    ax.set_yscale("function", functions=(lambda d: np.sqrt(np.maximum(d, 0)), np.square))
+    ax.set(ylabel="$d_{traj}$ (nats)", ylim=(0, None))
     ax.grid(axis="x", visible=False)
     return ax, strips
 
@@ -68,7 +85,10 @@ def level_legend(fig, table, factors, **options):
     handles = [
         Patch(color=colour, label=name) for c in columns for name, colour in c + [("", "none")] * (depth - len(c))
     ]
-    return fig.legend(handles=handles, loc="outside lower center", ncols=len(factors), **options)
+    legend = fig.legend(handles=handles, loc="outside lower center", ncols=len(factors), **options)
+    for text in legend.get_texts():
+        text.set_fontweight("bold" if text.get_text() in {factor_name(f) for f in factors} else "normal")
+    return legend
 
 
 def plot_effects(ax, effects):
@@ -87,24 +107,26 @@ def plot_effects(ax, effects):
     names = [f"{factor_name(f)}\n(n = {n})" for f, n in zip(effects.factor, effects.n_pairs, strict=True)]
     ax.set_yticks(place, names)
     ax.set(xlabel="distance between levels / distance between seeds", ylim=(-0.6, len(effects) - 0.4))
-    ax.legend(loc="lower right")
+    legend_below(ax, ncols=2)
     return ax
 
 
 def plot_ratio_map(ax, ratios):
     """Ratios as a table of colours, centred on 1 (no effect), each with its number; NaN stays white.
 
+    The scale is logarithmic: twice as far and half as far are equally dark.
+
     Parameters
     ----------
     ratios : DataFrame, rows and columns named
     """
     values = ratios.to_numpy(dtype=float)
-    top = max(1.5, np.nanmax(values)) if np.isfinite(values).any() else 1.5
-    norm = TwoSlopeNorm(1, 2 - top, top)
-    ax.imshow(values, cmap=DIVERGING, norm=norm, aspect="auto")
+    known = values[np.isfinite(values)]
+    top = float(np.exp(np.abs(np.log(np.r_[2.0, known])).max()))
+    ax.imshow(values, cmap=DIVERGING, norm=LogNorm(1 / top, top), aspect="auto")
     for (i, j), v in np.ndenumerate(values):
         ax.text(j, i, f"{v:.2f}" if np.isfinite(v) else "-", ha="center", va="center",
-                color="white" if np.isfinite(v) and v > 1 + 0.75 * (top - 1) else "black")  # fmt: skip
+                color="white" if np.isfinite(v) and abs(np.log(v)) > 0.7 * np.log(top) else "black")  # fmt: skip
     ax.set_xticks(range(values.shape[1]), [factor_name(c).replace(" ", "\n") for c in ratios.columns])
     ax.set_yticks(range(values.shape[0]), ratios.index)
     ax.grid(False)
@@ -134,7 +156,7 @@ def plot_importance(ax, importance, null):
     return ax
 
 
-def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75):
+def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75, legend=True):
     """Median and middle half of curves by level of a factor; values of x where half the curves are NaN are left out.
 
     Parameters
@@ -153,11 +175,12 @@ def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75):
         below, middle, above = np.nanquantile(rows[:, kept], [low, 0.5, high], axis=0)
         ax.fill_between(x[kept], below, above, color=colour, alpha=0.15, lw=0)
         ax.plot(x[kept], middle, color=colour, ls=dash, lw=2.2, label=f"{level} (n = {len(rows)})")
-    ax.legend()
+    if legend:
+        legend_below(ax, ncols=2)
     return ax
 
 
-def plot_progress_by_size(ax, points, runs, clock="epoch", column="progress_train"):
+def plot_progress_by_size(ax, points, runs, clock="epoch", column="progress_train", *, legend=True):
     """Progress of single runs against a clock, dark for the smallest network and light for the largest.
 
     Parameters
@@ -174,7 +197,8 @@ def plot_progress_by_size(ax, points, runs, clock="epoch", column="progress_trai
             label = None if k else f"{int(size):,} parameters"
             ax.plot(line[clock], line[column], color=shade, lw=1.5, label=label)
     ax.set(xlabel=f"{clock}s", xscale="symlog" if clock == "step" else "linear")
-    ax.legend(loc="lower right")
+    if legend:
+        ax.legend(loc="lower right", fontsize=9)
     return ax
 
 
@@ -192,4 +216,5 @@ def plot_steps_by_size(ax, n_parameters, steps, stations, targets=(0.25, 0.5, 0.
         seen = pd.Series(np.where(np.isfinite(when), when, np.nan)).groupby(np.asarray(n_parameters)).mean()
         ax.plot(seen.index, seen, color=colour, marker=marker, ls=dash, label=f"to progress {target}")
     ax.set(xscale="log", yscale="log", xlabel="parameters")
+    plain_log(ax.yaxis)
     return ax

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator, check_choice, resolve_device

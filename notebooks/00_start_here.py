@@ -132,13 +132,15 @@ print("paths (runs, steps, samples, classes):", paths.shape)
 # %%
 lambdas = np.linspace(0, 1, 50)
 road = geodesic(P_0, P_star, lambdas)
-fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
 for n, ax in enumerate(axes):
     simplex.plot_triangle(ax, f"sample {n}, true class {labels[n]}")
-    ax.plot(*simplex.barycentric(np.exp(road[:, n])).T, color="black", lw=2.5)
-    for name, path in zip(names, paths, strict=True):
-        colour, _, dash = plots.style_of(name, names)
-        ax.plot(*simplex.barycentric(np.exp(path[:, n])).T, color=colour, ls=dash, lw=1.3)
+    ax.plot(*simplex.barycentric(np.exp(road[:, n])).T, color="black", lw=2.5, label="geodesic")
+    for k, path in enumerate(paths):
+        colour, _, dash = plots.style_of(names[k], names)
+        label = None if names[k] in names[:k] else f"model {names[k]!r}"
+        ax.plot(*simplex.barycentric(np.exp(path[:, n])).T, color=colour, ls=dash, lw=1.3, label=label)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plots.save_figure(
     fig,
     atlas.figure_path("00_triangles.png"),
@@ -146,7 +148,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Corners are certain predictions of classes 0, 1 and 2. Dashed orange paths belong to the separate model, solid blue ones to the coupled model; the black line is the geodesic that the next section explains. All paths reach the right corner, and they do not go straight: each start bends its own way.
+# Corners are certain predictions of classes 0, 1 and 2; the next section explains the geodesic. All paths run into the right corner, and they do not go straight: each start bends its own way, and the two models bend it differently.
 # A picture with one triangle a sample ends at two or three samples. For thousands we need distances and an embedding.
 #
 # ## What is the straight road from ignorance to truth?
@@ -172,7 +174,7 @@ print("progress at the first and last step of each run:")
 print(np.column_stack([clock[:, 0], clock[:, -1]]).round(3))
 
 # %% [markdown]
-# The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is near 1: every run ends close to the truth.
+# The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is larger in every row: each run has travelled most of the road in these steps, and how far it came depends on the model.
 #
 # ## Can one flat picture hold all distances?
 #
@@ -203,7 +205,7 @@ assert np.allclose(rebuilt, D, atol=1e-6)
 
 # %%
 n_each = len(kept)
-fig, ax = plt.subplots(figsize=(7, 4.6))
+fig, ax = plt.subplots(figsize=(7.5, 4.2))
 for k, name in enumerate(names):
     colour, marker, dash = plots.style_of(name, names)
     x, y = inpca.embedding_[k * n_each : (k + 1) * n_each, :2].T
@@ -218,7 +220,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Two curves that leave from one place are one start, given to both models: they bend to different sides of the geodesic and close in on the star. The first axis sorts points by how far they are from the truth. The star stands one step before truth, since truth itself was left out of the matrix.
+# Two curves that leave from one place are one start, given to both models: they bend apart at once and close in on the star together. The first axis sorts points by how far they are from the truth. The star stands one step before truth, since truth itself was left out of the matrix.
 #
 # How much of it is the model, how much the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
 
@@ -228,13 +230,15 @@ same_model = [pairwise(paths[i], paths[j]).diagonal().mean() for i in range(n_st
 print(f"models apart: {np.mean(same_start):.4f} nats, starts apart: {np.mean(same_model):.4f} nats")
 
 # %% [markdown]
+# Take the first number with care: equal steps are not equal progress, and the column of last values above shows that one model is faster than the other. Two runs on one road, one ahead of the other, are apart at equal steps. That is why this book compares runs at equal *progress* from chapter 31 on.
+#
 # ## What we learned
 
 # %%
 ratio = float(np.mean(same_start) / np.mean(same_model))
 stress = inpca.explained_stress_[1]
 print(f"Two axes carry {100 * stress:.0f} % of the stress of {len(D)} points in a space of 4 dimensions.")
-print(f"Here the two toy models are {ratio:.2f} times as far apart as two starting points.")
+print(f"At equal steps, the two toy models are {ratio:.2f} times as far apart as two starting points.")
 print(
     f"Ignorance and truth are {distance:.4f} nats apart; for ten classes it is {np.log(10) / 2:.4f}, the paper's 1.1513."
 )

@@ -3,7 +3,7 @@
 #
 # **What.** The samples of the profile's data set, its classes, and the spectrum of its inputs.
 # **Figure of the paper.** None of its own; the input spectrum returns in the figure on sloppy data (chapter 52).
-# **Answer.** A few thousand small images whose inputs vary strongly in a few directions and hardly at all in the rest.
+# **Answer.** At small images of balanced classes, whose inputs vary far more in some directions than in others; the chapter counts how many directions matter.
 #
 # | | |
 # |---|---|
@@ -72,13 +72,14 @@ for c, row in enumerate(axes):
         ax.imshow(np.moveaxis(image, 0, -1).squeeze(), cmap="gray_r")
     for ax in row:
         ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
     row[0].set_ylabel(str(data.classes[c]), rotation=0, ha="right", va="center")
 plots.save_figure(
     fig, atlas.figure_path("10_samples.png"), alt=f"Samples of the data set {settings.dataset.name}, one row a class."
 )
 
 # %% [markdown]
-# Each row is a class. Some rows share strokes or shapes, and these are the samples on which networks will disagree longest.
+# Each row is a class. Where two rows share strokes or shapes, networks have something to confuse. Samples that you find hard are candidates for those on which networks disagree longest.
 #
 # ## Is every class equally present?
 #
@@ -91,7 +92,7 @@ for k, (split, count) in enumerate(counts.items()):
     ax.bar(np.arange(data.n_classes) + 0.4 * k - 0.2, count, width=0.38, label=split, color=plots.FACTOR_STYLES[k][0])
 ax.set(xticks=range(data.n_classes), xticklabels=data.classes, xlabel="class", ylabel="samples")
 ax.tick_params(axis="x", rotation=30 if len(str(data.classes[-1])) > 3 else 0)
-ax.legend()
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plots.save_figure(
     fig,
     atlas.figure_path("10_classes.png"),
@@ -143,7 +144,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# The curve falls over orders of magnitude, and the dashed line stands far to the left: the inputs are sloppy. Chapter 52 asks whether that is why the manifold of predictions is low-dimensional.
+# The faster the curve falls, and the farther to the left the dashed line stands, the sloppier the inputs. A curve that bends down at its right end has directions in which the pixels hardly vary at all, such as the borders of the pictures. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
 #
 # ## What we learned
 

@@ -138,13 +138,14 @@ by_run = list(table.groupby("run", sort=False))
 families = [rows.architecture.iloc[0] for _, rows in by_run]
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
 for split, ax in zip(("train", "test"), axes, strict=True):
     curves = [np.interp(axis, rows.epoch, rows[f"error_{split}"]) for _, rows in by_run]
     plots.plot_curves(ax, axis, curves, families)
     ax.set(xlabel="epoch", title=f"{split} error")
+    ax.get_legend().remove()
 axes[0].set_ylabel("fraction wrong")
-axes[0].get_legend().remove()
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plots.save_figure(
     fig,
     atlas.figure_path("11_learning_curves.png"),
@@ -152,7 +153,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Left, most runs come down to the bottom; those that stay high have a small step size or strong weight decay for their number of epochs. Right, the families end at different heights: this is the ordinary view, one number a network. The rest of the book keeps all predictions instead.
+# Left, a thin line that stays high is a run that does not learn its samples in the epochs it has; the last table of the next section names such runs. Right, the thick lines end at the families' mean test errors: this is the ordinary view, one number a network. The rest of the book keeps all predictions instead.
 #
 # ## Where do the families end?
 
@@ -167,7 +168,7 @@ ends.assign(runs=final.groupby("architecture").size()).round(4)
 # %%
 untrained = final[final.final_error_train > 0.1]
 print(f"{len(untrained)} of {len(final)} runs of the main grid end above 10 % train error")
-untrained.groupby(["architecture", "optimizer"]).size().unstack(fill_value=0)
+untrained[["architecture", "optimizer", "batch_size", "learning_rate", "augmentation", "final_error_train"]].head(20)
 
 # %% [markdown]
 # ## Which runs failed, and why?

@@ -73,10 +73,11 @@ small = np.asarray(select(D, chosen), dtype=float)
 W = -0.5 * (small - small.mean(axis=0) - small.mean(axis=1, keepdims=True) + small.mean())
 eigenvalues, vectors = np.linalg.eigh(W)
 order = np.argsort(-np.abs(eigenvalues))
-print("largest eigenvalues:", eigenvalues[order][:6].round(3))
+n_negative = int((eigenvalues < -1e-9 * eigenvalues.max()).sum())
+print("largest eigenvalues:", eigenvalues[order][:6].round(3), f"; negative: {n_negative} of {len(eigenvalues)}")
 
 # %% [markdown]
-# Some are negative. `InPCA` in the package is the same computation as an estimator with scikit-learn's conventions; it must agree.
+# The negative ones are no error: $D$ is not a matrix of squared Euclidean distances. `InPCA` in the package is the same computation as an estimator with scikit-learn's conventions; it must agree.
 
 # %%
 estimator = InPCA(n_components=len(small)).fit(small)
@@ -99,11 +100,11 @@ squared = (estimator.embedding_[:, None, :] - estimator.embedding_[None, :, :]) 
 signed = squared @ estimator.signature_
 positive_only = squared @ (estimator.signature_ > 0)
 errors = {"all axes, signed": np.abs(signed - small).max(), "positive axes only": np.abs(positive_only - small).max()}
-print({name: f"{error:.1e} nats" for name, error in errors.items()})
+print({name: f"{error:.1e} nats" for name, error in errors.items()}, f"; median distance {np.median(small):.2f}")
 assert errors["all axes, signed"] < 1e-8
 
 # %% [markdown]
-# With signs, every distance comes back to rounding error. Without the negative axes the largest error is of the order of the distances themselves. The next figure shows that for every pair.
+# With signs, every distance comes back to rounding error. Without the negative axes the largest error is to be compared with the distances themselves, of which the last number is the median. The next figure shows the error of every pair.
 
 # %%
 pairs = np.triu_indices(len(small), k=1)
@@ -119,7 +120,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Grey points lie on the diagonal. Red points lie above it: dropping time-like axes makes everything look farther apart than it is, and not by a constant factor.
+# Grey points lie on the diagonal. Red points lie on it or above it, never below: dropping time-like axes makes points look farther apart than they are, and not by a constant factor.
 #
 # How does this compare with a library's classical scaling? On Euclidean input there is no negative part, and both must agree up to signs of axes. `ClassicalMDS` wants plain distances; InPCA takes squared ones.
 
@@ -172,18 +173,18 @@ quality = pd.DataFrame(
 quality.round(3)
 
 # %% [markdown]
-# Three axes already hold most of the train stress, which chapter 42 examines with its uncertainty. Test predictions need more axes.
+# Read down a column to see how much the next axes add, and along a row to compare: where the test number is lower, test predictions need more axes. Chapter 42 puts intervals on these numbers and sets them beside the paper's.
 #
 # ## A first look
 #
 # The first two axes, coloured by architecture. Chapter 40 draws them properly.
 
 # %%
-fig, ax = plt.subplots(figsize=(7.5, 4.8))
+fig, ax = plt.subplots(figsize=(8.5, 4.2))
 plots.plot_embedding(ax, train.embedding.values[fitted], table.architecture[fitted])
 plots.plot_reference(ax, train.reference_embedding.values)
 plots.label_embedding(ax, train.eigenvalues.values)
-ax.legend(markerscale=2, fontsize=8)
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plots.save_figure(
     fig,
     atlas.figure_path(f"{chapter}_first_look.png"),
@@ -191,7 +192,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Points of all families lie along one bent sheet between the square (ignorance) and the star (truth). The black geodesic is a chord of it: networks do not take the straight road.
+# Points of all families form one bent band from the square (ignorance) to the star (truth). The geodesic looks bent as well, because this is a flat picture of a curved space. Where the points leave the black line, networks do not take the straight road. Mind the axes: a time-like axis makes points nearer than they look.
 #
 # ## What we learned
 

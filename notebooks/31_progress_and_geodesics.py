@@ -122,19 +122,21 @@ points[["progress_train", "progress_test"]].describe().loc[["mean", "min", "max"
 
 # %%
 table = atlas.table(space or "main")
-fig, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
 for ax, split in zip(axes, ("train", "test"), strict=True):
     coordinates = table[[f"loss_{split}", f"progress_{split}"]].to_numpy()
-    plots.plot_embedding(ax, coordinates, table.architecture, size=5, legend=split == "test")
+    plots.plot_embedding(ax, coordinates, table.architecture, size=6, legend=False)
     ax.set(xscale="log", xlabel=f"{split} loss (nats)", ylabel="progress" if split == "train" else "")
+handles, names = axes[0].get_legend_handles_labels()
+fig.legend(handles, names, loc="outside lower center", ncols=len(names))
 plots.save_figure(
     fig,
     atlas.figure_path(f"{chapter}_progress_and_loss.png"),
-    alt="Progress against loss for train and test predictions by architecture: a tight falling band for train, a hook for test.",
+    alt="Progress against loss on a logarithmic axis for train and test predictions by architecture: a falling band in both.",
 )
 
 # %% [markdown]
-# Left, one narrow band: on train samples, progress and loss tell nearly the same story. Right, the band breaks up: test loss can rise again while progress goes on, because a few confident errors cost much loss and little angle.
+# Where the band is narrow, progress and loss tell the same story. Go along a horizontal line, from its left end to the right: these points have equal progress, and the right ones have the larger loss. They make a few confident errors, which cost much loss and little angle; far to the right at the bottom are networks that are sure and wrong. If networks overfit, the right panel has a hook: test loss rises again while progress goes on.
 #
 # How tight is the relation? The rank correlation says it in one number for each split.
 
@@ -184,7 +186,7 @@ assert np.all(distance[:, np.arange(distance.shape[1]), np.arange(distance.shape
 assert np.array_equal(distance, distance.transpose(0, 2, 1))
 
 # %% [markdown]
-# As a first look, the mean distance between runs against progress, beside their mean distance to the geodesic. *Prediction:* are runs nearer to each other, or to the straight road?
+# As a first look, the mean distance between runs against progress, beside their mean distance to the geodesic. What would we expect if networks left the geodesic each in its own direction? $d_B$ is like a squared length, and squared lengths of unrelated directions add up (Pythagoras): two such runs would be *twice* as far from each other as one is from the road. If all took the same detour, they would be at distance 0. *Prediction:* where between these two does the solid curve lie?
 
 # %%
 main = (atlas.runs.loc[trajectories["train"].run.values].grid == (space or "main")).to_numpy()
@@ -193,30 +195,30 @@ to_road = trajectories["train"].to_geodesic.values[main].mean(axis=0)
 fig, ax = plt.subplots(figsize=(7, 3.8))
 ax.plot(grid, between, color=plots.SPACE_LIKE, label="between runs")
 ax.plot(grid, to_road, color="black", ls="--", label="to the geodesic")
-ax.set(xlabel="progress s", ylabel="mean $d_B$ (nats)")
-ax.legend()
+ax.plot(grid, 2 * to_road, color="black", ls=":", lw=1, label="twice to the geodesic: detours unrelated")
+ax.set(xlabel="progress s", ylabel="mean $d_B$ (nats)", ylim=(0, None))
+plots.legend_below(ax)
 plots.save_figure(
     fig,
     atlas.figure_path(f"{chapter}_between_runs.png"),
-    alt="Mean distance between runs, and mean distance from runs to the geodesic, against progress.",
+    alt="Mean distance between runs against progress, with the mean distance from runs to the geodesic, once and twice.",
 )
 
 # %% [markdown]
-# Where the solid curve is below the dashed one, runs travel together on a road that is not the geodesic. Chapter 46 takes this apart by architecture.
+# As far as the solid curve lies below the dotted one, detours have a direction in common. Below the dashed one they share more than half: then runs travel together on a road that is not the geodesic. Chapter 46 takes this apart by architecture, by optimiser and by seed.
 #
 # ## What we learned
 
 # %%
 middle = int(np.argmin(np.abs(grid - 0.5)))
 together = float(to_road[middle] / between[middle])
+shared = 1 - between[middle] / (2 * to_road[middle])
 low, high = np.quantile(trajectories["train"].to_geodesic.values[main][:, middle] / between[middle], [0.025, 0.975])
 print(
     f"Train progress follows the loss with a rank correlation of {rank['train']:.3f}; test progress with {rank['test']:.3f}."
 )
 print(f"Half-way (s = {grid[middle]:.2f}), the geodesic is {together:.2f} times as far from a run as another run is.")
-print(
-    "The paper says in words that trajectories stay near each other and off the geodesic; these are our numbers for it."
-)
+print(f"So detours have {100 * shared:.0f} % of their squared length in common (0 %: unrelated, 100 %: one road).")
 
 # %%
 results = {

@@ -3,7 +3,7 @@
 #
 # **What.** The InPCA embedding of all train predictions, drawn by architecture, by loss and by error, and in three dimensions.
 # **Figure of the paper.** Figures 2 and 3.
-# **Answer.** All families leave ignorance and reach truth along one thin, bent sheet; architectures take different tracks on it.
+# **Answer.** A few axes hold the paths of all families from ignorance towards truth; a count of neighbours says how far architectures keep to tracks of their own.
 #
 # | | |
 # |---|---|
@@ -73,13 +73,13 @@ print(f"ignorance to truth: {kept:.3f} nats in {len(eigenvalues)} axes, {exact:.
 # Three views of the first three axes. If each network went its own way in a space of thousands of dimensions, we would see a cloud. *Prediction:* do the colours separate?
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(15, 4.8))
-for ax, pair in zip(axes, [(0, 1), (0, 2), (1, 2)], strict=True):
-    plots.plot_embedding(ax, coordinates, table.architecture, components=pair, size=5, legend=False)
+fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
+for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True):
+    plots.plot_embedding(ax, coordinates, table.architecture, components=pair, size=6, legend=False)
     plots.plot_reference(ax, reference, pair)
     plots.label_embedding(ax, eigenvalues, pair)
-handles, names = axes[0].get_legend_handles_labels()
-fig.legend(handles, names, loc="outside lower center", ncols=len(names), markerscale=2)
+axes[0, 1].axis("off")
+axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
 plots.save_figure(
     fig,
     atlas.figure_path("40_panels.png"),
@@ -87,7 +87,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# All points lie near one bent sheet between the square and the star. Families overlap near both ends, where everyone knows nothing or everything, and run beside each other in between. The straight road, in black, is left by all of them.
+# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where everyone knows nothing or everything. In between, look for colours that stand off from the others: such a family has a track of its own, and the axis on which it stands off says how far. The share of that axis says how much it matters beside the way itself. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road.
 #
 # To separate or to mix is a matter of degree. We take each point's nearest neighbours among the points of *other* runs and count how often the architecture is the same, against the same count after permuting the architectures of the runs.
 
@@ -115,14 +115,14 @@ print(
 )
 
 # %% [markdown]
-# The share is far above chance: architecture can be read off a point's place, although all points share the sheet. Chapter 44 asks the same of optimiser, batch size and the other factors.
+# If the share is far above that of permuted runs, architecture can be read off a point's place, although all points share a few axes. Chapter 44 asks the same of optimiser, batch size and the other factors.
 #
 # ## What do the axes mean?
 #
 # The first axis should be the way from ignorance to truth. We colour the same points by their train loss and by their train error.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.8))
+fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
 columns = {"loss_train": ("train loss (nats)", LogNorm()), "error_train": ("train error", None)}
 for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
     values = table[column].clip(lower=1e-4) if norm else table[column]
@@ -137,16 +137,25 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Colour changes steadily from the square to the star: along the sheet runs the progress of training. The rank correlation between the first axis and progress says how nearly they are the same thing.
+# Colour changes from the square to the star: along the band runs the progress of training. The rank correlation of an axis with progress says how nearly the two are the same thing. What is left for the other axes? For each of the first three we also ask how much of its variance lies between architectures, at equal progress: within slices of progress, so that nobody is counted as different for being early or late.
 
 # %%
-correlation = abs(spearmanr(coordinates[:, 0], table.progress_train).statistic)
-print(f"rank correlation of the first axis with progress: {correlation:.3f}")
+slices = (table.progress_train * 20).astype(int).to_numpy()
+axis_meaning = pd.DataFrame(index=pd.Index([1, 2, 3], name="axis"), columns=["progress", "architecture"], dtype=float)
+for axis in axis_meaning.index:
+    x = pd.Series(coordinates[:, axis - 1])
+    rest = x - x.groupby(slices).transform("mean")
+    of_family = rest.groupby([slices, table.architecture.to_numpy()]).transform("mean")
+    axis_meaning.loc[axis] = abs(spearmanr(x, table.progress_train).statistic), of_family.var() / rest.var()
+
+# %%
+correlation = axis_meaning.progress[1]
+axis_meaning.rename(columns={"progress": "rank correlation with progress", "architecture": "share of architecture"})
 
 # %% [markdown]
 # ## How near do networks come to the straight road?
 #
-# Around three points of the geodesic, at progress .01, .5 and .99, we mark every network within a radius. *Prediction:* which of the three has the fewest neighbours?
+# Around three points of the geodesic, at progress .01, .5 and .99, we mark every network within a radius. Checkpoints are dense early in training, so that bare counts would mislead: we also count the share of the networks *at this progress* that are within. *Prediction:* which of the three shares is smallest?
 
 # %%
 lambdas, straight = road(atlas, "train", n=101)
@@ -155,32 +164,35 @@ runs = table.run.unique()
 to_station = np.concatenate([pairwise(stations, atlas.run_log_probs(r, "train")) for r in runs], axis=1)
 order = np.concatenate([np.flatnonzero((atlas.points.run == r).to_numpy()) for r in runs])
 to_station = to_station[:, np.searchsorted(order, table.index)]
-within = to_station < radius
-print(dict(zip(lambdas[[1, 50, 99]].round(2).tolist(), within.sum(axis=1).tolist(), strict=True)))
+within, nearest = to_station < radius, to_station.min(axis=1)
 
 # %%
-fig, ax = plt.subplots(figsize=(7.5, 4.8))
+at_station = np.abs(table.progress_train.to_numpy() - lambdas[[1, 50, 99], None]) < 0.05
+company = (within & at_station).sum(axis=1) / np.maximum(1, at_station.sum(axis=1))
+stations_table = {"within": within.sum(axis=1), "share at this progress": company, "nearest": nearest}
+pd.DataFrame(stations_table, index=pd.Index(lambdas[[1, 50, 99]].round(2), name="station")).round(3)
+
+# %% [markdown]
+# The same on the map, where each colour is what lies within the radius of one of the three points:
+
+# %%
+fig, ax = plt.subplots(figsize=(8.5, 4.6))
 ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
 for near_it, s, (colour, marker, _) in zip(within, lambdas[[1, 50, 99]], plots.FACTOR_STYLES, strict=False):
     label = f"within {radius} of s = {s:.2f} (n = {near_it.sum()})"
-    ax.scatter(*coordinates[near_it, :2].T, s=9, color=colour, marker=marker, label=label)
+    ax.scatter(*coordinates[near_it, :2].T, s=9, color=colour, marker=marker, linewidths=0, label=label)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues)
-ax.legend(markerscale=1.5, fontsize=9)
+plots.legend_below(ax, ncols=2, markerscale=1.5)
 alt = "Train embedding in grey with the points near three stations of the geodesic marked."
 plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# Grey points are all the others. Near both ends the road has company; half-way it is nearly alone. How far away is the nearest network there?
-
-# %%
-nearest = to_station.min(axis=1)
-print(f"nearest network to the three stations: {nearest.round(3)} nats")
-
-# %% [markdown]
-# ## The sheet in three dimensions
+# Grey points are all the others. If the share half-way is smaller than those at the ends, networks leave the straight road on the way; the distance of the nearest network says whether all of them do.
 #
-# Turn it with the mouse. The slider lets the points appear in the order of their progress, so that one sees the front of all networks move from ignorance to truth.
+# ## The band in three dimensions
+#
+# Turn it with the mouse. A line is a run. Press the button or pull the slider: every trajectory grows to the last checkpoint before its progress exceeds the value, so that one sees the front of all networks move from ignorance to truth.
 
 # %%
 figure = plots_3d.embedding_3d(
@@ -189,12 +201,13 @@ figure = plots_3d.embedding_3d(
     table.architecture,
     table.progress_train,
     eigenvalues,
+    runs=table.run,
     title=f"Train predictions of {table.run.nunique()} networks, profile {profile}",
 )
 plots_3d.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
 
 # %% [markdown]
-# From the side the sheet is thin. The third axis separates early from late points of equal distance to the geodesic, and it is why two dimensions are not quite enough.
+# Look at it along the first axis, from ignorance to truth: the width that you see is what the second and the third axis hold, and the table above says how much of it is architecture. A click on a name in the legend hides a family.
 #
 # ## What we learned
 
@@ -207,7 +220,7 @@ print(
     f"Of the nearest points from other runs, {100 * same:.0f} % share the architecture; by chance {100 * permuted.mean():.0f} % would."
 )
 print(
-    f"Half-way, the nearest network is {nearest[1]:.2f} nats from the geodesic, against {nearest[0]:.3f} at its start."
+    f"Within {radius} nats of the geodesic are {100 * company[0]:.0f} % of the points at its start, {100 * company[1]:.0f} % half-way and {100 * company[2]:.0f} % at its end; half-way the nearest is {nearest[1]:.3f} nats away."
 )
 
 # %%
@@ -219,6 +232,7 @@ results = {
     "same_architecture_p": claims.result(p_value, n=len(permuted)),
     "axis_1_progress_correlation": claims.result(correlation, n=len(table)),
     "nearest_to_midway": claims.result(nearest[1], n=len(table), unit="nats"),
+    "near_road_midway": claims.result(company[1], n=int(at_station[1].sum()), note=f"share within {radius} nats"),
 }
 claims.save_results(atlas, "40", results, seed=seed, started=started)
 

@@ -3,7 +3,7 @@
 #
 # **What.** Each run becomes one point: distances between whole trajectories, embedded, with the straight road as one more trajectory.
 # **Figure of the paper.** The embedding and the explained stress of figure 4, for train and for test predictions.
-# **Answer.** The trajectories themselves form a low-dimensional set; the text gives the stress that one, two and three axes explain.
+# **Answer.** A map of runs. The text gives the stress that one, two, three and ten axes explain, with an interval, and says how far families are apart on it.
 #
 # | | |
 # |---|---|
@@ -18,6 +18,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import PowerNorm
 from scipy.stats import spearmanr
 
 from manifold_utils import claims, plots, plots_runs
@@ -86,15 +87,16 @@ edges = np.flatnonzero(sorted_architecture[1:] != sorted_architecture[:-1]) + 1
 middles = [block.mean() for block in np.split(np.arange(n_runs), edges)]
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(14, 6.2))
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.9))
+norm = PowerNorm(0.5, 0, max(d_traj[split].max() for split in splits))
 for ax, split in zip(axes, splits, strict=True):
-    image = ax.imshow(d_traj[split][np.ix_(order, order)], cmap=plots.SEQUENTIAL, interpolation="none")
+    image = ax.imshow(d_traj[split][np.ix_(order, order)], cmap=plots.SEQUENTIAL, norm=norm, interpolation="none")
     ax.hlines(edges - 0.5, -0.5, n_runs - 0.5, color="white", lw=1)
     ax.vlines(edges - 0.5, -0.5, n_runs - 0.5, color="white", lw=1)
-    ax.set_yticks(middles, sorted_architecture[np.r_[0, edges]])
+    ax.set_yticks(middles, sorted_architecture[np.r_[0, edges]] if split == "train" else [""] * len(middles))
     ax.set(xticks=[], title=f"{split} predictions")
     ax.grid(False)
-    fig.colorbar(image, ax=ax, label="$d_{traj}$ (nats)", shrink=0.8)
+fig.colorbar(image, ax=axes, label="$d_{traj}$ (nats), square-root scale", shrink=0.85)
 plots.save_figure(
     fig,
     atlas.figure_path("43_matrix.png"),
@@ -102,7 +104,7 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Dark squares on the diagonal are families whose members agree; a bright cross is a run that goes its own way. How dark is a square, compared with the rest?
+# Dark squares on the diagonal are families whose members agree; a bright cross is a run that goes its own way. The colours follow the square root, since $d_{traj}$ is like a squared length. How dark is a square, compared with the rest?
 
 # %%
 same_family = np.equal.outer(runs.architecture.to_numpy(), runs.architecture.to_numpy())[upper]
@@ -140,14 +142,18 @@ stress = pd.DataFrame(
 stress.round(3)
 
 # %% [markdown]
-# The picture: one point a run, the black star the geodesic. *Prediction:* which factor will you be able to read from the place?
+# The picture: one point a run, the black star the geodesic. The sign of an axis is arbitrary, so the test axes are turned to face as the train axes do. *Prediction:* which factor will you be able to read from the place?
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(13.5, 5.4))
+turn = np.sign((fits["train"].embedding_[:, :2] * fits["test"].embedding_[:, :2]).sum(axis=0))
+turned = {"train": fits["train"].embedding_[:, :2], "test": turn * fits["test"].embedding_[:, :2]}
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.6))
 for ax, split in zip(axes, splits, strict=True):
-    points = fits[split].embedding_
-    plots.plot_embedding(ax, points[:-1], runs.architecture, size=34, alpha=0.75, legend=False)
-    ax.plot(*points[-1, :2], "*", color="black", ms=15, label="geodesic")
+    points = turned[split]
+    plots.plot_embedding(ax, points[:-1], runs.architecture, size=28, alpha=0.75, legend=False)
+    ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
     plots.label_embedding(ax, fits[split].eigenvalues_, total=fits[split].norm_ ** 2)
     ax.set_title(f"{split} predictions")
 handles, names = axes[0].get_legend_handles_labels()
@@ -159,16 +165,19 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Every point is now a whole run, with all its checkpoints. Clusters of one colour are families; the distance of the star says how far all of them stay from the straight road. Read the percentages of the axes before you read shapes: an axis with a few per cent is a thin one, however wide it is drawn, since both axes have the same scale. The same points again, coloured by the other factors:
+# Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the star says how far runs stay from the straight road. Read the percentages of the axes before you read shapes: an axis with a few per cent is a thin one, however wide it is drawn, since both axes have the same scale. The same points again, coloured by the other factors:
 
 # %%
 varied = [f for f in ("optimizer", "batch_size", "weight_decay", "augmentation") if runs[f].nunique() > 1]
-fig, axes = plt.subplots(1, max(1, len(varied)), figsize=(4.6 * max(1, len(varied)), 4.6), squeeze=False)
-for ax, factor in zip(axes[0], varied, strict=False):
-    plots.plot_embedding(ax, fits["train"].embedding_[:-1], runs[factor], size=24, alpha=0.75, legend=False)
+n_rows = max(1, -(-len(varied) // 2))
+fig, axes = plt.subplots(n_rows, 2, figsize=(10, 4 * n_rows), squeeze=False)
+for ax, factor in zip(axes.flat, varied, strict=False):
+    plots.plot_embedding(ax, turned["train"][:-1], runs[factor], size=24, alpha=0.75, legend=False)
     plots.label_embedding(ax, fits["train"].eigenvalues_, total=fits["train"].norm_ ** 2)
-    ax.set(title=plots_runs.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2" if ax is axes[0, 0] else "")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, markerscale=1.3)
+    ax.set(title=plots_runs.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2")
+    plots.legend_below(ax)
+for ax in axes.flat[len(varied) :]:
+    ax.axis("off")
 plots.save_figure(
     fig,
     atlas.figure_path("43_by_factor.png"),
@@ -201,7 +210,7 @@ print({s: f"3 axes {fits[s].explained_stress_[2]:.3f} ({a:.3f} to {b:.3f})" for 
 # The interval is that of the runs: other seeds of the same grid. The next figure has the columns themselves, train beside test on one scale. *Prediction:* which of the two falls off faster?
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.2), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10.5, 4), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
     plots.plot_spectrum(ax, fits[split].eigenvalues_, fits[split].explained_stress_, marks=depths)
     ax.set_title(f"{split} trajectories")

@@ -3,7 +3,7 @@
 #
 # **What.** The distance to the geodesic against progress, by architecture and by optimiser, and the width of the tube that the seeds of a configuration fill.
 # **Figure of the paper.** Figure 7.
-# **Answer.** All networks leave the geodesic on the way and come back; how far is told by the architecture more than by the optimiser, and a tube is thin beside its distance from the road.
+# **Answer.** All networks leave the geodesic on the way. How far, how much of it architecture and optimiser explain, and how much of the detour two networks have in common: each is a number.
 #
 # | | |
 # |---|---|
@@ -57,14 +57,16 @@ for split in splits:
     layers[split] = pace.common_progress(trajectories.distance.values[:, main][:, :, main], reached)
 
 # %% [markdown]
-# A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative.
+# A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative. Medians are taken where at least half of the runs have a value; a median of the few fastest runs would be that of other runs.
 
 # %%
 number, table = factors.configurations(runs)
 for split in splits:
     assert np.nanmin(to_road[split]) > -1e-6
-    middle = np.nanmedian(to_road[split], axis=0)
-    print(f"{split}: {middle[0]:.4f} nats from the geodesic at s = 0, {np.nanmax(middle):.3f} at the worst")
+    known = np.isfinite(to_road[split]).mean(axis=0) >= 0.5
+    middle = np.nanmedian(to_road[split][:, known], axis=0)
+    print(f"{split}: half of the runs get to s = {s[known][-1]:.2f}; median distance to the geodesic (nats)")
+    print(f"  {middle[0]:.4f} at s = {s[known][0]:.2f}, {middle.max():.3f} at most, {middle[-1]:.3f} at the last s")
 
 # %% [markdown]
 # ## How far from the geodesic?
@@ -72,7 +74,7 @@ for split in splits:
 # The geodesic is the shortest way to the truth, on which every sample is learnt at the same pace. A network that learns some samples before others must leave it. Lines are medians over runs, bands the middle half. *Prediction:* where is the distance largest, and in which panel do the lines separate?
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.8), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
     plots_runs.plot_quantiles(ax, s, to_road["train"], runs[factor])
     ax.set(xlabel="progress $s$", title=f"by {plots_runs.factor_name(factor)}", ylim=(0, None))
@@ -84,15 +86,17 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Each curve starts near zero, rises, and comes back as the truth is approached. If the lines of the left panel stand apart and those of the right lie on each other, the detour is set by the architecture and not by the optimiser. The numbers:
+# Each curve starts near zero and rises. A curve that falls again comes back to the road as the truth is approached; one that ends before belongs to runs that stop on the way. A jump near the right end is no jump of any run: there the runs that never get farther drop out of the median. If the lines of the left panel stand apart and those of the right lie on each other, the detour is set by the architecture and not by the optimiser. The numbers:
 
 # %%
 peak = {}
 for architecture in sorted(runs.architecture.unique()):
-    typical = np.nanmedian(to_road["train"][(runs.architecture == architecture).to_numpy()], axis=0)
-    k = int(np.nanargmax(typical))
+    of_family = to_road["train"][(runs.architecture == architecture).to_numpy()]
+    seen = np.flatnonzero(np.isfinite(of_family).mean(axis=0) >= 0.5)
+    typical = np.nanmedian(of_family[:, seen], axis=0)
+    k = int(np.argmax(typical))
     peak[architecture] = typical[k]
-    print(f"{architecture}: farthest at s = {s[k]:.2f}, {typical[k]:.3f} nats")
+    print(f"{architecture}: farthest at s = {s[seen][k]:.2f}, {typical[k]:.3f} nats; at its last s {typical[-1]:.3f}")
 
 
 # %% [markdown]
@@ -121,16 +125,19 @@ for factor in varied:
 pd.DataFrame({"share of variance": share, "95 % of permuted": chance}).round(2)
 
 # %% [markdown]
+# A share above its mark is more than accident. The shares of the table do not add up to 1: what is missing belongs to combinations of factors and to seeds.
+#
 # ## Is it the same for test predictions?
 #
 # On test samples the road leads to the true labels of samples that no network has seen. *Prediction:* do networks stay nearer to it, or farther away?
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.8), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
-    plots_runs.plot_quantiles(ax, s, to_road[split], runs.architecture)
+    plots_runs.plot_quantiles(ax, s, to_road[split], runs.architecture, legend=False)
     ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
 axes[0].set_ylabel("distance to the geodesic (nats)")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plots.save_figure(
     fig,
     atlas.figure_path("46_train_and_test.png"),
@@ -138,14 +145,20 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Train curves close at the right end. Test curves stop where networks stop generalising: what is left there is the confidence in wrong answers, which no further step removes.
-#
+# Compare where the curves end, and how high. If test curves stop earlier than train curves, or farther from the road, networks do not carry to new samples all that they have learned: what is left there is confidence in wrong answers. Where the two panels look alike, as they may on easy data, networks generalise nearly all the way.
+
+# %%
+last_step = [(to_road["test"] - to_road["train"])[:, k] for k in np.flatnonzero(s >= 0.5)]
+extra = np.concatenate([step[np.isfinite(step)] for step in last_step])
+print(f"beyond half-way, test predictions are {np.median(extra):+.4f} nats farther from their road (median over runs)")
+
+# %% [markdown]
 # ## How wide is a tube?
 #
 # The seeds of a configuration fill a tube around their mean. Its width is the paper's: the distance of each run to the arithmetic mean of its configuration's seeds. *Prediction:* is the tube wide where the detour is large?
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.8), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
     plots_runs.plot_quantiles(ax, s, width["train"], runs[factor])
     ax.set(xlabel="progress $s$", title=f"by {plots_runs.factor_name(factor)}", ylim=(0, None))
@@ -172,7 +185,7 @@ print(f"tube width over what squared lengths predict: {rule:.2f}")
 #
 # ## Three scales on one axis
 #
-# The distance to the road, between architectures, between optimisers of one architecture and between seeds, all at equal progress. Pairs agree in all other factors. *Prediction:* in which order will the curves lie?
+# The distance to the road, between architectures, between optimisers of one architecture and between seeds, all at equal progress. Pairs agree in all other factors. As in chapter 31, the dotted line is twice the distance to the road: detours that have nothing in common would be so far apart, because squared lengths of unrelated directions add up. *Prediction:* in which order will the curves lie?
 
 # %%
 means = factors.seed_means(layers["train"], number, runs.seed.to_numpy())
@@ -191,8 +204,9 @@ fig, ax = plt.subplots(figsize=(8.5, 4.8))
 for k, (name, curve) in enumerate(curves.items()):
     colour, _, dash = ("black", "", "-") if k == 0 else plots.FACTOR_STYLES[k]
     ax.plot(s, curve, color=colour, ls=dash, lw=2.4, label=f"{name} (n = {scales[name].shape[1]})")
+ax.plot(s, 2 * curves["to the geodesic"], color="black", ls=":", lw=1, label="twice to the geodesic")
 ax.set(xlabel="progress $s$", ylabel="mean distance (nats)", ylim=(0, None))
-ax.legend()
+plots.legend_below(ax, ncols=2)
 plots.save_figure(
     fig,
     atlas.figure_path("46_three_scales.png"),
@@ -200,12 +214,15 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# The gap between the black curve and the others says that networks are nearer to each other than to the shortest way: they share a detour. Where the curve of the optimisers lies on that of the seeds, the optimiser is no more than another seed.
+# What a curve lies below the dotted line, its pairs share of their detours; a curve below the black one says that they share more than half. Where the curve of the optimisers lies on that of the seeds, the optimiser is no more than another seed; where it lies near that of the architectures, it matters nearly as much. Read the dotted line as a rough mark: matched pairs do not weigh the families as the mean over all runs does. Curves end where fewer than half of their pairs can still be compared.
 
 # %%
 at_middle = {name: float(curve[np.argmin(np.abs(s - 0.5))]) for name, curve in curves.items()}
+pairs_of = {name: v for name, v in at_middle.items() if "between" in name and np.isfinite(v)}
+in_common = {name: 1 - v / (2 * at_middle["to the geodesic"]) for name, v in pairs_of.items()}
 for name, value in at_middle.items():
-    print(f"half-way, {name}: {value:.4f} nats")
+    shared = f", about {100 * in_common[name]:.0f} % of the detour in common" if name in in_common else ""
+    print(f"half-way, {name}: {value:.4f} nats{shared}")
 
 # %% [markdown]
 # ## What we learned
@@ -225,6 +242,12 @@ print(
 # %%
 ratio = at_middle["between seeds"] / at_middle["to the geodesic"]
 print(f"Half-way, two seeds are {ratio:.2f} times as far from each other as the networks are from the geodesic.")
+
+# %%
+for name, part in in_common.items():
+    print(f"Of their detours, two {name.removeprefix('between ')} have about {100 * part:.0f} % in common.")
+if "optimizer" in share and share["optimizer"] > chance["optimizer"]:
+    print("The paper: the optimiser hardly matters. Here it explains more of the detour than permuted optimisers do.")
 
 # %%
 results = {

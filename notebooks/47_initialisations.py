@@ -3,7 +3,7 @@
 #
 # **What.** Networks that were first fitted to random labels, or to a few samples, or whose weights were shifted, and then trained as usual.
 # **Figure of the paper.** The appendix on initialisation at different parts of prediction space (E.1).
-# **Answer.** They come back, and one can say when: the distance to the nearest ordinary network falls, and we measure against which yardstick.
+# **Answer.** At the end most are near some ordinary network. Whether they joined the road or only met the others at its end is another question; the chapter measures both, with ordinary runs as the yardstick.
 #
 # | | |
 # |---|---|
@@ -39,7 +39,10 @@ rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 starts = sorted(set(atlas.runs.initialisation[atlas.runs.grid == "initialisations"]))
-print(f"starts in this atlas: {', '.join(starts)}; {(atlas.runs.grid == 'initialisations').sum()} such runs, {(atlas.runs.grid == 'main').sum()} ordinary ones")
+shown_as = {start: start.replace("_", " ") for start in starts}
+n_of_grid = atlas.runs.grid.value_counts()
+print(f"starts in this atlas: {', '.join(starts)}")
+print(f"{n_of_grid.get('initialisations', 0)} such runs, {n_of_grid.get('main', 0)} ordinary ones")
 
 # %% [markdown]
 # ## What do we load?
@@ -51,7 +54,8 @@ splits = ("train", "test")
 near = {split: joining_table(atlas, split) for split in splits}
 for frame in near.values():
     frame["start"] = frame.initialisation.where(frame.grid == "initialisations", "ordinary, held out")
-near["train"].groupby(["start", "phase"]).agg(runs=("run", "nunique"), points=("run", "size"), median=("distance", "median")).round(3)
+counted = {"runs": ("run", "nunique"), "points": ("run", "size"), "median": ("distance", "median")}
+near["train"].groupby(["start", "phase"]).agg(**counted).round(3)
 
 # %% [markdown]
 # A known value: a checkpoint has itself at distance zero, and the table must not have used it. So no distance may be exactly 0. Runs without an ordinary run of another seed have no number and are left out.
@@ -72,22 +76,34 @@ embedding = atlas.embedding("train")
 coordinates, eigenvalues = embedding.embedding.values, embedding.eigenvalues.values
 special = near["train"][near["train"].grid == "initialisations"]
 ordinary_rows = atlas.table("main").index
-styles = {a: plots.style_of(a) for a in sorted(special.architecture.unique())}
-key = [plt.Line2D([], [], color=c, marker=m, label=a) for a, (c, m, _) in styles.items()]
+
+# %% [markdown]
+# Each architecture keeps its colour and marker; the next figure also needs names for its two kinds of line.
 
 # %%
-fig, axes = plt.subplots(1, len(starts), figsize=(4.6 * len(starts), 4.4), squeeze=False)
+styles = {a: plots.style_of(a) for a in sorted(special.architecture.unique())}
+key = [plt.Line2D([], [], color=c, marker=m, label=a) for a, (c, m, _) in styles.items()]
+phases, ends = {"fitted to something else": ":", "true labels": "-"}, {"ignorance": "s", "truth": "*"}
+key += [plt.Line2D([], [], color="0.3", ls=dash, label=name) for name, dash in phases.items()]
+key += [plt.Line2D([], [], color="black", marker=m, ls="", ms=8, label=name) for name, m in ends.items()]
+
+# %%
+alt = (
+    "The first two train axes: ordinary runs in grey, runs from each unusual start as coloured lines, "
+    "dotted while fitted to other labels or few samples, solid afterwards."
+)
+fig, axes = plt.subplots(1, len(starts), figsize=(11, 4.6), squeeze=False)
 for ax, start in zip(axes[0], starts, strict=True):
     ax.scatter(*coordinates[ordinary_rows, :2].T, s=3, color="0.82", linewidths=0, rasterized=True)
     for _, one in special[special.start == start].groupby("run", sort=False):
         colour, marker, _ = styles[one.architecture.iloc[0]]
         for phase, dash in (("pretrain", ":"), ("main", "-")):
-            ax.plot(*coordinates[one.index[one.phase == phase], :2].T, dash, color=colour, lw=1.2, marker=marker, ms=2.5)
-    plots.plot_reference(ax, embedding.reference_embedding.values, names=False)
-    plots.label_embedding(ax, eigenvalues)
-    ax.set_title(start)
-fig.legend(handles=key, loc="outside lower center", ncols=len(key))
-plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt="The first two train axes: ordinary runs in grey, runs from each unusual start as coloured lines, dotted while fitted to other labels or few samples, solid afterwards.")
+            way = coordinates[one.index[one.phase == phase], :2]
+            ax.plot(*way.T, dash, color=colour, lw=1.5, marker=marker, ms=3.5)
+    plots.plot_reference(plots.label_embedding(ax, eigenvalues), embedding.reference_embedding.values, names=False)
+    ax.set(title=shown_as[start], ylabel=ax.get_ylabel() if ax is axes[0, 0] else "")
+fig.legend(handles=key, loc="outside lower center", ncols=4)
+plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 
 # %% [markdown]
 # Grey is everything ordinary. Dotted lines are the first phase, in which a run learns random labels or a few samples; solid lines are the training on the true labels that follows. The square is ignorance, the star truth.
@@ -106,31 +122,46 @@ placed.groupby("start")[["progress", "to_truth", "distance"]].median().round(3)
 #
 # ## Do they come back?
 #
-# The distance to the nearest ordinary checkpoint, against the epochs of the second phase. The grey band holds the middle 90 % of held-out ordinary runs. *Prediction:* how many epochs does it take to fall into the band, and does every start get there?
+# We follow the distance to the nearest ordinary checkpoint over the epochs of the second phase. The yardstick is the middle 90 % of held-out ordinary runs. Where their batch is another they have checkpoints at other epochs, so each of them is interpolated to the epochs of the runs that we follow.
 
 # %%
 second, bands = {}, {}
 for split, frame in near.items():
     second[split] = frame[frame.phase == "main"].assign(epoch=frame.epoch.round(2))
-    held_out = second[split][second[split].grid == "main"]
-    bands[split] = held_out.groupby("epoch").distance.quantile([0.05, 0.95]).unstack()
+    epochs = np.unique(second[split][second[split].grid == "initialisations"].epoch)
+    held_out = second[split][second[split].grid == "main"].groupby("run", sort=False)
+    at_epochs = [np.exp(np.interp(epochs, one.epoch, np.log(one.distance))) for _, one in held_out]
+    bands[split] = epochs, *np.quantile(at_epochs, [0.05, 0.95], axis=0)
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.4), sharex=True)
+wide = {split: f.pivot_table(index=["start", "epoch"], columns="run", values="distance") for split, f in second.items()}
+chosen = {(split, start): wide[split].loc[start].dropna(axis=1, how="all") for split in splits for start in starts}
+ticks = [t for t in (0, 0.5, 1, 2, 5, 10, 20, 50, 100) if t <= 1.05 * epochs.max()]
+with_n = {start: f"{shown_as[start]} (n = {special.run[special.start == start].nunique()})" for start in starts}
+alt = (
+    "Distance to the nearest ordinary checkpoint against epochs, for train and test: thin lines are runs, "
+    "thick ones medians of each start, the grey band held-out ordinary runs."
+)
+
+# %% [markdown]
+# In the next figure the grey band is that yardstick, and the axis of epochs is stretched at its start, where most of it happens. *Prediction:* how many epochs does it take to fall into the band, and does every start get there?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
-    main_phase, band = second[split], bands[split]
-    ax.fill_between(band.index, band[0.05], band[0.95], color="0.85", label="ordinary, held out (5 to 95 %)")
+    ax.fill_between(*bands[split], color="0.85", label="ordinary, held out (5 to 95 %)")
     for k, start in enumerate(starts):
         colour, _, dash = plots.FACTOR_STYLES[k]
-        chosen = main_phase[main_phase.start == start]
-        for _, one in chosen.groupby("run", sort=False):
-            ax.plot(one.epoch, one.distance, color=colour, lw=0.6, alpha=0.5)
-        typical = chosen.groupby("epoch").distance.median()
-        ax.plot(typical.index, typical, color=colour, ls=dash, lw=2.6, label=f"{start} (n = {chosen.run.nunique()})")
-    ax.set(yscale="log", xlabel="epochs on the true labels", title=f"{split} predictions")
-axes[0].set_ylabel("$d_B$ to the nearest ordinary checkpoint (nats)")
-axes[1].legend(fontsize=9)
-plots.save_figure(fig, atlas.figure_path("47_epochs.png"), alt="Distance to the nearest ordinary checkpoint against epochs, for train and test: thin lines are runs, thick ones medians of each start, the grey band held-out ordinary runs.")
+        runs_of_start = chosen[split, start]
+        ax.plot(runs_of_start, color=colour, lw=0.6, alpha=0.5)
+        ax.plot(runs_of_start.median(axis=1), color=colour, ls=dash, lw=2.6, label=with_n[start])
+    ax.set_xscale("symlog", linthresh=1)
+    ax.set(yscale="log", xlabel="epochs on the true labels", title=f"{split} predictions", xlim=(0, None))
+    ax.set_xticks(ticks, ticks)
+axes[0].set_ylabel("$d_B$ to the nearest ordinary\ncheckpoint (nats)")
+legend = axes[0].get_legend_handles_labels()
+fig.legend(*legend, loc="outside lower center", ncols=4, handlelength=4)
+plots.save_figure(fig, atlas.figure_path("47_epochs.png"), alt=alt)
 
 
 # %% [markdown]
@@ -146,14 +177,16 @@ def ends_over_starts(frame):
 detour = set(special.run[special.phase == "pretrain"])
 ratios = {split: ends_over_starts(near[split][near[split].run.isin(detour)]) for split in splits}
 yardstick = {split: ends_over_starts(near[split][near[split].grid == "main"]) for split in splits}
-joining = {split: (r.median(), *claims.bootstrap_interval(r.to_numpy(), np.median, rng=rng)) for split, r in ratios.items() if len(r)}
+detours = {split: r for split, r in ratios.items() if len(r)}
+joining = {s: (r.median(), *claims.bootstrap_interval(r.to_numpy(), np.median, rng=rng)) for s, r in detours.items()}
 for split, (m, low, high) in joining.items():
-    print(f"{split}: end over start {m:.3f} ({low:.3f} to {high:.3f}) over {len(ratios[split])} runs; held-out ordinary runs {yardstick[split].median():.2f}")
+    print(f"{split}: end over start {m:.3f} ({low:.3f} to {high:.3f}) over {len(ratios[split])} runs;")
+    print(f"  held-out ordinary runs, which start near each other, {yardstick[split].median():.2f}")
 
 # %% [markdown]
 # ## Is that a fair comparison?
 #
-# Not yet. Every network that learns its train samples ends near truth, so it ends near every other one, *whatever road it took*. A fall of this ratio says: they arrive. It does not say: they join the road. Two things make it fair. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run scores there.
+# Not yet. Every network that learns its train samples ends near truth, so it ends near every other one, *whatever road it took*. A fall of this ratio says: they arrive. It does not say: they join the road. Two things make it fair. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run of the same architectures scores there.
 
 # %%
 equal, factors, clock = {}, {}, {}
@@ -161,51 +194,66 @@ for split in splits:
     dataset, factors[split] = load_trajectories(atlas, split)
     equal[split] = joining_at_equal_progress(dataset, factors[split], atlas.points, split)
     clock[split] = dataset.s.values
-kinds = {split: f.initialisation.where(f.grid == "initialisations", "ordinary").to_numpy() for split, f in factors.items()}
+    family = factors[split].architecture + "@" + factors[split].scale.astype(str)
+    alike = family.isin(family[factors[split].grid == "initialisations"]).to_numpy()
+    equal[split][~alike] = np.nan  # the yardstick: ordinary runs of the same architectures only
+
+# %%
+kinds = {
+    split: f.initialisation.where(f.grid == "initialisations", "ordinary").to_numpy() for split, f in factors.items()
+}
 compared = {split: np.isfinite(values).any(axis=1) for split, values in equal.items()}
 ordinary = {split: equal[split][(kinds[split] == "ordinary") & mask] for split, mask in compared.items()}
 enough = {s: np.isfinite(v).sum(axis=0) >= 3 for s, v in ordinary.items()}  # with fewer, a quantile means little
-print({split: f"{mask.sum()} runs at {len(clock[split])} values of progress" for split, mask in compared.items()})
-
-# %% [markdown]
-# The next figure shows that distance against progress. *Prediction:* a run may join half-way, or only in the last steps. Which would you call the same manifold?
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.4))
+print({split: f"{mask.sum()} runs at {len(clock[split])} values of progress" for split, mask in compared.items()})
+alt = (
+    "Distance to the nearest ordinary run at equal progress, for train and test, with the band of held-out "
+    "ordinary runs of the same architectures in grey."
+)
+
+# %% [markdown]
+# The next figure shows that distance against progress, with the same lines and a grey band of the same runs. *Prediction:* a run may join half-way, or only in the last steps. Which would you call the same manifold?
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
-    held, known = ordinary[split], enough[split]
-    low_band, high_band = np.nanquantile(held[:, known], [1 - quantile, quantile], axis=0)
-    ax.fill_between(clock[split][known], low_band, high_band, color="0.85", label=f"ordinary, held out (n = {len(held)})")
+    x, held = clock[split][enough[split]], ordinary[split][:, enough[split]]
+    band = np.nanquantile(held, [1 - quantile, quantile], axis=0)
+    ax.fill_between(x, *band, color="0.85")
     for k, start in enumerate(starts):
         colour, _, dash = plots.FACTOR_STYLES[k]
         curves = equal[split][(kinds[split] == start) & compared[split]]
         ax.plot(clock[split], curves.T, color=colour, lw=0.6, alpha=0.5)
         reached = np.isfinite(curves).sum(axis=0) > len(curves) / 2
-        ax.plot(clock[split][reached], np.nanmedian(curves[:, reached], axis=0), color=colour, ls=dash, lw=2.6, label=f"{start} (n = {len(curves)})")
-    ax.set(yscale="log", xlabel="progress s", title=f"{split} predictions")
-axes[0].set_ylabel("$d_B$ to the nearest ordinary run at equal s (nats)")
-axes[0].legend(fontsize=9)
-plots.save_figure(fig, atlas.figure_path("47_progress.png"), alt="Distance to the nearest ordinary run at equal progress, for train and test, with the band of held-out ordinary runs in grey.")
+        ax.plot(clock[split][reached], np.nanmedian(curves[:, reached], axis=0), color=colour, ls=dash, lw=2.6)
+    ax.set(yscale="log", xlabel="progress s", title=f"{split} predictions", xlim=(0, 1))
+axes[0].set_ylabel("$d_B$ to the nearest ordinary run\nat equal s (nats)")
+fig.legend(*legend, loc="outside lower center", ncols=4, handlelength=4)
+plots.save_figure(fig, atlas.figure_path("47_progress.png"), alt=alt)
 
 # %% [markdown]
-# Here arriving does not help: at each $s$ all runs are equally far along. A run has *joined* at the progress from which on it stays within what held-out ordinary runs score (their `quantile`).
+# At each $s$ all runs are equally far along, so arriving does not help until the very end: near $s = 1$ every run is near truth, the band falls too, and a run that enters it only there has arrived rather than joined. We say that a run has *joined* at the progress from which on it stays within what held-out ordinary runs score (their `quantile`), and we count apart those that have joined by half-way.
 
 # %%
 summary = {}
 for split in splits:
-    limit = np.full(len(clock[split]), np.nan)
     held, known = ordinary[split], enough[split]
-    limit[known] = np.nanquantile(held[:, known], quantile, axis=0)
+    limit, typical = np.full((2, len(clock[split])), np.nan)
+    if known.any():
+        limit[known], typical[known] = np.nanquantile(held[:, known], [quantile, 0.5], axis=0)
     for start in starts:
         curves = equal[split][(kinds[split] == start) & compared[split]]
-        joined = np.array([joins_at(curve, limit, clock[split]) for curve in curves])
-        excess = curves / np.nanmedian(np.where(known, held, np.nan), axis=0) if len(held) else np.full_like(curves, np.nan)
-        summary[split, start] = {"runs": len(curves), "joined": np.isfinite(joined).sum(), "median_s": np.median(joined[np.isfinite(joined)]) if np.isfinite(joined).any() else np.nan, "excess": np.nanmedian(excess)}
+        joined = pd.Series([joins_at(curve, limit, clock[split]) for curve in curves], dtype=float)
+        excess = np.nanmedian(curves / typical) if np.isfinite(curves / typical).any() else np.nan
+        row = {"runs": len(curves), "joined": joined.count(), "by_half": (joined <= 0.5).sum()}
+        summary[split, start] = {**row, "median_s": joined.median(), "excess": excess}
 summary = pd.DataFrame(summary).T.rename_axis(["split", "start"])
 summary.round(2)
 
 # %% [markdown]
-# `joined` counts the runs that end inside the ordinary range, `median_s` says when, and `excess` is the median over progress of their distance over that of a held-out ordinary run: 1 would mean that nothing of the start is left.
+# `joined` counts the runs that end inside the ordinary range, `by_half` those that are there from $s = .5$ on, `median_s` says when the middle one of those that join does so, and `excess` is the median over progress of their distance over that of a held-out ordinary run: 1 would mean that nothing of the start is left.
 #
 # Two ways of not joining are different. A run may keep a distance although it moves along the same axes; or its test predictions may stay apart although its train predictions have joined. The table has both splits for this reason.
 #
@@ -213,22 +261,42 @@ summary.round(2)
 
 # %%
 for split, (middle, low, high) in joining.items():
-    print(f"Fitted to something else first: the {split} distance to the nearest ordinary checkpoint falls to {middle:.3f} of its start ({low:.3f} to {high:.3f}).")
+    print(f"Fitted to something else first: the {split} distance to the nearest ordinary checkpoint")
+    print(f"  ends at {middle:.3f} of its start ({low:.3f} to {high:.3f}).")
+
+# %%
 for (split, start), row in summary.iterrows():
-    print(f"{split}, {start}: {row.joined:.0f} of {row.runs:.0f} runs join" + (f", half of them by s = {row.median_s:.2f}" if row.joined else "") + f"; on the way {row.excess:.1f} times an ordinary run's distance.")
-print("The paper shows this as a picture; it gives no number.")
+    when = f", the middle one at s = {row.median_s:.2f}" if row.joined else ""
+    joined_by = f"{row.joined:.0f} of {row.runs:.0f} runs join, {row.by_half:.0f} by half-way{when}"
+    print(f"{split}, {shown_as[start]}: {joined_by}; on the way {row.excess:.1f} times an ordinary run's distance.")
+
+# %%
+late_only = [shown_as[start] for start in starts if summary.by_half["train", start] == 0]
+print(f"Starts of which no run has joined by half-way (train): {', '.join(late_only) or 'none'}.")
+print("The paper shows this as a picture and gives no number; its claim is that all converge along a similar manifold.")
 
 # %%
 results = {}
 for split in splits:
     middle, low, high = joining.get(split, (np.nan, np.nan, np.nan))
     name = "joining_ratio" if split == "train" else "joining_ratio_test"
-    results[name] = claims.result(middle, low=low, high=high, n=len(ratios[split]), note="median over runs, 95 % bootstrap; end over start of the main phase")
+    about = "median over runs, 95 % bootstrap; end over start of the main phase"
+    results[name] = claims.result(middle, low=low, high=high, n=len(ratios[split]), note=about)
+
+# %%
+for split in splits:
     low, high = claims.bootstrap_interval(yardstick[split].to_numpy(), np.median, rng=rng)
-    results[f"held_out_ratio_{split}"] = claims.result(yardstick[split].median(), low=low, high=high, n=len(yardstick[split]), note="the same for ordinary runs, each held out")
+    bounds = {"low": low, "high": high, "n": len(yardstick[split]), "note": "the same for held-out ordinary runs"}
+    results[f"held_out_ratio_{split}"] = claims.result(yardstick[split].median(), **bounds)
+
+# %%
+notes = {"joined": "share of runs that end within the ordinary range", "by_half": "share that is there from s = .5 on"}
 for (split, start), row in summary.iterrows():
-    results[f"excess_{split}_{start}"] = claims.result(row.excess, n=row.runs, note="distance over a held-out ordinary run's, at equal progress")
-    results[f"joined_{split}_{start}"] = claims.result(row.joined / row.runs if row.runs else np.nan, n=row.runs, note="share of runs that end within the ordinary range")
+    note = "distance over a held-out ordinary run's, at equal progress"
+    results[f"excess_{split}_{start}"] = claims.result(row.excess, n=row.runs, note=note)
+    for kind, note in notes.items():
+        share = row[kind] / row.runs if row.runs else np.nan
+        results[f"{kind}_{split}_{start}"] = claims.result(share, n=row.runs, note=note)
 claims.save_results(atlas, "47", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -261,7 +329,8 @@ assert np.all(ratio_any <= 1 + 1e-6), "more candidates cannot be farther away"
 # 3. Does the test error pay for a bad start? Compare the final test errors of the detours with those of ordinary runs of the same architectures.
 
 # %% tags=["solution"]
-finals = atlas.runs[atlas.runs.architecture.isin(special.architecture.unique()) & atlas.runs.grid.isin(["main", "initialisations"])]
+in_both = atlas.runs.grid.isin(["main", "initialisations"])
+finals = atlas.runs[in_both & atlas.runs.architecture.isin(special.architecture.unique())]
 by_start = finals.groupby("initialisation").final_error_test.agg(["median", "min", "max", "size"])
 by_start.round(3)
 
@@ -272,7 +341,8 @@ assert by_start["size"].sum() == len(finals)
 # 4. A stricter yardstick: hold out not only the run but every run with its seed's whole configuration. Would the band rise or fall? Reason first; then look at how `joining_table` chooses its columns.
 
 # %% tags=["solution"]
-configuration = atlas.runs.groupby(["optimizer", "batch_size", "learning_rate", "weight_decay", "augmentation"], dropna=False).ngroup()
+knobs = ["optimizer", "batch_size", "learning_rate", "weight_decay", "augmentation"]
+configuration = atlas.runs.groupby(knobs, dropna=False).ngroup()
 n_alike = configuration[atlas.runs.grid == "main"].value_counts()
 n_alike.describe()[["min", "max"]]  # fewer candidates: the least distance can only grow, so the band rises
 

@@ -3,7 +3,7 @@
 #
 # **What.** The same points, five times: Bhattacharyya, Hellinger, great-circle, Euclidean and symmetric Kullback-Leibler distances between the same predictions.
 # **Figure of the paper.** The appendix figures with Euclidean and isKL embeddings; Hellinger and great-circle distances go beyond it.
-# **Answer.** What is near what hardly changes, the number of axes does, and whether there are time-like axes at all is decided by theorems.
+# **Answer.** Rank correlations say how far "what is near what" depends on the divergence; six numbers say the same of the book's conclusions; whether there can be time-like axes at all is decided by theorems.
 #
 # | | |
 # |---|---|
@@ -14,6 +14,7 @@
 
 # %%
 import time
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,19 +81,20 @@ print("both inequalities hold for", len(table) * (len(table) - 1) // 2, "pairs")
 # %%
 upper = np.triu_indices(len(table), 1)
 order = pd.DataFrame({metric: d[upper] for metric, d in D.items()}).corr("spearman")
-fig, ax = plt.subplots(figsize=(5.8, 4.6))
+names = [metric.replace("_", " ") for metric in METRICS]
+fig, ax = plt.subplots(figsize=(6.4, 5))
 picture = ax.imshow(order, cmap=plots.SEQUENTIAL, vmin=min(0.8, order.to_numpy().min()), vmax=1)
 for (i, j), value in np.ndenumerate(order.to_numpy()):
-    ax.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if value < 0.95 else "black", fontsize=9)
-ax.set_xticks(range(len(order)), order.columns, rotation=30, ha="right")
-ax.set_yticks(range(len(order)), order.index)
+    ax.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if picture.norm(value) < 0.6 else "black")
+ax.set_xticks(range(len(order)), names, rotation=30, ha="right")
+ax.set_yticks(range(len(order)), names)
 ax.grid(visible=False)
 fig.colorbar(picture, label="rank correlation of pairs")
 alt = "Table of rank correlations between five divergences over all pairs of points."
 plots.save_figure(fig, atlas.figure_path("51_ranks.png"), alt=alt)
 
 # %% [markdown]
-# The bounded divergences (Hellinger, great-circle, Euclidean) see a sample at most as "completely different"; the two with logarithms go on counting how sure both networks are of their different answers. That is where the orders part.
+# One might guess that the orders part between the bounded divergences and those with logarithms: Hellinger, great-circle and Euclidean see a sample at most as "completely different", the other two go on counting how sure both networks are of their different answers. Another guess is that Euclid stands apart, since he alone compares probabilities and not their roots or logarithms, and so hardly sees the small ones. Which is right here?
 
 # %%
 odd = order.mean().idxmin()
@@ -110,20 +112,30 @@ placed = {metric: place(fit, pairwise(reference, log_probs, metric=metric)) for 
 first = fits["bhattacharyya"].embedding_[:, :2]
 turn = {m: np.sign((f.embedding_[:, :2] * first).sum(axis=0)) for m, f in fits.items()}
 
+# %% [markdown]
+# How alike are these axes, before we look? Correlations of the coordinates with those by Bhattacharyya:
+
 # %%
-fig, axes = plt.subplots(2, 3, figsize=(15, 8.5))
+alike = {m: [np.corrcoef(f.embedding_[:, k], first[:, k])[0, 1] for k in (0, 1)] for m, f in fits.items()}
+alike = pd.DataFrame(alike, index=["axis 1", "axis 2"]).abs()
+alike.round(2)
+
+# %%
+fig, axes = plt.subplots(2, 3, figsize=(11.5, 7.4))
 for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
-    plots.plot_embedding(ax, fit.embedding_[:, :2] * turn[metric], table.architecture, size=7, legend=False)
+    plots.plot_embedding(ax, fit.embedding_[:, :2] * turn[metric], table.architecture, size=10, legend=False)
     plots.plot_reference(ax, placed[metric][:, :2] * turn[metric], names=False)
     plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
     ax.set_title(metric.replace("_", " "))
+    ax.xaxis.label.set_size(10)
+    ax.yaxis.label.set_size(10)
 axes.flat[-1].axis("off")
-axes.flat[-1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", markerscale=2, title="architecture")
+axes.flat[-1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", markerscale=2.5, fontsize=12)
 alt = "Five embeddings of the same points, one a divergence, coloured by architecture, with the geodesic in black."
 plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
 
 # %% [markdown]
-# An arc from ignorance towards truth in every panel, with the architectures in the same places along it: the manifold belongs to the networks. How much it is bent, and how much is left for further axes, belongs to the divergence. Symmetric KL has no star: where truth gives a class no chance and a network gives it some, $\log 0$ puts truth infinitely far from everybody.
+# Where the first axis correlates well, it is the same way from ignorance to truth in every panel: that belongs to the networks. The second axis need not be the same thing. It may be the bend of the road itself, or the distance of some architectures from it, and which of the two is longer belongs to the divergence; the correlations of axis 2 say where it changes. Symmetric KL has no star: where truth gives a class no chance and a network gives it some, $\log 0$ puts truth infinitely far from everybody.
 #
 # ## Who can have time-like axes?
 #
@@ -146,7 +158,7 @@ assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
 #
 # ## Which conclusions survive?
 #
-# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. Their spread comes from drawing half of the runs.
+# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. Their spread comes from drawing half of the runs, the same half for all divergences.
 
 # %%
 runs, families, clock = table.run.to_numpy(), table.architecture.to_numpy(), table.progress_train.to_numpy()
@@ -168,19 +180,22 @@ spread = pd.DataFrame(high - low, found.index, found.columns)
 spread.rename(index=CONCLUSIONS).round(3)
 
 # %% [markdown]
-# The figure has one panel a conclusion; bars hold 95 % of the draws. *Prediction:* in which panels do the five agree within their bars?
+# The figure has one panel a conclusion. Filled markers are the median of the draws and bars hold 95 % of them; an open marker is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
 
 # %%
-fig, axes = plt.subplots(2, 3, figsize=(14.5, 6.4), sharey=True)
+median = np.nanmedian(draws, axis=0)
+alt = "Six conclusions for five divergences: median and 95 % of draws of half of the runs, open markers for all runs."
+fig, axes = plt.subplots(2, 3, figsize=(11, 6.4), sharey=True)
 for k, (ax, name) in enumerate(zip(axes.flat, found.index, strict=True)):
     for j, metric in enumerate(found.columns):
         colour, marker, _ = plots.FACTOR_STYLES[j]
-        ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=2)
-        ax.plot(found.loc[name, metric], j, marker=marker, color=colour, ms=8)
-    ax.set_title(CONCLUSIONS[name], fontsize=10)
-    ax.set_yticks(range(len(METRICS)), [m.replace("_", " ") for m in METRICS])
+        ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=3)
+        ax.plot(median[k, j], j, marker=marker, color=colour, ms=9)
+        ax.plot(found.loc[name, metric], j, marker=marker, mec="black", mfc="none", ms=12, mew=1.2)
+    ax.set_title(fill(CONCLUSIONS[name], 34), fontsize=12)
+    ax.set_yticks(range(len(METRICS)), names)
+    ax.locator_params(axis="x", nbins=4, integer=name == "time_like_10")
 axes.flat[0].invert_yaxis()
-alt = "Six conclusions for five divergences: a marker for all runs, a bar for draws of half of the runs."
 plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
 
 # %% [markdown]
@@ -192,7 +207,8 @@ holds = pd.DataFrame({name: found.loc[name] > level for name, level in rules.ite
 certain = pd.DataFrame({name: low[found.index.get_loc(name)] > level for name, level in rules.items()}).T
 certain.columns = holds.columns
 for name in rules:
-    print(f"{CONCLUSIONS[name]}: holds for {holds.loc[name].sum()} of {len(METRICS)}, also at the low end for {certain.loc[name].sum()}")
+    n_hold, n_certain = holds.loc[name].sum(), certain.loc[name].sum()
+    print(f"{CONCLUSIONS[name]}: holds for {n_hold} of {len(METRICS)}, also at the low end for {n_certain}")
 
 # %% [markdown]
 # ## And for test predictions?
@@ -207,8 +223,15 @@ test_found = pd.DataFrame({m: conclusions(d, runs, families, test_clock)[0] for 
 test_found.rename(index=CONCLUSIONS).round(3)
 
 # %% [markdown]
-# Test predictions differ more from network to network, so that every divergence needs more axes for them.
-#
+# If test predictions differ more from network to network, then a divergence needs more axes for them. For how many of the five is that so?
+
+# %%
+needs_more = (test_found.loc["stress_3"] < found.loc["stress_3"]).sum()
+same_sense = [CONCLUSIONS[n] for n, level in rules.items() if ((test_found.loc[n] > level) == holds.loc[n]).all()]
+print(f"3 axes explain less of the test than of the train stress for {needs_more} of {len(METRICS)} divergences")
+print("the same sense on test samples:", "; ".join(same_sense) or "none")
+
+# %% [markdown]
 # ## What we learned
 
 # %%
@@ -218,18 +241,24 @@ for name in ("stress_3", "stress_10"):
     row = found.loc[name]
     print(f"The {CONCLUSIONS[name]} is {row.min():.2f} ({row.idxmin()}) to {row.max():.2f} ({row.idxmax()}).")
 with_time = [m for m in METRICS if found.loc["time_like_10", m] > 0]
-print(f"Time-like among the first ten axes: {', '.join(with_time) or 'none of the five'}. The paper's d_B: {found.loc['stress_3', 'bhattacharyya']:.2f}.")
+print(f"Time-like among the first ten axes: {', '.join(with_time) or 'none of the five'}.")
+print(f"Pairs are ordered alike to {order.to_numpy().min():.3f} at least (rank correlation); the odd one is {odd}.")
+second = alike.loc["axis 2"].drop("bhattacharyya")
+print(f"The first axis correlates with Bhattacharyya's to {alike.loc['axis 1'].min():.2f} at least,")
+print(f"  the second between {second.min():.2f} ({second.idxmin()}) and {second.max():.2f} ({second.idxmax()}).")
 
 # %%
 results = {}
+note = "of all runs; bounds: 95 % of draws of half of the runs"
 for k, name in enumerate(found.index):
     for j, metric in enumerate(found.columns):
         value = found.loc[name, metric]
         if np.isfinite(value):
             bounds = {"low": low[k, j], "high": high[k, j]}
-            results[f"{name}_{metric}"] = claims.result(value, **bounds, n=len(table), note="95 % of draws of half of the runs")
+            results[f"{name}_{metric}"] = claims.result(value, **bounds, n=len(table), note=note)
         results[f"test_{name}_{metric}"] = claims.result(test_found.loc[name, metric], n=len(table))
-results["least_rank_correlation"] = claims.result(order.to_numpy().min(), n=len(upper[0]), note=f"of two divergences; the odd one is {odd}")
+note = f"of two divergences; the odd one is {odd}"
+results["least_rank_correlation"] = claims.result(order.to_numpy().min(), n=len(upper[0]), note=note)
 claims.save_results(atlas, "51", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -252,7 +281,8 @@ assert np.allclose(by_distance.eigenvalues_, by_pca, rtol=1e-6), "InPCA of squar
 # %% tags=["solution"]
 p, lp = np.exp(log_probs[[0, -1]].astype(float)), log_probs[[0, -1]].astype(float)
 space_like, time_like = (p + lp) / 2, (p - lp) / 2
-by_coordinates = 0.5 * (((space_like[0] - space_like[1]) ** 2) - ((time_like[0] - time_like[1]) ** 2)).sum(axis=1).mean()
+squares = [(values[0] - values[1]) ** 2 for values in (space_like, time_like)]
+by_coordinates = 0.5 * (squares[0] - squares[1]).sum(axis=1).mean()
 
 # %% tags=["check"]
 assert np.isclose(by_coordinates, D["symmetric_kl"][0, -1], rtol=1e-5)

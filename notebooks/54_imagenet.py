@@ -49,7 +49,8 @@ atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 n_classes_here = atlas.log_probs("train").shape[2]
 is_imagenet = atlas.profile.name == "imagenet" and n_classes_here == 1000
-print("This is an ImageNet atlas." if is_imagenet else f"This atlas ({profile}) holds no ImageNet runs: nothing below is a statement about ImageNet.")
+not_here = f"This atlas ({profile}) holds no ImageNet runs: nothing below is a statement about ImageNet."
+print("This is an ImageNet atlas." if is_imagenet else not_here)
 
 # %% [markdown]
 # ## What would be trained?
@@ -66,7 +67,8 @@ outline.table
 # %%
 factors = pd.DataFrame([c.model_dump(exclude={"dataset"}) for _, c in imagenet.configs()])
 varied = [name for name in factors if factors[name].nunique() > 1]
-pd.DataFrame({name: [", ".join(f"{value} ({count})" for value, count in factors[name].value_counts().items())] for name in varied}, index=["values (runs)"]).T
+values = {name: [f"{v} ({count})" for v, count in factors[name].value_counts().items()] for name in varied}
+pd.DataFrame({"values (runs)": {name: ", ".join(listed) for name, listed in values.items()}})
 
 # %% [markdown]
 # With measured minutes: `python -m manifold_utils plan --profile imagenet`. To run it, put the images into `data/imagefolder/train/<class>/` and `val/<class>/`, start a Dask cluster with one worker a GPU, and give its address: `python -m manifold_utils run --profile imagenet --client tcp://...`.
@@ -80,27 +82,32 @@ lambdas = np.linspace(0, 1, 41)
 lengths, of_true = {}, {}
 for n_classes in (10, 100, 1000):
     start, end = ignorance(1, n_classes), truth([0], n_classes)
-    lengths[n_classes] = {"(log C)/2": np.log(n_classes) / 2, "d_B": pairwise(start, end)[0, 0], "angle": np.arccos(n_classes**-0.5)}
+    angle = np.arccos(n_classes**-0.5)
+    lengths[n_classes] = {"(log C)/2": np.log(n_classes) / 2, "d_B": pairwise(start, end)[0, 0], "angle": angle}
     of_true[n_classes] = np.exp(geodesic(start, end, lambdas)[:, 0, 0])
 pd.DataFrame(lengths).T.rename_axis("C").round(4)
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 3.8))
-for k, (n_classes, values) in enumerate(of_true.items()):
+fig, ax = plt.subplots(figsize=(8, 4))
+for k, (n_classes, curve) in enumerate(of_true.items()):
     colour, _, dash = plots.FACTOR_STYLES[k]
-    ax.plot(lambdas, values, color=colour, ls=dash, label=f"C = {n_classes}: half-way {values[20]:.2f}")
+    ax.plot(lambdas, curve, color=colour, ls=dash, lw=2.2, label=f"C = {n_classes}: half-way {curve[20]:.2f}")
 ax.set(xlabel=r"$\lambda$ on the geodesic", ylabel="probability of the true class")
-ax.legend()
-plots.save_figure(fig, atlas.figure_path("54_geodesic.png"), alt="Probability of the true class along the geodesic from ignorance to truth for 10, 100 and 1000 classes.")
+ax.legend(handlelength=3)
+alt = "Probability of the true class along the geodesic from ignorance to truth for 10, 100 and 1000 classes."
+plots.save_figure(fig, atlas.figure_path("54_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# The curves bend alike and end alike. With more classes, ignorance starts lower, and half-way tends to one half. The geometry does not mind a thousand classes; what grows is the cost, since a distance reads $N \times C$ numbers of each point.
+# All curves end alike. With more classes, ignorance starts lower, the curve takes the shape of an S, and half-way tends to one half, as on a great circle through two right-angled directions. The geometry does not mind a thousand classes; what grows is the cost, since a distance reads $N \times C$ numbers of each point.
 
 # %%
 n_train, n_test = sizes_of(imagenet.dataset)
 recorded = -(-n_train // imagenet.dataset.record_every) + n_test
-print(f"one checkpoint on {recorded} recorded samples: {recorded * 1000 * 4 / 1e6:.0f} MB on ImageNet, {recorded * 10 * 4 / 1e6:.1f} MB with ten classes")
-print(f"the whole imagenet grid: {outline.table.points['total']} points, {outline.table.gigabytes['total']:,.0f} GB of predictions before compression")
+total = outline.table.loc["total"]
+megabytes = [recorded * n_classes * 4 / 1e6 for n_classes in (1000, 10)]
+print(f"one checkpoint on {recorded} recorded samples: {megabytes[0]:.0f} MB on ImageNet,")
+print(f"  {megabytes[1]:.1f} MB with ten classes")
+print(f"the whole grid: {total.points:.0f} points, {total.gigabytes:,.0f} GB of predictions before compression")
 
 # %% [markdown]
 # ## Does the path from pictures to points work?
@@ -115,13 +122,13 @@ some = sorted((place / "tiny" / "train").glob("*/*.png"))[:: max(1, n_pictures /
 print(written, "files; for instance", some[0].relative_to(place))
 
 # %%
-fig, axes = plt.subplots(1, len(some), figsize=(1.4 * len(some), 1.7))
+fig, axes = plt.subplots(1, len(some), figsize=(1.35 * len(some), 1.8))
 for ax, file in zip(axes, some, strict=True):
     image = plt.imread(file)
     ax.imshow(image)
     ax.set(xticks=[], yticks=[], title=f"{image.shape[1]}x{image.shape[0]}")
-    ax.title.set_fontsize(9)
-plots.save_figure(fig, atlas.figure_path("54_pictures.png"), alt="Eight of the small pictures, tinted digits of differing sizes, with their sizes in pixels.")
+alt = "Some of the small pictures, tinted digits of differing sizes, with their sizes in pixels."
+plots.save_figure(fig, atlas.figure_path("54_pictures.png"), alt=alt)
 
 # %% [markdown]
 # The sizes differ, as they do on ImageNet. A profile of its own says how they are cut and what is trained. It is a file like all others, and it is validated.
@@ -147,11 +154,12 @@ print([config.run_id for _, config in small.configs()])
 # %%
 data = load_dataset(small.dataset, str(place))
 batch, index = next(data.batches("train", data.recorded("train"), 16))
-print(f"{len(data.y_train)} train pictures of {data.n_classes} classes; a batch: {tuple(batch.shape)}, mean {batch.mean():.2f}, s.d. {batch.std():.2f}")
+print(f"{len(data.y_train)} train pictures of {data.n_classes} classes")
+print(f"a batch: {tuple(batch.shape)}, mean {batch.mean():.2f}, s.d. {batch.std():.2f}")
 assert tuple(batch.shape[1:]) == data.input_shape and len(index) == len(batch)
 
 # %% [markdown]
-# Now the runs, by the function that a Dask worker calls, into an atlas of their own.
+# Now the runs, by the function that a Dask worker calls, into an atlas of their own. They are few and short, so they will hardly learn; nothing here depends on that.
 
 # %%
 if is_imagenet:
@@ -165,7 +173,8 @@ else:
 
 # %%
 table = shown.table("main")
-print(f"{table.run.nunique()} runs, {len(table)} points of {shown.log_probs('train').shape[1]} samples and {shown.log_probs('train').shape[2]} classes")
+n_samples, n_shown_classes = shown.log_probs("train").shape[1:]
+print(f"{table.run.nunique()} runs, {len(table)} points of {n_samples} samples and {n_shown_classes} classes")
 table.groupby("run")[["loss_train", "error_train"]].agg(["first", "last"]).round(3).head(6)
 
 # %% [markdown]
@@ -185,16 +194,22 @@ fit = InPCA(n_components=min(10, len(rows) - 1)).fit(D)
 clock = np.concatenate([progress(shown.run_log_probs(run, "train"), labels) for run in table.run.unique()])
 
 # %%
-to_road = np.concatenate([pairwise(straight, shown.run_log_probs(run, "train")) for run in table.run.unique()], axis=1)
-reference = fit.transform(to_road[:, np.searchsorted(table.index.to_numpy(), rows)])
-fig, ax = plt.subplots(figsize=(7.5, 4.6))
-plots.plot_embedding(ax, fit.embedding_, shown.table().architecture[rows], size=14)
+by_run = [pairwise(straight, shown.run_log_probs(run, "train")) for run in table.run.unique()]
+reference = fit.transform(np.concatenate(by_run, axis=1)[:, np.searchsorted(table.index.to_numpy(), rows)])
+
+# %% [markdown]
+# The embedding, by architecture, with the road from ignorance to truth in black.
+
+# %%
+fig, ax = plt.subplots(figsize=(8, 4.8))
+plots.plot_embedding(ax, fit.embedding_, shown.table().architecture[rows], size=30, legend=False)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, fit.eigenvalues_)
-ax.legend(fontsize=9)
+ax.legend(markerscale=1.2)
 kind = "ImageNet" if is_imagenet else "a demonstration, not ImageNet"
 ax.set_title(f"{kind} (n = {len(rows)} points)")
-plots.save_figure(fig, atlas.figure_path("54_embedding.png"), alt=f"InPCA of the train predictions of {kind}, by architecture, with the geodesic from ignorance to truth in black.")
+alt = f"InPCA of the train predictions of {kind}, by architecture, with the geodesic from ignorance to truth in black."
+plots.save_figure(fig, atlas.figure_path("54_embedding.png"), alt=alt)
 
 # %% [markdown]
 # The title says what is shown. If it is the demonstration, the picture has one use: it proves that files went in at one end and an embedding came out at the other.
@@ -209,7 +224,8 @@ print(f"Ignorance is {lengths[1000]['d_B']:.3f} nats from truth on ImageNet, {le
 if is_imagenet:
     print(f"{k} axes explain {100 * stress:.0f} % of the train stress of {len(rows)} points.")
 else:
-    print(f"The path ran on {len(data.y_train)} small pictures: {len(rows)} points, progress up to {clock.max():.2f}. The claim about ImageNet stays open: it is not computed on this profile.")
+    print(f"The path ran on {len(data.y_train)} small pictures: {len(rows)} points, progress up to {clock.max():.2f}.")
+    print("The claim about ImageNet stays open: it is not computed on this profile.")
 
 # %%
 results = {
@@ -220,7 +236,8 @@ results = {
 if is_imagenet:  # the claims chapter takes this number as the answer for ImageNet, so nothing else may bear its name
     results[f"train_stress_{k}"] = claims.result(stress, n=len(rows))
 else:
-    results["demonstration_points"] = claims.result(len(rows), n=len(data.y_train), unit="points", note="enlarged digits, not ImageNet")
+    about = {"n": len(data.y_train), "unit": "points", "note": "enlarged digits, not ImageNet"}
+    results["demonstration_points"] = claims.result(len(rows), **about)
 claims.save_results(atlas, "54", results, started=started)
 
 # %%

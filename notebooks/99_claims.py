@@ -14,6 +14,7 @@
 
 # %%
 import time
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -72,8 +73,9 @@ card[["claim", "statement", "paper", "ours", "low", "high", "n", "verdict"]].rou
 
 # %%
 judged = card[card.ours.notna()].merge(rules[["direction", "reproduced"]], left_on="claim", right_index=True)
-fig, ax = plt.subplots(figsize=(8.5, 0.42 * len(judged) + 1.2))
-plots.plot_scorecard(ax, judged)
+judged["label"] = [f"{row.claim}. " + fill(row.statement.split(" (")[0], 64) + "\n" for row in judged.itertuples()]
+fig, ax = plt.subplots(figsize=(11, 0.52 * len(judged) + 1.2))
+plots.plot_scorecard(ax, judged.assign(claim=judged.label))
 plots.save_figure(
     fig,
     atlas.figure_path("99_scorecard.png"),
@@ -81,18 +83,23 @@ plots.save_figure(
 )
 
 # %% [markdown]
-# Right of the line a claim holds by its rule, left of it it does not; grey intervals lie on both sides or between the two limits. Values beyond the frame are far from the limit.
+# Right of the line a claim holds by its rule, left of it it does not; grey intervals lie on both sides or between the two limits. Values far from the limit are drawn at the edge of the frame. A bar that is hidden by its dot is an interval too short to see.
 #
 # ## How much stress do the first axes explain?
 #
-# The most quoted numbers of the paper, for both splits, at four depths.
+# The most quoted numbers of the paper, for both splits and at several depths, as chapter 42 computed them; `low` and `high` bound each. The paper's two numbers are those of the rules above.
 
 # %%
 depths = sorted({int(name.rsplit("_", 1)[1]) for name in found if name.startswith("42.train_stress_")})
-stress = pd.DataFrame(
-    {s: {k: found[f"42.{s}_stress_{k}"]["value"] for k in depths} for s in ("train", "test")}
-).rename_axis("axes")
-stress.assign(paper_train=pd.Series({3: 0.76, 50: 0.98})).round(3)
+stress = {
+    (split, key): {k: found[f"42.{split}_stress_{k}"][key] for k in depths}
+    for split in ("train", "test")
+    for key in ("value", "low", "high")
+}
+stress = pd.DataFrame(stress).rename_axis("axes")
+quoted = {int(r.rsplit("_", 1)[1]): p for r, p in zip(rules.result, rules.paper, strict=True) if r.startswith("42.")}
+stress["paper", "train"] = pd.Series(quoted, dtype=float).reindex(depths)
+stress.round(3)
 
 # %% [markdown]
 # ## What we learned
@@ -100,8 +107,13 @@ stress.assign(paper_train=pd.Series({3: 0.76, 50: 0.98})).round(3)
 # %%
 counts = card.verdict.value_counts()
 print(f"Of {len(card)} claims, on {profile}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".")
+for verdict in ("reproduced", "contradicted", "not at this scale", "not computed"):
+    print(f"{verdict.capitalize()}: {', '.join(card.claim[card.verdict == verdict]) or 'none'}.")
 for row in card[card.verdict == "contradicted"].itertuples():
     print(f"Contradicted here: {row.claim}. {row.statement} (ours {row.ours:.3g}, paper {row.paper}).")
+for split in ("train", "test"):
+    top = ", ".join(f"{k}: {100 * stress.loc[k, (split, 'value')]:.0f} %" for k in depths)
+    print(f"Explained {split} stress of the first axes, {top}.")
 
 # %%
 results = {

@@ -11,7 +11,7 @@ import xarray as xr
 from manifold_utils.atlas import Atlas
 from manifold_utils.profiles import Profile
 from manifold_utils.records import RunRecord
-from manifold_utils.store import atomic_path
+from manifold_utils.store import PROJECT, atomic_path
 
 
 def record(config, rng, status="finished", n=4, sizes=(20, 10)):
@@ -140,3 +140,11 @@ def test_missing_things_say_what_to_run(tmp_path, filled):
         filled[0].distances("train")
     with pytest.raises(ValueError, match="split must be"):
         filled[0].log_probs("valid")
+
+
+def test_an_atlas_opens_by_the_profiles_name_or_by_its_file(tmp_path):
+    source = tmp_path / "mine.yaml"
+    smoke = (PROJECT / "notebooks" / "profiles" / "smoke.yaml").read_text()
+    source.write_text(smoke.replace("name: smoke", "name: mine"))
+    made = Atlas.create(Profile.load(str(source)), tmp_path / "atlases")
+    assert made.path == Atlas.open("mine", str(tmp_path)).path == Atlas.open(str(source), str(tmp_path)).path
