@@ -96,7 +96,7 @@ print(inspect.getsource(training.train_run))
 
 # %%
 with connect(client, n_workers=n_workers or None) as workers:
-    report = train_grid(settings, atlas, client=workers)
+    report = train_grid(settings, atlas, client=workers, data_dir=data_dir)
 report
 
 # %% [markdown]
@@ -241,7 +241,7 @@ assert ends.loc[best_test, "final_error_test"] <= ends.loc[best_train, "final_er
 
 # %% tags=["solution"]
 explained = {
-    f: final.groupby(f).final_error_test.mean().var() / final.final_error_test.var()
+    f: final.groupby(f).final_error_test.transform("mean").var() / final.final_error_test.var()
     for f in ("architecture", "optimizer", "seed")
 }
 explained
