@@ -32,6 +32,10 @@ class Terminal:
         detail = f"{outcome.seconds:.1f} s" if outcome.status == "ran" else outcome.message
         self._line(f"[{n_ended:{len(str(n_jobs))}}/{n_jobs}] {outcome.status:9} {outcome.job}: {detail}")
 
+    def left_out(self, chapter, lacking):
+        """Say that a chapter does not apply."""
+        self._line(f"left out {chapter}: this profile has no grid {', '.join(lacking)}")
+
     def running(self, jobs):
         """Say where the running jobs are: always on a terminal, now and then in a log."""
         now = time.monotonic()

@@ -37,6 +37,9 @@ class Quiet:
     def ended(self, outcome, n_ended, n_jobs):
         """A job has ended, as number `n_ended` of `n_jobs`."""
 
+    def left_out(self, chapter, lacking):
+        """A chapter (its notebook's name) does not apply: the profile lacks these grids."""
+
     def running(self, jobs):
         """Called about twice a second with {job name: Progress} of what is running."""
 
@@ -87,19 +90,29 @@ def run_book(
     Raises
     ------
     ValueError
-        Before anything is run: unknown chapter, profile or parameter, a value of the wrong type, a broken book.yaml.
+        Before anything is run: unknown chapter, profile or parameter, a value of the wrong type, a broken book.yaml,
+        a named chapter about a grid that the profile does not have.
     BookFailed
         After all independent jobs have ended: a job failed. Its notebook is kept as `<job>.failed.ipynb`.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}, but at least one job must run at a time")
     run = Run(profile, folder, data_dir, client, parameters)
-    wanted = run.book.select(chapters, with_needs=not only)
+    wanted, listener = run.book.select(chapters, with_needs=not only), listener or Quiet()
     run.check(wanted)
+    for chapter in wanted:
+        lacking = run.book.lacking(chapter, run.profile)
+        if lacking and chapters and chapter.id in chapters:
+            raise ValueError(
+                f"chapter {chapter.id} is about the grid {', '.join(lacking)}, which profile {run.profile.name!r} does "
+                f"not have; it has {', '.join(run.profile.grids)}"
+            )
+        if lacking:
+            listener.left_out(chapter.notebook, lacking)
     forced = {c.id for c in wanted if force and (not chapters or c.id in chapters)}
     with _one_runner(run.output):
         remove_leftovers(run.output)
-        outcomes = _Schedule(run, [job for c in wanted for job in run.jobs(c)], jobs, forced, listener or Quiet()).all()
+        outcomes = _Schedule(run, [job for c in wanted for job in run.jobs(c)], jobs, forced, listener).all()
     if any(outcome.bad for outcome in outcomes):
         raise BookFailed(outcomes)
     return outcomes

@@ -40,6 +40,7 @@ class Chapter(_Strict):
     needs: list[str] = []  # chapter ids, or globs of artefacts that must exist
     makes: list[str] = []  # globs of artefacts; each must match something when the chapter has run
     matrix: dict[str, Literal["grids", "spaces"] | list[str | int | float | bool]] = {}
+    grids: list[str] = []  # that a profile must have; at other profiles the chapter is left out, and the runner says so
     alone: bool = False  # uses all cores itself, or measures time: nothing runs beside it
     minutes: float = Field(1.0, gt=0)  # on two cores at the digits profile
 
@@ -113,12 +114,18 @@ class Book:
         return [c for c in ordered if with_needs or not ids or c.id in ids]
 
     def jobs(self, chapter, profile):
-        """Jobs of one chapter: one for each combination of its matrix, or one."""
+        """Jobs of one chapter: one for each combination of its matrix, or one; none if the profile lacks its grids."""
+        if self.lacking(chapter, profile):
+            return []
         axes = {}
         for name, values in chapter.matrix.items():
             known = {"grids": list(profile.grids), "spaces": list(profile.spaces())}
             axes[name] = known[values] if isinstance(values, str) else values
         return [Job(chapter, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
+
+    def lacking(self, chapter, profile):
+        """Names of the grids that the chapter is about and the profile does not have."""
+        return [name for name in chapter.grids if name not in profile.grids]
 
     def _check(self, path):
         if len(self.by_id) != len(self.chapters):

@@ -136,6 +136,9 @@ def _index(run, jobs):
         f"Executed at the profile **{run.profile.name}**: {run.profile.description}",
         "",
     ]
+    absent = [c.title for c, several in jobs if not several]
+    if absent:
+        lines += [f"Left out, since this profile does not have their grids: {', '.join(absent)}.", ""]
     for kind, caption in PARTS.items():
         entries = [(c, job) for c, several in jobs for job in several if c.kind == kind]
         if not entries:

@@ -344,12 +344,12 @@ claims.save_results(atlas, "44", results, seed=seed, started=started)
 pairs = factors.matched_pairs(table, "optimizer")
 member = [np.flatnonzero(number == k) for k in range(len(table))]
 cells = [(u, v) for a, b in pairs[["first", "second"]].to_numpy() for u in member[a] for v in member[b]]
-equal_seed = np.array([runs.seed.iloc[u] == runs.seed.iloc[v] for u, v in cells])
+equal_seed = np.array([runs.seed.iloc[u] == runs.seed.iloc[v] for u, v in cells], dtype=bool)
 values = np.array([d_traj[cell] for cell in cells])
-values[equal_seed].mean(), values[~equal_seed].mean()
+values[equal_seed].mean() if equal_seed.any() else None, values[~equal_seed].mean() if (~equal_seed).any() else None
 
 # %% tags=["check"]
-assert len(values) == len(cells) and values.min() >= 0
+assert len(values) == len(cells) and np.all(values >= 0)
 
 # %% [markdown]
 # 2. Build the tree with average linkage instead of complete linkage. Does its agreement with architecture change?

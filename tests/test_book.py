@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from manifold_utils import twins
-from manifold_utils.book import BookFailed, book_status, run_book
+from manifold_utils.book import BookFailed, Quiet, book_status, run_book
 from manifold_utils.chapters import Book, check_parameters, declared_parameters, imported_rooms, read_notebook
 from manifold_utils.html import build_html, page
 from manifold_utils.student import without_solutions, write_student_edition
@@ -168,6 +168,24 @@ def test_artefacts_of_a_prediction_space_lie_in_its_own_folder(run, tiny, execut
     assert set(run(["10"]).values()) == {"ran"}
     (executed.parent / "spaces" / "sloppy_05" / "figures" / "10_x.done").unlink()
     assert run(["10"]) == {"10_make": "skipped", "10_make-sloppy_05": "ran", "10_make-sloppy_0001": "skipped"}
+
+
+def test_a_chapter_about_a_grid_that_the_profile_lacks_is_left_out_aloud(tiny, tmp_path):
+    book = tiny / "book.yaml"
+    book.write_text(BOOK.replace("kind: beyond", "kind: beyond, grids: [nowhere]"))
+    data_dir, told = str(tmp_path / "data"), []
+
+    class Listener(Quiet):
+        def left_out(self, chapter, lacking):
+            told.append((chapter, lacking))
+
+    outcomes = run_book("smoke", data_dir=data_dir, folder=tiny, listener=Listener())
+    assert [o.job for o in outcomes if o.job.startswith("60")] == [] and told == [("60_beyond", ["nowhere"])]
+    with pytest.raises(ValueError, match="chapter 60 is about the grid nowhere"):
+        run_book("smoke", ["60"], data_dir=data_dir, folder=tiny)
+    assert "Left out, since this profile does not have their grids: Beyond." in (
+        build_html("smoke", data_dir=data_dir, folder=tiny).read_text(encoding="utf-8")
+    )
 
 
 def test_a_second_runner_is_refused(run, executed):

@@ -204,7 +204,9 @@ def test_chapters_stand_in_the_order_of_their_numbers():
 def test_matrices_give_values_that_the_notebooks_take(profile):
     book, loaded = Book(), Profile.load(profile)
     names = [job.name for chapter in book.chapters for job in book.jobs(chapter, loaded)]
-    assert len(names) == len(set(names)) >= len(book.chapters)
+    left_out = [chapter for chapter in book.chapters if book.lacking(chapter, loaded)]
+    assert len(names) == len(set(names)) >= len(book.chapters) - len(left_out)
+    assert not left_out or profile not in ("smoke", "digits"), "these profiles have what every chapter asks for"
     for chapter in book.chapters:
         for job in book.jobs(chapter, loaded):
             check_parameters(book.path(chapter), job.values)
