@@ -202,7 +202,7 @@ figure = plots_3d.embedding_3d(
     table.progress_train,
     eigenvalues,
     runs=table.run,
-    title=f"Train predictions of {table.run.nunique()} networks, profile {profile}",
+    title=f"Train predictions of {table.run.nunique()} networks, profile {atlas.profile.name}",
 )
 plots_3d.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
 

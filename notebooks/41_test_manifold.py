@@ -221,7 +221,7 @@ figure = plots_3d.embedding_3d(
     table.progress_test,
     eigenvalues,
     runs=table.run,
-    title=f"Test predictions of {table.run.nunique()} networks, profile {profile}",
+    title=f"Test predictions of {table.run.nunique()} networks, profile {atlas.profile.name}",
 )
 plots_3d.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
 

@@ -49,7 +49,7 @@ atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 n_classes_here = atlas.log_probs("train").shape[2]
 is_imagenet = atlas.profile.name == "imagenet" and n_classes_here == 1000
-not_here = f"This atlas ({profile}) holds no ImageNet runs: nothing below is a statement about ImageNet."
+not_here = f"This atlas ({atlas.profile.name}) holds no ImageNet runs: nothing below is a statement about ImageNet."
 print("This is an ImageNet atlas." if is_imagenet else not_here)
 
 # %% [markdown]

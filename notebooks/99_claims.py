@@ -36,7 +36,7 @@ started = time.time()
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 pd.set_option("display.max_colwidth", 90)
-print(f"profile {profile}: {atlas.profile.description}")
+print(f"profile {atlas.profile.name}: {atlas.profile.description}")
 
 # %% [markdown]
 # ## What do we load?
@@ -106,7 +106,7 @@ stress.round(3)
 
 # %%
 counts = card.verdict.value_counts()
-print(f"Of {len(card)} claims, on {profile}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".")
+print(f"Of {len(card)} claims, on {atlas.profile.name}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".")
 for verdict in ("reproduced", "contradicted", "not at this scale", "not computed"):
     print(f"{verdict.capitalize()}: {', '.join(card.claim[card.verdict == verdict]) or 'none'}.")
 for row in card[card.verdict == "contradicted"].itertuples():
@@ -164,7 +164,7 @@ profiles_here = sorted(p.parent.parent.name for p in atlas.path.parent.glob("*/r
 profiles_here
 
 # %% tags=["check"]
-assert profile in profiles_here
+assert atlas.profile.name in profiles_here
 
 # %% [markdown]
 # ## What next
