@@ -34,7 +34,7 @@ class Terminal:
 
     def left_out(self, chapter, lacking):
         """Say that a chapter does not apply."""
-        self._line(f"left out {chapter}: this profile has no grid {', '.join(lacking)}")
+        self._line(f"left out {chapter}: this profile lacks {', '.join(lacking)}")
 
     def running(self, jobs):
         """Say where the running jobs are: always on a terminal, now and then in a log."""

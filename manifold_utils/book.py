@@ -38,7 +38,7 @@ class Quiet:
         """A job has ended, as number `n_ended` of `n_jobs`."""
 
     def left_out(self, chapter, lacking):
-        """A chapter (its notebook's name) does not apply: the profile lacks these grids."""
+        """A chapter (its notebook's name) does not apply: the profile lacks these."""
 
     def running(self, jobs):
         """Called about twice a second with {job name: Progress} of what is running."""
@@ -91,7 +91,7 @@ def run_book(
     ------
     ValueError
         Before anything is run: unknown chapter, profile or parameter, a value of the wrong type, a broken book.yaml,
-        a named chapter about a grid that the profile does not have.
+        a named chapter about something that the profile does not have, such as a grid.
     BookFailed
         After all independent jobs have ended: a job failed. Its notebook is kept as `<job>.failed.ipynb`.
     """
@@ -104,8 +104,8 @@ def run_book(
         lacking = run.book.lacking(chapter, run.profile)
         if lacking and chapters and chapter.id in chapters:
             raise ValueError(
-                f"chapter {chapter.id} is about the grid {', '.join(lacking)}, which profile {run.profile.name!r} does "
-                f"not have; it has {', '.join(run.profile.grids)}"
+                f"chapter {chapter.id} needs {', '.join(lacking)}, which profile {run.profile.name!r} does not have; "
+                f"its grids are {', '.join(run.profile.grids)}"
             )
         if lacking:
             listener.left_out(chapter.notebook, lacking)

@@ -41,6 +41,7 @@ class Chapter(_Strict):
     makes: list[str] = []  # globs of artefacts; each must match something when the chapter has run
     matrix: dict[str, Literal["grids", "spaces"] | list[str | int | float | bool]] = {}
     grids: list[str] = []  # that a profile must have; at other profiles the chapter is left out, and the runner says so
+    seeds: int = Field(1, ge=1)  # that the grid `main` must have at least, likewise
     alone: bool = False  # uses all cores itself, or measures time: nothing runs beside it
     minutes: float = Field(1.0, gt=0)  # on two cores at the digits profile
 
@@ -114,7 +115,7 @@ class Book:
         return [c for c in ordered if with_needs or not ids or c.id in ids]
 
     def jobs(self, chapter, profile):
-        """Jobs of one chapter: one for each combination of its matrix, or one; none if the profile lacks its grids."""
+        """Jobs of one chapter: one, or one for each combination of its matrix; none if the profile is `lacking`."""
         if self.lacking(chapter, profile):
             return []
         axes = {}
@@ -124,8 +125,10 @@ class Book:
         return [Job(chapter, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
 
     def lacking(self, chapter, profile):
-        """Names of the grids that the chapter is about and the profile does not have."""
-        return [name for name in chapter.grids if name not in profile.grids]
+        """What the chapter is about and the profile does not have: a list of phrases."""
+        absent = [f"the grid {name}" for name in chapter.grids if name not in profile.grids]
+        few = chapter.seeds > 1 and len({config.seed for _, config in profile.configs("main")}) < chapter.seeds
+        return absent + ([f"{chapter.seeds} seeds in the grid main"] if few else [])
 
     def _check(self, path):
         if len(self.by_id) != len(self.chapters):

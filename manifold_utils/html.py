@@ -138,7 +138,7 @@ def _index(run, jobs):
     ]
     absent = [c.title for c, several in jobs if not several]
     if absent:
-        lines += [f"Left out, since this profile does not have their grids: {', '.join(absent)}.", ""]
+        lines += [f"Left out, since this profile does not have what they are about: {', '.join(absent)}.", ""]
     for kind, caption in PARTS.items():
         entries = [(c, job) for c, several in jobs for job in several if c.kind == kind]
         if not entries:

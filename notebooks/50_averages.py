@@ -72,6 +72,7 @@ finals = atlas.table("main").groupby("run", sort=False).tail(1)
 enough = finals[finals.error_train <= 0.1].groupby("architecture").filter(lambda group: len(group) >= 2)
 by_family = (enough if len(enough) else finals).groupby("architecture")
 members_of = {a: group.head(max_members) for a, group in by_family if len(group) >= 2}
+members_of = members_of or {"all runs": finals.head(max_members)}  # no family has two
 labels = atlas.labels("test")
 last = {a: np.stack([atlas.run_log_probs(run, "test")[-1:] for run in group.run]) for a, group in members_of.items()}
 print({a: values.shape for a, values in last.items()})

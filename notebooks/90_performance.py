@@ -234,7 +234,7 @@ for share in (100, 50, 20, 10, 5):
     both = {"raw formula": placed - placed.mean(axis=0), "second step": fitted.embedding_}
     error = {n: np.linalg.norm(x * np.sign((x * full.embedding_).sum(axis=0)) - full.embedding_) / size_of_cloud for n, x in both.items()}
     stress_error = abs(fitted.explained_stress_[2] - full.explained_stress_[2])
-    landmark_rows.append({"m / l": round(len(known) / len(few)), "landmarks": len(few), **error, "stress error": stress_error})
+    landmark_rows.append({"m / l": share, "landmarks": len(few), **error, "stress error": stress_error})
 landmarks = pd.DataFrame(landmark_rows).set_index("m / l")
 landmarks.round(5)
 

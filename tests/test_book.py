@@ -172,7 +172,7 @@ def test_artefacts_of_a_prediction_space_lie_in_its_own_folder(run, tiny, execut
 
 def test_a_chapter_about_a_grid_that_the_profile_lacks_is_left_out_aloud(tiny, tmp_path):
     book = tiny / "book.yaml"
-    book.write_text(BOOK.replace("kind: beyond", "kind: beyond, grids: [nowhere]"))
+    book.write_text(BOOK.replace("kind: beyond", "kind: beyond, grids: [nowhere], seeds: 3"))
     data_dir, told = str(tmp_path / "data"), []
 
     class Listener(Quiet):
@@ -180,10 +180,11 @@ def test_a_chapter_about_a_grid_that_the_profile_lacks_is_left_out_aloud(tiny, t
             told.append((chapter, lacking))
 
     outcomes = run_book("smoke", data_dir=data_dir, folder=tiny, listener=Listener())
-    assert [o.job for o in outcomes if o.job.startswith("60")] == [] and told == [("60_beyond", ["nowhere"])]
-    with pytest.raises(ValueError, match="chapter 60 is about the grid nowhere"):
+    assert [o.job for o in outcomes if o.job.startswith("60")] == []
+    assert told == [("60_beyond", ["the grid nowhere", "3 seeds in the grid main"])]
+    with pytest.raises(ValueError, match="chapter 60 needs the grid nowhere, 3 seeds"):
         run_book("smoke", ["60"], data_dir=data_dir, folder=tiny)
-    assert "Left out, since this profile does not have their grids: Beyond." in (
+    assert "Left out, since this profile does not have what they are about: Beyond." in (
         build_html("smoke", data_dir=data_dir, folder=tiny).read_text(encoding="utf-8")
     )
 
