@@ -145,7 +145,8 @@ def _index(run, jobs):
             continue
         lines += ["```{toctree}", ":maxdepth: 1", f':caption: "{caption}"', ""]
         for chapter, job in entries:
-            values = f" ({', '.join(str(v) for v in job.values.values())})" if job.values else ""
+            values = ", ".join(str(value) for value in job.values.values() if value != "")
+            values = f" ({values})" if values else ""
             lines.append(f"{chapter.id} {chapter.title}{values} <{job.name}>")
         lines += ["```", ""]
     return "\n".join(lines)
