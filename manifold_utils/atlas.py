@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
+from manifold_utils.predictions import open_predictions, read_attributes, read_predictions, write_predictions
 from manifold_utils.profiles import FACTORS, Profile
 from manifold_utils.records import SPLITS
 from manifold_utils.store import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
@@ -120,20 +119,7 @@ class Atlas:
     def save_run(self, record, grid):
         """Write one `RunRecord` to predictions/<run_id>.zarr, whole or not at all. Safe from any worker process."""
         with atomic_path(self._run_path(record.config.run_id)) as temporary:
-            group = zarr.create_group(temporary, zarr_format=3)
-            for split in SPLITS:
-                values = np.ascontiguousarray(record.log_probs[split], dtype=np.float32)
-                array = group.create_array(
-                    split,
-                    shape=values.shape,
-                    dtype="float32",
-                    chunks=tuple(max(1, n) for n in values.shape),
-                    serializer=BytesCodec(),
-                    compressors=[ZstdCodec(level=1), Crc32cCodec()],
-                    fill_value=np.nan,
-                )
-                array[...] = values
-            group.attrs.update(_run_attributes(record, grid))
+            write_predictions(temporary, record.log_probs, _run_attributes(record, grid))
 
     def run_status(self, run_id):
         """'finished', 'diverged', or None when the run is not in the store."""
@@ -215,7 +201,7 @@ class Atlas:
         _check_split(split)
         names = list(dict.fromkeys(self.points.run)) if runs is None else list(runs)
         read = dask.delayed(self.run_log_probs, pure=True)
-        shapes = [self._array(name, split).shape for name in names]
+        shapes = [open_predictions(self._run_path(name), split).shape for name in names]
         return da.concatenate(
             [da.from_delayed(read(n, split), s, dtype=np.float32) for n, s in zip(names, shapes, strict=True)]
         )
@@ -223,15 +209,7 @@ class Atlas:
     def run_log_probs(self, run_id, split):
         """Predictions of one run, in memory: ndarray (n_checkpoints, n_samples, n_classes) float32."""
         _check_split(split)
-        try:
-            values = self._array(run_id, split)[...]
-            if np.isnan(values).any():  # what zarr reads for a chunk that is gone
-                raise ValueError("a chunk is missing")
-        except Exception as error:  # zarr's codecs raise several kinds: name the file for all of them
-            raise OSError(
-                f"{self._run_path(run_id) / split} is damaged ({error}); delete the run and train it again"
-            ) from error
-        return values
+        return read_predictions(self._run_path(run_id), split)
 
     def verify(self):
         """Read every stored run and return {run_id: error} of the damaged ones (checksums, shapes)."""
@@ -311,21 +289,8 @@ class Atlas:
     def _run_path(self, run_id):
         return self.path / "predictions" / f"{run_id}.zarr"
 
-    def _array(self, run_id, split):
-        path = self._run_path(run_id)
-        try:
-            return zarr.open_array(path / split, mode="r")
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise OSError(
-                f"{path / split} is missing or damaged ({error}); delete the run and train it again"
-            ) from error
-
     def _read_run(self, run_id):
-        path = self._run_path(run_id)
-        try:
-            return zarr.open_group(path, mode="r").attrs.asdict()["record"]
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise OSError(f"{path} is damaged ({error}); delete the run and train it again") from error
+        return read_attributes(self._run_path(run_id))["record"]
 
     def _owns(self, profile, grid):
         name = self.path.name if self.path.parent.name == "spaces" else ""

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
+from manifold_utils.predictions import read_predictions, write_predictions
 from manifold_utils.records import SPLITS
 from manifold_utils.store import atomic_path, read_json, write_json
 
@@ -59,19 +58,7 @@ class RecordedRun:
         """
         path = Path(path)
         with atomic_path(path) as temporary:
-            group = zarr.create_group(temporary / "predictions.zarr", zarr_format=3)
-            for split in SPLITS:
-                values = np.ascontiguousarray(self.log_probs[split], dtype=np.float32)
-                array = group.create_array(
-                    split,
-                    shape=values.shape,
-                    dtype="float32",
-                    chunks=tuple(max(1, n) for n in values.shape),
-                    serializer=BytesCodec(),
-                    compressors=[ZstdCodec(level=1), Crc32cCodec()],
-                    fill_value=np.nan,
-                )
-                array[...] = values
+            write_predictions(temporary / "predictions.zarr", self.log_probs)
             self.points.to_parquet(temporary / "points.parquet")
             write_json(temporary / "run.json", {"format": FORMAT, "name": self.name, "data": self.data})
         return path
@@ -103,14 +90,7 @@ def load_run(path):
     about = read_json(path / "run.json")
     if about.get("format") != FORMAT:
         raise ValueError(f"{path} has format {about.get('format')}; this code reads format {FORMAT}")
-    log_probs = {}
-    for split in SPLITS:
-        try:
-            log_probs[split] = zarr.open_array(path / "predictions.zarr" / split, mode="r")[...]
-            if np.isnan(log_probs[split]).any():  # what zarr reads for a chunk that is gone
-                raise ValueError("a chunk is missing")
-        except Exception as error:  # zarr's codecs raise several kinds: name the file for all of them
-            raise OSError(f"{path / 'predictions.zarr' / split} is damaged ({error}); record the run again") from error
+    log_probs = {split: read_predictions(path / "predictions.zarr", split, "record the run again") for split in SPLITS}
     try:
         points = pd.read_parquet(path / "points.parquet")
     except Exception as error:  # and so does pyarrow

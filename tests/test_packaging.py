@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
+PACKAGE = PROJECT / "manifold_utils"
 # What code imports -> the distribution that brings it, where the names differ.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "jupyter_client": "jupyter-client"}
 ENVIRONMENT_ONLY = "-e ."
@@ -126,3 +128,15 @@ def test_continuous_integration_calls_make_test():
     script = PROJECT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
     assert re.fullmatch(r"exec make .*test", script.read_text(encoding="utf-8").splitlines()[-1])
+
+
+def test_imports_go_one_way():
+    """No room imports, at its top or inside a function, a room that imports it in turn."""
+    graph = {}
+    for path in PACKAGE.glob("*.py"):
+        nodes = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)]
+        rooms = {n.module.split(".")[1] for n in nodes if (n.module or "").startswith("manifold_utils.")}
+        rooms |= {a.name for n in nodes if n.module == "manifold_utils" for a in n.names}
+        graph[path.stem] = {room for room in rooms if (PACKAGE / f"{room}.py").is_file()}
+    assert len(graph) > 40 and sum(map(len, graph.values())) > 100
+    TopologicalSorter(graph).prepare()  # raises CycleError, naming the rooms
