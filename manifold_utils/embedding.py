@@ -21,7 +21,7 @@ class Submatrix:
 
     def __init__(self, matrix, keep):
         self.matrix, self.keep = matrix, np.asarray(keep)
-        self.shape, self.dtype = (len(self.keep),) * 2, np.dtype(matrix.dtype)
+        self.shape, self.dtype, self.chunks = (len(self.keep),) * 2, np.dtype(matrix.dtype), matrix.chunks
 
     def __getitem__(self, key):
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
@@ -31,9 +31,9 @@ class Submatrix:
         return panel[wanted - low][:, self.keep[columns]]
 
 
-def select(matrix, keep):
-    """The square block `keep` x `keep`: an ndarray when it is small enough, else a `Submatrix`."""
-    if len(keep) > IN_MEMORY:
+def select(matrix, keep, in_memory=IN_MEMORY):
+    """The square block `keep` x `keep`: an ndarray up to `in_memory` points, else a `Submatrix`."""
+    if len(keep) > in_memory:
         return Submatrix(matrix, keep)
     whole = np.asarray(matrix[:])
     return whole if len(keep) == len(whole) else whole[np.ix_(keep, keep)]
@@ -95,13 +95,18 @@ def fitted_points(atlas, limit=OUTLIER_DISTANCE):
     return ((table.grid == "main") & (table.loss_train / 2 < limit)).to_numpy()
 
 
-def embed(atlas, split, metric="bhattacharyya", n_components=50, *, fitted=None, n_reference=51):
+def embed(atlas, split, metric="bhattacharyya", n_components=50, *, fitted=None, n_reference=51, client=None,
+          in_memory=IN_MEMORY):  # fmt: skip
     """Embed an atlas: InPCA of the fitted points, with all others and the geodesic placed in it.
 
     Parameters
     ----------
     fitted : (n_points,) boolean ndarray, default `fitted_points(atlas)`
     n_components : int, at most the number of fitted points less one
+    client : distributed.Client, optional
+        Its workers multiply the panels of a matrix that is too large to be held here.
+    in_memory : int
+        Points up to which the matrix is read whole.
 
     Returns
     -------
@@ -117,9 +122,14 @@ def embed(atlas, split, metric="bhattacharyya", n_components=50, *, fitted=None,
     matrix = atlas.distances(split, metric)
     estimator = InPCA(n_components=min(n_components, len(keep) - 1))
     coordinates = np.empty((len(fitted), estimator.n_components))
-    coordinates[keep] = estimator.fit(select(matrix, keep)).embedding_
-    for i in np.flatnonzero(~fitted):
-        coordinates[i] = place(estimator, np.asarray(matrix[i : i + 1])[:, keep])[0]
+    block = select(matrix, keep, in_memory)
+    estimator.fit(block, client=None if isinstance(block, np.ndarray) else client)
+    coordinates[keep] = estimator.embedding_
+    for start in range(0, len(fitted), matrix.chunks[0]):  # a row of tiles at a time: each is read once
+        rows = start + np.flatnonzero(~fitted[start : start + matrix.chunks[0]])
+        if len(rows):
+            panel = np.asarray(matrix[rows[0] : rows[-1] + 1])
+            coordinates[rows] = place(estimator, panel[rows - rows[0]][:, keep])
     lambdas, reference = road(atlas, split, n_reference)
     placed = place(estimator, distances_to(atlas, split, reference, metric)[:, keep])
     per_component = {k: ("component", getattr(estimator, f"{k}_")) for k in PER_COMPONENT}

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import ClassicalMDS
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, tiles
 from manifold_utils.atlas import Atlas
 from manifold_utils.embedding import embed, fitted_points, select
 from manifold_utils.inpca import InPCA
@@ -34,6 +34,7 @@ from manifold_utils.profiles import Profile
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
 space = ""  # prediction space: empty is the main one, else a grid with its own data set
+client = "threads"  # for matrices beyond memory: "threads", "local" Dask processes, or a scheduler's address
 n_small = 150  # points of the worked example
 seed = 0  # of the choice of these points
 
@@ -139,10 +140,12 @@ assert np.allclose(np.abs(library), np.abs(ours), atol=1e-8)
 
 # %%
 embeddings = {}
-for metric in settings.metrics:
-    for split in ("train", "test"):
-        embeddings[split, metric] = embed(atlas, split, metric, settings.n_components, fitted=fitted)
-        atlas.save_embedding(embeddings[split, metric], split, metric)
+with tiles.engine(client) as workers:
+    for metric in settings.metrics:
+        for split in ("train", "test"):
+            found = embed(atlas, split, metric, settings.n_components, fitted=fitted, client=workers)
+            atlas.save_embedding(found, split, metric)
+            embeddings[split, metric] = found
 train, test = embeddings["train", "bhattacharyya"], embeddings["test", "bhattacharyya"]
 
 # %% [markdown]

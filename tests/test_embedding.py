@@ -9,6 +9,7 @@ from manifold_utils.distances import pairwise
 from manifold_utils.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
 from manifold_utils.geometry import geodesic, ignorance, progress, truth
 from manifold_utils.inpca import InPCA
+from manifold_utils.parallel import client
 from manifold_utils.profiles import Profile
 from manifold_utils.records import RunRecord
 from manifold_utils.reparametrise import (
@@ -145,3 +146,14 @@ def test_truth_is_infinitely_far_in_symmetric_kl_alone(atlas):
         placed = embed(atlas, "train", metric, 3).reference_embedding.values
         assert np.isfinite(placed[:-1]).all()
         assert np.isfinite(placed[-1]).all() == (metric == "hellinger")
+
+
+def test_a_matrix_beyond_memory_gives_the_same_embedding_here_and_on_workers(atlas):
+    fitted = np.ones(len(atlas.points), dtype=bool)
+    fitted[[3, 10, 17]] = False
+    whole = embed(atlas, "train", n_components=4, fitted=fitted)
+    with client("local", n_workers=1) as workers:
+        for where in (None, workers):
+            found = embed(atlas, "train", n_components=4, fitted=fitted, client=where, in_memory=5)
+            np.testing.assert_allclose(found.eigenvalues, whole.eigenvalues, rtol=1e-6)
+            np.testing.assert_allclose(found.embedding, whole.embedding, atol=1e-4 * np.abs(whole.embedding).max())
