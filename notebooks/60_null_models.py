@@ -340,7 +340,7 @@ axes[1].legend(fontsize=9)
 plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt="Left, the first two axes with runs on random labels in colour over ordinary runs in grey; right, distance to the nearest ordinary checkpoint against distance from ignorance.")
 
 # %% [markdown]
-# On the dotted line the nearest ordinary checkpoint is about as far away as ignorance: a run that follows it shares nothing of its way with anybody.. Where a run on random labels stays at the line while the grey marks fall away from it, it has taken another road, however near the plane on the left may draw it to ordinary points: a projection hides what its axes do not hold.
+# On the dotted line the nearest ordinary checkpoint is about as far away as ignorance: a run that follows it shares nothing of its way with anybody. Where a run on random labels stays at the line while the grey marks fall away from it, it has taken another road, however near the plane on the left may draw it to ordinary points: a projection hides what its axes do not hold.
 #
 # ## Is it another road, or the same road to another truth?
 #
