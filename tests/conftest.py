@@ -1,4 +1,16 @@
-"""Shared by all tests: the whole book, the longest test, is started first, so that other files run beside it."""
+"""Shared by all tests: the whole book, the longest test, is started first, so that other files run beside it.
+
+On a continuous-integration machine (CI is set) property-based tests draw the same examples each time, so that a change
+is judged by what it changes; elsewhere new examples are searched for.
+"""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items):
