@@ -40,7 +40,7 @@ class _Sum:
         """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked."""
         terms = self._terms()
         if self.symmetric:
-            return mirrored(terms, 1.0 / self.n_samples)
+            return mirrored(terms, 1.0 / self.n_samples, self.threads)
         return np.maximum(terms / self.n_samples, 0.0)
 
     def _terms(self):

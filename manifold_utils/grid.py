@@ -237,7 +237,7 @@ def train_one(config, atlas_path, grid, data_dir="", device="auto"):
 
     torch.set_num_threads(1)
     keep_memory()
-    record = train_run(config, _dataset(config.dataset, data_dir), device=_worker_device(device))
+    record = train_run(config, cached_dataset(config.dataset, data_dir), device=_worker_device(device))
     try:
         Atlas(atlas_path).save_run(record, grid)
     except OSError as error:
@@ -245,7 +245,8 @@ def train_one(config, atlas_path, grid, data_dir="", device="auto"):
     return {"run": config.run_id, "status": record.status, "diverged_step": record.info["diverged_step"]}
 
 
-def _dataset(config, data_dir):
+def cached_dataset(config, data_dir):
+    """The data set of a DatasetConfig, loaded once a process."""
     with _ONE_LOAD:
         return _cached_dataset(config, data_dir)
 

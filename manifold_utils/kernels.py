@@ -152,16 +152,21 @@ class BhattacharyyaSum:
     def _logs(self):
         """Sum over samples of log BC so far, float64 (n_p, n_q); only j > i where symmetric."""
         out = np.zeros(self.shape) if self.carry is None else self.carry
-        for i, j, (product, exponent, extra) in self.blocks:
-            first = i * self.tile[0], j * self.width
-            _add_logs(product, exponent, extra, 2.0 ** -LIMITS[self.dtype][0], first, self.symmetric, out)
+        unit = 2.0 ** -LIMITS[self.dtype][0]
+
+        def work(block):
+            i, j, state = block
+            _add_logs(*state, unit, (i * self.tile[0], j * self.width), self.symmetric, out)
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            each(pool, work, self.blocks)
         return out
 
     def result(self):
         """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked."""
         out = self._logs()
         if self.symmetric:
-            return mirrored(out, -1.0 / self.n_samples)
+            return mirrored(out, -1.0 / self.n_samples, self.threads)
         np.multiply(out, -1.0 / self.n_samples, out=out)
         return np.maximum(out, 0.0, out=out)
 
@@ -197,19 +202,21 @@ def rows_contiguous(values):
     return np.ascontiguousarray(values)
 
 
-def mirrored(upper, factor=1.0):
+def mirrored(upper, factor=1.0, threads=1):
     """The upper triangle times `factor`, no less than 0, copied to the lower one, in place; zero on the diagonal.
 
     Rounding may leave -1e-9 between points that agree, hence the bound.
     """
-    _mirror(upper, float(factor))
+    with ThreadPoolExecutor(threads) as pool:
+        each(pool, lambda k: _mirror(upper, float(factor), k, threads), range(threads))
     return upper
 
 
 @numba.njit(nogil=True, cache=True)
-def _mirror(upper, factor):
+def _mirror(upper, factor, thread, threads):
+    """The squares of every `threads`-th row of squares: upper part, its mirror image, and the diagonal."""
     n = len(upper)
-    for i in range(0, n, MIRROR_SIDE):
+    for i in range(thread * MIRROR_SIDE, n, threads * MIRROR_SIDE):
         last_row = min(i + MIRROR_SIDE, n)
         for j in range(i, n, MIRROR_SIDE):
             last_column = min(j + MIRROR_SIDE, n)

@@ -124,3 +124,16 @@ class UsualRecorder(Recorder):
             }
         network.train()
         self.add(found, step, step / n_batches, "main")
+
+
+def train_only(config):
+    """Train a run on a worker as `grid.train_one` does, but store nothing: for timing. Returns its status."""
+    import torch
+
+    from manifold_utils.grid import cached_dataset
+    from manifold_utils.parallel import keep_memory
+    from manifold_utils.training import train_run
+
+    torch.set_num_threads(1)
+    keep_memory()
+    return train_run(config, cached_dataset(config.dataset, "")).status
