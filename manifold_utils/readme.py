@@ -69,7 +69,9 @@ def render(text, profile="digits", reference=REFERENCE):
         If a mark is missing.
     """
     folder = Path(reference) / profile
-    blocks = {"chapters": chapters_markdown(Book()), "scorecard": scorecard_markdown(scorecard(folder), profile)}
+    stale = ", ".join(stale_chapters(folder)) or "none"
+    table = f"{scorecard_markdown(scorecard(folder), profile)}\n\nChapters whose code is newer than this run: {stale}."
+    blocks = {"chapters": chapters_markdown(Book()), "scorecard": table}
     for name, content in blocks.items():
         pattern = re.compile(rf"(<!-- {name}:begin[^>]*-->\n)(.*?)(<!-- {name}:end -->)", re.S)
         if not pattern.search(text):

@@ -25,8 +25,9 @@ def test_numbers_in_the_scorecard_come_from_the_reference(tmp_path):
     folder = tmp_path / "digits"
     folder.mkdir()
     value = {"value": 0.123, "low": 0.1, "high": 0.2, "n": 7, "unit": "", "note": ""}
-    (folder / "42.json").write_text(json.dumps({"results": {"train_stress_3": value}}))
-    assert "0.123" in readme.render(README, reference=tmp_path)
+    (folder / "42.json").write_text(json.dumps({"results": {"train_stress_3": value}, "code": "of another day"}))
+    text = readme.render(README, reference=tmp_path)
+    assert "0.123" in text and f"newer than this run: {', '.join(c.id for c in Book().chapters)}." in text
     assert set(readme.stale_chapters(tmp_path / "nowhere")) == {c.id for c in Book().chapters}
 
 
