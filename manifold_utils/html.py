@@ -38,8 +38,13 @@ SPHINX_SETTINGS = {
     "html_theme": "sphinx_book_theme",
     "html_theme_options": {"use_download_button": True, "show_toc_level": 2, "home_page_in_toc": True},
     "html_static_path": ["_static"],
+    "html_css_files": ["book.css"],
     "html_show_sourcelink": False,
 }
+# Wide enough for a line of code; printed sentences are folded instead of cut.
+STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
+.cell_output pre { white-space: pre-wrap; }
+"""
 # The library is loaded once a page, by whichever figure comes first; `</` must not end the script early.
 FIGURE = """<div id="{name}" style="width: 100%; min-height: {height}px"></div>
 <script>(function draw() {{
@@ -124,6 +129,7 @@ def _write_settings(staging, run):
     lines = [f"{key} = {value!r}" for key, value in settings.items()]
     (staging / "conf.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (staging / "_static").mkdir()
+    (staging / "_static" / "book.css").write_text(STYLE, encoding="utf-8")
     library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     shutil.copyfile(library, staging / "_static" / "plotly.min.js")
 

@@ -36,7 +36,6 @@ started = time.time()
 atlas = Atlas.open(profile, data_dir)
 pd.set_option("display.max_colwidth", None)  # rules are to be read whole
 plots.use_house_style()
-pd.set_option("display.max_colwidth", 90)
 print(f"profile {atlas.profile.name}: {atlas.profile.description}")
 
 # %% [markdown]
