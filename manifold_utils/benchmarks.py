@@ -168,7 +168,7 @@ def predictions(m, n_samples, n_classes, rng, dtype=np.float32, *, only=None, sa
     return log_probs, labels
 
 
-def distance_matrix(m, rng, decay=0.6, n_axes=120):
+def distance_matrix(m, rng, decay=0.6, n_axes=600):
     """A made-up (m, m) float32 matrix of distances whose spectrum falls as that of trained networks does.
 
     Signed coordinates with |lambda_k| ~ k^(-1/decay), every fourth axis time-like, and the first large enough that no
@@ -181,6 +181,7 @@ def distance_matrix(m, rng, decay=0.6, n_axes=120):
     decay : float
         Smaller is steeper.
     n_axes : int
+        Far more than the eigenpairs that are asked for: a matrix of low rank would flatter a Krylov method.
 
     Returns
     -------
