@@ -132,6 +132,8 @@ print("paths (runs, steps, samples, classes):", paths.shape)
 # %%
 lambdas = np.linspace(0, 1, 50)
 road = geodesic(P_0, P_star, lambdas)
+
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
 for n, ax in enumerate(axes):
     simplex.plot_triangle(ax, f"sample {n}, true class {labels[n]}")

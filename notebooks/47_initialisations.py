@@ -86,12 +86,12 @@ key = [plt.Line2D([], [], color=c, marker=m, label=a) for a, (c, m, _) in styles
 phases, ends = {"fitted to something else": ":", "true labels": "-"}, {"ignorance": "s", "truth": "*"}
 key += [plt.Line2D([], [], color="0.3", ls=dash, label=name) for name, dash in phases.items()]
 key += [plt.Line2D([], [], color="black", marker=m, ls="", ms=8, label=name) for name, m in ends.items()]
-
-# %%
 alt = (
     "The first two train axes: ordinary runs in grey, runs from each unusual start as coloured lines, "
     "dotted while fitted to other labels or few samples, solid afterwards."
 )
+
+# %%
 fig, axes = plt.subplots(1, len(starts), figsize=(11, 4.6), squeeze=False)
 for ax, start in zip(axes[0], starts, strict=True):
     ax.scatter(*coordinates[ordinary_rows, :2].T, s=3, color="0.82", linewidths=0, rasterized=True)

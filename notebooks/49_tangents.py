@@ -237,6 +237,8 @@ alt = (
 )
 k = np.arange(1, len(chosen) + 1)
 ticks = [t for t in (1, 2, 3, 5, 10, 20, 50, 100) if t <= len(chosen)]
+
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
 for ax, (name, spectrum) in zip(axes, spectra.items(), strict=True):
     ax.plot(k, spectrum, color=plots.SPACE_LIKE, lw=2.4, label=f"networks (n = {len(chosen)})")

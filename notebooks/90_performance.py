@@ -301,6 +301,8 @@ grid_runs = [
     for g in ("none", "simple")
     for a in ("fc", "allcnn")
 ]
+
+# %%
 with local_client() as workers:
     every = list(workers.nthreads())
     workers.gather([workers.submit(training_baseline.train_only, grid_runs[0], workers=[w], pure=False) for w in every])
