@@ -20,6 +20,7 @@ from torch import nn
 from manifold_utils.datasets import balanced_subset
 from manifold_utils.networks import make_network, n_parameters
 from manifold_utils.optimizers import Optimizer
+from manifold_utils.recorder import scores
 from manifold_utils.records import POINT_COLUMNS, SPLITS, RunRecord
 
 PAPER_EPOCHS = 200
@@ -280,7 +281,7 @@ class Recorder:
         """Keep one checkpoint: its predictions {split: (n_samples, n_classes)} and their scores."""
         row = {"step": step, "epoch": epoch, "phase": phase}
         for split, values in found.items():
-            row |= _scores(values, self.truth[split], split)
+            row |= scores(values, self.truth[split], split)
             self.values[split].append(values)
         self.rows.append(row)
 
@@ -309,8 +310,3 @@ def predict(network, data, split, index, batch_size):
         parts = [F.log_softmax(network(x).float(), dim=1) for x, _ in data.batches(split, index, batch_size)]
     network.train()
     return torch.cat(parts).cpu().numpy()
-
-
-def _scores(log_probs, truth, split):
-    loss = -np.mean(log_probs[np.arange(len(truth)), truth], dtype=np.float64)
-    return {f"loss_{split}": float(loss), f"error_{split}": float(np.mean(log_probs.argmax(1) != truth))}
