@@ -9,7 +9,6 @@ nothing (see `book`).
 import ast
 import difflib
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,11 +16,11 @@ from typing import Annotated, Literal
 import nbformat
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from manifold_utils.dependencies import imported_modules
 from manifold_utils.profiles import load_yaml
 from manifold_utils.store import PROJECT, fingerprint
 
 NOTEBOOKS = PROJECT / "notebooks"
-PACKAGE = PROJECT / "manifold_utils"
 PLACES = ("data_dir", "client")  # parameters that say where things happen; results do not depend on them
 ChapterId = Annotated[str, Field(pattern=r"^\d\d$")]
 
@@ -229,41 +228,6 @@ def code_cells(notebook):
     return [cell.source for cell in read_notebook(notebook).cells if cell.cell_type == "code"]
 
 
-def _direct_imports(source):
-    """Names of the package's modules that Python source text imports, wherever in the text."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("manifold_utils.")}
-        elif isinstance(node, ast.ImportFrom) and node.module == "manifold_utils":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("manifold_utils."):
-            found.add(node.module.split(".")[1])
-    return {name for name in found if (PACKAGE / f"{name}.py").is_file()}
-
-
-@cache
-def _module(path, changed):
-    # `changed`, the time of the file's last change, keeps the cache honest.
-    source = Path(path).read_text(encoding="utf-8")
-    return fingerprint(ast.dump(ast.parse(source))), frozenset(_direct_imports(source))
-
-
-def imported_rooms(sources):
-    """Dictionary module name -> hash of its code, for all modules of the package that the texts need, however far."""
-    waiting, rooms = set().union(*(_direct_imports(_without_magics(text)) for text in sources), set()), {}
-    while waiting:
-        name = waiting.pop()
-        path = PACKAGE / f"{name}.py"
-        rooms[name], imports = _module(str(path), path.stat().st_mtime_ns)
-        waiting |= imports - set(rooms)
-    return dict(sorted(rooms.items()))
-
-
-def _without_magics(source):
-    return "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
-
-
 def job_inputs(notebook, parameters, profile_fingerprint, needs):
     """Everything that a job's result depends on, as a JSON-able dictionary; its `fingerprint` tells two apart.
 
@@ -280,7 +244,7 @@ def job_inputs(notebook, parameters, profile_fingerprint, needs):
     sources = code_cells(notebook)
     inputs = {
         "code": fingerprint(sources),
-        "rooms": imported_rooms(sources),
+        "modules": imported_modules(sources),
         "parameters": {name: value for name, value in parameters.items() if name not in (*PLACES, "profile")},
         "needs": needs,
     }

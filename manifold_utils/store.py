@@ -12,7 +12,14 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
+
+def _project():
+    """The checkout that this file lies in; for an installed package, the folder in which the program was started."""
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "notebooks" / "book.yaml").is_file() else Path.cwd()
+
+
+PROJECT = _project()
 TEMPORARY = ".tmp-"
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from manifold_utils import twins
 from manifold_utils.book import BookFailed, Quiet, book_status, run_book
-from manifold_utils.chapters import Book, check_parameters, declared_parameters, imported_rooms, read_notebook
+from manifold_utils.chapters import Book, check_parameters, declared_parameters, read_notebook
+from manifold_utils.dependencies import imported_modules
 from manifold_utils.html import build_html, page
 from manifold_utils.student import without_solutions, write_student_edition
 
@@ -245,10 +246,10 @@ def test_a_broken_book_file_is_one_clear_error(tiny, old, new, complaint):
     assert complaint in str(error.value)
 
 
-def test_rooms_are_followed_through_imports_and_comments_do_not_count():
-    rooms = imported_rooms(["%matplotlib inline\nfrom manifold_utils.twins import sync"])
-    assert {"twins", "chapters", "profiles", "store"} <= set(rooms) and "book" not in rooms
-    assert imported_rooms(["import numpy"]) == {}
+def test_modules_are_followed_through_imports():
+    found = imported_modules(["%matplotlib inline\nfrom manifold_utils.twins import sync"])
+    assert {"twins", "chapters", "profiles", "store"} <= set(found) and "book" not in found
+    assert imported_modules(["import numpy"]) == {}
 
 
 def test_a_broken_kernelspec_of_the_user_does_not_matter(run, tmp_path, monkeypatch):

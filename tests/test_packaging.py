@@ -1,12 +1,12 @@
 """The environment: one list of dependencies, its copies in step, and targets that set themselves up."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -66,7 +66,8 @@ def test_lock_is_what_this_environment_has():
 def test_every_import_of_the_project_is_a_direct_dependency():
     direct = {_name(text) for text in _pyproject()["project"]["dependencies"]}
     optional = {"triton"}  # comes with torch's CUDA builds; used only where there is a GPU
-    files = [*PROJECT.glob("manifold_utils/*.py"), *PROJECT.glob("notebooks/*.py")]
+    files = [*PACKAGE.rglob("*.py"), *PROJECT.glob("notebooks/*.py")]
+    assert len(files) >= 75
     imported = set()
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -130,13 +131,42 @@ def test_continuous_integration_calls_make_test():
     assert re.fullmatch(r"exec make .*test", script.read_text(encoding="utf-8").splitlines()[-1])
 
 
-def test_imports_go_one_way():
-    """No room imports, at its top or inside a function, a room that imports it in turn."""
-    graph = {}
-    for path in PACKAGE.glob("*.py"):
-        nodes = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)]
-        rooms = {n.module.split(".")[1] for n in nodes if (n.module or "").startswith("manifold_utils.")}
-        rooms |= {a.name for n in nodes if n.module == "manifold_utils" for a in n.names}
-        graph[path.stem] = {room for room in rooms if (PACKAGE / f"{room}.py").is_file()}
-    assert len(graph) > 40 and sum(map(len, graph.values())) > 100
-    TopologicalSorter(graph).prepare()  # raises CycleError, naming the rooms
+WHEEL_CHECK = """
+import importlib, pathlib, pkgutil, sys
+import manifold_utils
+here = pathlib.Path(manifold_utils.__file__).parent
+assert here.parent == pathlib.Path(sys.argv[1]), here
+names = [m.name for m in pkgutil.walk_packages([str(here)], "manifold_utils.")]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+import numpy as np
+from manifold_utils.distances import pairwise
+from manifold_utils.geometry import ignorance, truth
+from manifold_utils.inpca import InPCA
+points = np.concatenate([ignorance(4, 10), truth([0, 1, 2, 3], 10), np.log(np.full((1, 4, 10), 0.1))])
+distances = pairwise(points)
+assert np.isclose(distances[0, 1], np.log(10) / 2)
+assert InPCA(n_components=1).fit(distances).explained_stress_[0] > 0.999
+from manifold_utils.store import data_root
+assert data_root() == pathlib.Path.cwd() / "data", data_root()
+print(len(names))
+"""
+
+
+def test_an_installed_wheel_works_outside_the_checkout(tmp_path):
+    pip, site, folder = [sys.executable, "-m", "pip", "--disable-pip-version-check"], tmp_path / "site", tmp_path / "x"
+    source = tmp_path / "source"  # a build leaves files beside what it builds
+    shutil.copytree(PACKAGE, source / "manifold_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "LICENSE"):
+        shutil.copy(PROJECT / name, source / name)
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
+    subprocess.run([*pip, *build], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    folder.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "MANIFOLD_DATA"} | {"PYTHONPATH": str(site)}
+    command = [sys.executable, "-c", WHEEL_CHECK, str(site)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len([path for path in PACKAGE.rglob("*.py")]) - 1, "a file is not in the wheel"
