@@ -7,97 +7,38 @@ interrupted one with 130 (Ctrl-C) or 143 (SIGTERM), after its kernels have been 
 import argparse
 import signal
 import sys
-import time
 from pathlib import Path
 
-from manifold_utils.profiles import load_yaml
-
-LOG_EVERY = 30.0  # seconds between signs of life where the output is not a terminal
-
-
-class Terminal:
-    """Shows a run: a line for each job that ends and, on a terminal, one rewritten line of what is running."""
-
-    def __init__(self, stream=sys.stdout):
-        self.stream, self.live, self.said, self.began = stream, stream.isatty(), time.monotonic(), {}
-
-    def started(self, name):
-        """Note when the job began."""
-        self.began[name] = time.monotonic()
-        if not self.live:
-            self._line(f"start {name}")
-
-    def ended(self, outcome, n_ended, n_jobs):
-        """Say what became of the job."""
-        detail = f"{outcome.seconds:.1f} s" if outcome.status == "ran" else outcome.message
-        self._line(f"[{n_ended:{len(str(n_jobs))}}/{n_jobs}] {outcome.status:9} {outcome.job}: {detail}")
-
-    def left_out(self, chapter, lacking):
-        """Say that a chapter does not apply."""
-        self._line(f"left out {chapter}: this profile lacks {', '.join(lacking)}")
-
-    def running(self, jobs):
-        """Say where the running jobs are: always on a terminal, now and then in a log."""
-        now = time.monotonic()
-        text = " | ".join(self._place(name, progress, now) for name, progress in jobs.items())
-        if self.live:
-            self.stream.write(f"\r\x1b[K{text[:110]}")
-            self.stream.flush()
-        elif jobs and now - self.said > LOG_EVERY:
-            self._line(f"      {text}")
-
-    def _place(self, name, progress, now):
-        bar = f" {progress.line}" if progress.line else ""
-        return f"{name} {now - self.began[name]:.0f} s, cell {progress.cell}/{progress.n_cells}{bar}"
-
-    def _line(self, text):
-        self.said = time.monotonic()
-        self.stream.write(f"\r\x1b[K{text}\n" if self.live else f"{text}\n")
-        self.stream.flush()
+from manifold_utils.atlas import Atlas
+from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, run_book, twins
+from manifold_utils.profiles import Profile, load_yaml
 
 
 def run(options):
     """Run the book, then say where things are."""
-    from manifold_utils.book import BookFailed, run_book
-    from manifold_utils.jobs import atlas_folder
-    from manifold_utils.profiles import Profile
-
     parameters = dict(_assignment(text) for text in options.parameter)
+    edition = _edition(options, client=options.client, parameters=parameters)
+    how = {"jobs": options.jobs, "force": options.force, "only": options.only, "listener": Terminal()}
     try:
-        outcomes = run_book(
-            options.profile,
-            options.chapters,
-            jobs=options.jobs,
-            force=options.force,
-            data_dir=options.data_dir,
-            client=options.client,
-            parameters=parameters,
-            only=options.only,
-            listener=Terminal(),
-        )
+        outcomes = run_book(edition, options.chapters, **how)
     except BookFailed as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
-    folder = atlas_folder(Profile.load(options.profile), options.data_dir)
     counts = {status: sum(o.status == status for o in outcomes) for status in dict.fromkeys(o.status for o in outcomes)}
     print(", ".join(f"{n} {status}" for status, n in counts.items()))
-    print(f"executed notebooks: {folder / 'notebooks'}\nfigures:            {folder / 'figures'}")
+    print(f"executed notebooks: {edition.output}\nfigures:            {edition.atlas / 'figures'}")
     return 0
 
 
 def status(options):
     """One line a job."""
-    from manifold_utils.book import book_status
-
-    for name, state, reason in book_status(options.profile, data_dir=options.data_dir):
+    for name, state, reason in book_status(_edition(options)):
         print(f"{state:7} {name}" + (f": {reason}" if reason else ""))
     return 0
 
 
 def sync(options):
     """Mend the twins."""
-    from manifold_utils import twins
-
     done = twins.sync(source=options.source)
     print("\n".join(done) or "all notebooks and their text twins are in step")
     return 0
@@ -105,8 +46,6 @@ def sync(options):
 
 def check_twins(options):
     """Exit 1 if a pair of twins is out of step."""
-    from manifold_utils import twins
-
     found = twins.problems()
     print("\n".join([*found, "mend with: make sync"]) if found else "all notebooks and their text twins are in step")
     return 1 if found else 0
@@ -114,53 +53,45 @@ def check_twins(options):
 
 def student(options):
     """Write the student edition."""
-    from manifold_utils.student import write_student_edition
-
-    written = write_student_edition(options.out)
+    written = twins.write_student_edition(options.out)
     print(f"{len(written)} notebooks without solutions: {Path(options.out).resolve()}")
     return 0
 
 
 def html(options):
     """Build the HTML book."""
-    from manifold_utils.html import build_html
-
-    print(f"HTML book:          {build_html(options.profile, data_dir=options.data_dir, out=options.out)}")
+    print(f"HTML book:          {pages.build_html(_edition(options), options.out)}")
     return 0
 
 
 def plan(options):
     """What a profile would cost, before anything starts."""
-    from manifold_utils import grid
-    from manifold_utils.profiles import Profile
+    from manifold_utils.training.planning import plan as cost  # torch: seconds that no other command should wait for
 
-    print(grid.plan(Profile.load(options.profile)))
+    print(cost(Profile.load(options.profile)))
     return 0
 
 
 def contact_sheet(options):
     """All figures in one picture."""
-    from manifold_utils.jobs import atlas_folder
-    from manifold_utils.plots import contact_sheet as write
-    from manifold_utils.profiles import Profile
-
-    folder = atlas_folder(Profile.load(options.profile), options.data_dir)
-    path = Path(options.out or folder / "contact_sheet.png")
-    write(folder / "figures", path)
+    atlas = _edition(options).atlas
+    path = Path(options.out or atlas / "contact_sheet.png")
+    pages.contact_sheet(atlas / "figures", path)
     print(f"contact sheet:      {path}")
     return 0
 
 
 def readme(options):
     """Fill the README's generated tables from book.yaml and the committed reference run."""
-    from manifold_utils import readme as room
-    from manifold_utils.atlas import Atlas
-
     if options.freeze:
-        written = room.freeze_reference(Atlas.open(options.profile, options.data_dir))
-        print(f"{len(written)} results of this atlas are now the reference: {room.REFERENCE / options.profile}")
-    print("README.md written" if room.write_readme() else "README.md is in step")
+        written = pages.freeze_reference(Atlas.open(options.profile, options.data_dir))
+        print(f"{len(written)} results of this atlas are now the reference: {pages.REFERENCE / options.profile}")
+    print("README.md written" if pages.write_readme() else "README.md is in step")
     return 0
+
+
+def _edition(options, **given):
+    return Edition(options.profile, data_dir=options.data_dir, **given)
 
 
 def _assignment(text):

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from manifold_utils.files import PROJECT, read_json, write_json
 from manifold_utils.profiles import load_yaml
-from manifold_utils.store import PROJECT, read_json, write_json
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas", "numba")
 CLAIMS_FILE = PROJECT / "notebooks" / "claims.yaml"
@@ -62,24 +62,6 @@ def result(value, *, low=None, high=None, n=None, unit="", note=""):
         "unit": unit,
         "note": note,
     }
-
-
-def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=0.95, rng=None):
-    """Percentile bootstrap interval of a statistic of independent values.
-
-    Parameters
-    ----------
-    values : (n, ...) ndarray; resampled along the first axis
-    statistic : function of such an array giving a number
-    rng : numpy Generator
-
-    Returns
-    -------
-    low, high : float
-    """
-    values, rng = np.asarray(values), rng or np.random.default_rng(0)
-    draws = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n_resamples)]
-    return tuple(float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
 
 
 def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu"):

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from manifold_utils.compat import import_torchvision
+
 FC_WIDTHS = (1024, 512, 256, 128)
 ALLCNN_WIDTHS = (96, 144)
 STUDENT_WIDTHS = {"student-1": (512,), "student-2": (512, 512)}
@@ -234,8 +236,6 @@ def _torchvision(name):
             raise ValueError(
                 f"{name} is torchvision's: it has scale 1 and 3 channels only (found {scale}, {input_shape[0]})"
             )
-        from manifold_utils.compat import import_torchvision
-
         import_torchvision()
         from torchvision import models
 

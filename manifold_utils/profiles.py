@@ -11,21 +11,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
-from manifold_utils.store import PROJECT, fingerprint
+from manifold_utils.files import PROJECT, fingerprint
 
 PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
-FACTORS = (
-    "architecture",
-    "optimizer",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "augmentation",
-    "initialisation",
-    "seed",
-)
 Architecture = Literal[
     "fc",
     "allcnn",
@@ -101,22 +91,24 @@ class RunConfig(_Strict):
         return f"{name}-{fingerprint(self.model_dump(), 10)}"
 
 
-class Block(_Strict):
+# THE list of factors, in the order in which a grid varies them: all that decides a run beside its data set. Tables,
+# configurations, effects and figures derive theirs from it. Runs that differ in `SEED` alone are one configuration.
+FACTORS = tuple(name for name in RunConfig.model_fields if name != "dataset")
+SEED, FAMILY = "seed", "architecture"
+CONFIGURATION = tuple(name for name in FACTORS if name != SEED)
+
+
+def _one_or_several(factor):
+    kind = RunConfig.model_fields[factor].annotation
+    return kind | list[kind] | None, None
+
+
+_Factors = create_model("_Factors", __base__=_Strict, **{factor: _one_or_several(factor) for factor in FACTORS})
+
+
+class Block(_Factors):
     """A product of factors. Each key holds a value or a list of values; the entries of `linked` vary together."""
 
-    architecture: Architecture | list[Architecture] | None = None
-    optimizer: str | list[str] | None = None
-    batch_size: int | list[int] | None = None
-    learning_rate: float | list[float] | None = None
-    weight_decay: float | list[float] | None = None
-    augmentation: str | list[str] | None = None
-    initialisation: str | list[str] | None = None
-    seed: int | list[int] | None = None
-    scale: float | list[float] | None = None
-    epochs: int | None = None
-    pretrain_epochs: int | None = None
-    warmup_epochs: int | None = None
-    label_noise: float | list[float] | None = None
     linked: list[dict[str, str | int | float]] = []
 
     def settings(self):

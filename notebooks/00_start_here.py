@@ -18,13 +18,13 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from manifold_utils import claims, plots, simplex
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
+from manifold_utils.files import data_root
 from manifold_utils.geometry import geodesic, ignorance, progress, truth
 from manifold_utils.inpca import InPCA
 from manifold_utils.profiles import Profile
-from manifold_utils.store import data_root
 
 # %% [markdown]
 # The next cell holds the chapter's parameters. Change a value and run the chapter again, or let papermill change it.
@@ -136,12 +136,12 @@ road = geodesic(P_0, P_star, lambdas)
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
 for n, ax in enumerate(axes):
-    simplex.plot_triangle(ax, f"sample {n}, true class {labels[n]}")
-    ax.plot(*simplex.barycentric(np.exp(road[:, n])).T, color="black", lw=2.5, label="geodesic")
+    plots.plot_triangle(ax, f"sample {n}, true class {labels[n]}")
+    ax.plot(*plots.barycentric(np.exp(road[:, n])).T, color="black", lw=2.5, label="geodesic")
     for k, path in enumerate(paths):
         colour, _, dash = plots.style_of(names[k], names)
         label = None if names[k] in names[:k] else f"model {names[k]!r}"
-        ax.plot(*simplex.barycentric(np.exp(path[:, n])).T, color=colour, ls=dash, lw=1.3, label=label)
+        ax.plot(*plots.barycentric(np.exp(path[:, n])).T, color=colour, ls=dash, lw=1.3, label=label)
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plots.save_figure(
     fig,

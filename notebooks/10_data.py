@@ -21,8 +21,8 @@ import numpy as np
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
+from manifold_utils.files import data_root
 from manifold_utils.profiles import Profile
-from manifold_utils.store import data_root
 
 # %% [markdown]
 # The parameters of the chapter:

@@ -20,12 +20,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, plots, training
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.grid import plan, train_grid
-from manifold_utils.parallel import client as connect
+from manifold_utils.files import data_root
 from manifold_utils.profiles import Profile
-from manifold_utils.store import data_root
+from manifold_utils.statistics import bootstrap_interval
+from manifold_utils.training import checkpoint_steps, train_run
+from manifold_utils.training.grid import train_grid
+from manifold_utils.training.planning import plan
+from manifold_utils.workers import client as connect
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -71,7 +74,7 @@ outline.table
 config = settings.configs("main")[0][1]
 n_train = len(atlas.labels("train")) * settings.dataset.record_every
 n_batches = n_train // config.batch_size
-steps = training.checkpoint_steps(config.epochs, n_batches)
+steps = checkpoint_steps(config.epochs, n_batches)
 print(f"{config.epochs} epochs of {n_batches} batches: {len(steps)} checkpoints, the first at steps {list(steps[:6])}")
 assert steps[0] == 0 and steps[-1] == config.epochs * n_batches
 
@@ -79,7 +82,7 @@ assert steps[0] == 0 and steps[-1] == config.epochs * n_batches
 # Step 0 is the network before any training. At the paper's 200 epochs of 250 batches the same function must give its 67 checkpoints.
 
 # %%
-paper_steps = training.checkpoint_steps(200, 250)
+paper_steps = checkpoint_steps(200, 250)
 print(f"at the paper's settings: {len(paper_steps)} checkpoints")
 assert len(paper_steps) == 67
 
@@ -89,7 +92,7 @@ assert len(paper_steps) == 67
 # The whole of it fits on a page. Data lies on the device as tensors, a batch is an index, augmentation works on the whole batch, and predictions are taken in evaluation mode on un-augmented samples.
 
 # %% tags=["hide-output"]
-print(inspect.getsource(training.train_run))
+print(inspect.getsource(train_run))
 
 # %% [markdown]
 # Now the training itself. A run that is in the store is not trained again, so this cell takes minutes the first time and a moment afterwards. A bar shows the progress.
@@ -186,7 +189,7 @@ diverged[[c for c in ("grid", "optimizer", "learning_rate", "diverged_step") if 
 # %%
 trained = final[final.final_error_train <= 0.1]
 error_test = 100 * trained.final_error_test
-low, high = claims.bootstrap_interval(error_test) if len(trained) else (np.nan, np.nan)
+low, high = bootstrap_interval(error_test) if len(trained) else (np.nan, np.nan)
 best = (
     trained.groupby("architecture").final_error_test.mean().sort_values()
     if len(trained)
@@ -219,7 +222,7 @@ claims.save_results(atlas, "11", results, started=started)
 # 1. How many checkpoints would 20 epochs of 10 batches have, and which share of them lies in the first fifth of training?
 
 # %% tags=["solution"]
-short = training.checkpoint_steps(20, 10)
+short = checkpoint_steps(20, 10)
 early_share = np.mean(np.asarray(short) <= 40)
 len(short), early_share
 

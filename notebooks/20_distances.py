@@ -19,11 +19,14 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from manifold_utils import claims, kernels, plots, tiles
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.distances import pairwise
+from manifold_utils.distances import bhattacharyya, pairwise
+from manifold_utils.distances.tiles import write_tiles
 from manifold_utils.geometry import ignorance, truth
 from manifold_utils.profiles import Profile
+from manifold_utils.statistics import bootstrap_interval
+from manifold_utils.workers import engine
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -87,7 +90,7 @@ assert abs(carried - one_log_each) < 1e-6 * max(1, abs(one_log_each)) + 1e-3
 # The two agree, with one logarithm for the whole pair. The fast kernel does this for many pairs at once in the processor's registers. Its inner part is short enough to read.
 
 # %% tags=["hide-output"]
-print(inspect.getsource(kernels))
+print(inspect.getsource(bhattacharyya))
 
 # %% [markdown]
 # Two kinds of input need more care than speed: probabilities so small that float32 loses them, and supports that do not meet. The first are found and computed again in logarithms, the second give infinity. Nothing is clamped unless you ask for it.
@@ -112,10 +115,10 @@ assert np.isclose(pairwise(extreme)[0, 1], -np.log(2e-150))
 # It is written in square tiles. Each tile is a file that appears only when it is complete, so a killed run goes on with the next tile, and each carries a checksum. The same call serves 200 points and 151,407.
 
 # %%
-with tiles.engine(client) as workers:
+with engine(client) as workers:
     for metric in settings.metrics:
         for split, source in log_probs.items():
-            tiles.write_tiles(
+            write_tiles(
                 source,
                 atlas.distances_path(split, metric),
                 metric=metric,
@@ -205,7 +208,7 @@ loss_order = np.sort(atlas.points.loss_train.to_numpy())
 end = atlas.points.groupby("run", sort=False).tail(1)
 end = end[end.error_train <= 0.1]
 near_truth = {s: end[f"loss_{s}"].to_numpy() / 2 for s in ("train", "test")}
-interval = {s: claims.bootstrap_interval(v, rng=rng) if len(v) else (np.nan, np.nan) for s, v in near_truth.items()}
+interval = {s: bootstrap_interval(v, rng=rng) if len(v) else (np.nan, np.nan) for s, v in near_truth.items()}
 print(f"{len(D['train']) ** 2} distances a split; the largest error against float64 is {error:.1e} nats.")
 for split, paper in (("train", 0.026), ("test", 0.586)):
     low, high = interval[split]

@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import ClassicalMDS
 
-from manifold_utils import claims, plots, tiles
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.embedding import embed, fitted_points, select
 from manifold_utils.inpca import InPCA
+from manifold_utils.inpca.embedding import embed, fitted_points, select
 from manifold_utils.profiles import Profile
+from manifold_utils.workers import engine
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -140,7 +141,7 @@ assert np.allclose(np.abs(library), np.abs(ours), atol=1e-8)
 
 # %%
 embeddings = {}
-with tiles.engine(client) as workers:
+with engine(client) as workers:
     for metric in settings.metrics:
         for split in ("train", "test"):
             found = embed(atlas, split, metric, settings.n_components, fitted=fitted, client=workers)

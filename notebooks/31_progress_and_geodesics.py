@@ -21,11 +21,11 @@ import pandas as pd
 
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.embedding import road
 from manifold_utils.geometry import geodesic, great_circle_distance, ignorance, progress, truth
+from manifold_utils.inpca.embedding import road
 from manifold_utils.profiles import Profile
-from manifold_utils.reparametrise import compare_trajectories, save_trajectories
 from manifold_utils.trajectories import resample
+from manifold_utils.trajectories.of_atlas import compare_trajectories, save_trajectories
 
 # %% [markdown]
 # The parameters of the chapter:

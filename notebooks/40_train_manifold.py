@@ -22,10 +22,11 @@ from matplotlib.colors import LogNorm
 from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 
-from manifold_utils import claims, plots, plots_3d
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import road
+from manifold_utils.inpca.embedding import road
+from manifold_utils.plots import interactive
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -126,7 +127,7 @@ fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
 columns = {"loss_train": ("train loss (nats)", LogNorm()), "error_train": ("train error", None)}
 for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
     values = table[column].clip(lower=1e-4) if norm else table[column]
-    plots.plot_embedding(ax, coordinates, values=values, norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r")
+    plots.plot_embedding_values(ax, coordinates, values, norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r")
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues)
@@ -195,7 +196,7 @@ plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 # Turn it with the mouse. A line is a run. Press the button or pull the slider: every trajectory grows to the last checkpoint before its progress exceeds the value, so that one sees the front of all networks move from ignorance to truth.
 
 # %%
-figure = plots_3d.embedding_3d(
+figure = interactive.embedding_3d(
     coordinates,
     reference,
     table.architecture,
@@ -204,7 +205,7 @@ figure = plots_3d.embedding_3d(
     runs=table.run,
     title=f"Train predictions of {table.run.nunique()} networks, profile {atlas.profile.name}",
 )
-plots_3d.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
+interactive.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
 
 # %% [markdown]
 # Look at it along the first axis, from ignorance to truth: the width that you see is what the second and the third axis hold, and the table above says how much of it is architecture. A click on a name in the legend hides a family.

@@ -21,10 +21,11 @@ import pandas as pd
 from matplotlib.colors import LogNorm
 from scipy.stats import spearmanr
 
-from manifold_utils import claims, plots, plots_3d
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import distances_to, road
+from manifold_utils.inpca.embedding import distances_to, road
+from manifold_utils.plots import interactive
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -126,8 +127,8 @@ plots.save_figure(
 fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
 columns = {"loss_test": ("test loss (nats)", LogNorm()), "error_test": ("test error", None)}
 for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
-    plots.plot_embedding(
-        ax, coordinates, values=table[column], norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r"
+    plots.plot_embedding_values(
+        ax, coordinates, table[column], norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r"
     )
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
@@ -214,7 +215,7 @@ print(f"with permuted runs {null.mean():.3f}, at most {null.max():.3f}")
 # Turn it with the mouse; the slider and the button let the trajectories grow with their test progress.
 
 # %%
-figure = plots_3d.embedding_3d(
+figure = interactive.embedding_3d(
     coordinates,
     reference,
     table.architecture,
@@ -223,7 +224,7 @@ figure = plots_3d.embedding_3d(
     runs=table.run,
     title=f"Test predictions of {table.run.nunique()} networks, profile {atlas.profile.name}",
 )
-plots_3d.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
+interactive.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
 
 # %% [markdown]
 # Compare with chapter 40: the same families on the same tracks, or others? And where do the lines end: at the truth, or before it?
@@ -284,7 +285,7 @@ assert 0 <= stopped_late <= curves.ngroups
 
 # %% tags=["solution"]
 fig, ax = plt.subplots(figsize=(7, 4.5))
-plots.plot_embedding(ax, coordinates, values=table.error_train, cmap=plots.SEQUENTIAL + "_r")
+plots.plot_embedding_values(ax, coordinates, table.error_train, cmap=plots.SEQUENTIAL + "_r")
 plots.label_embedding(ax, eigenvalues)
 plt.close(fig)
 

@@ -22,8 +22,8 @@ import pandas as pd
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import select
 from manifold_utils.inpca import InPCA
+from manifold_utils.inpca.embedding import select
 
 # %% [markdown]
 # The parameters of the chapter:

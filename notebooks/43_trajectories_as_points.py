@@ -21,10 +21,10 @@ import pandas as pd
 from matplotlib.colors import PowerNorm
 from scipy.stats import spearmanr
 
-from manifold_utils import claims, plots, plots_runs
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.inpca import InPCA
-from manifold_utils.reparametrise import load_trajectories
+from manifold_utils.trajectories.of_atlas import load_trajectories
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -174,7 +174,7 @@ fig, axes = plt.subplots(n_rows, 2, figsize=(10, 4 * n_rows), squeeze=False)
 for ax, factor in zip(axes.flat, varied, strict=False):
     plots.plot_embedding(ax, turned["train"][:-1], runs[factor], size=24, alpha=0.75, legend=False)
     plots.label_embedding(ax, fits["train"].eigenvalues_, total=fits["train"].norm_ ** 2)
-    ax.set(title=plots_runs.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2")
+    ax.set(title=plots.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2")
     plots.legend_below(ax)
 for ax in axes.flat[len(varied) :]:
     ax.axis("off")

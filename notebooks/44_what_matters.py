@@ -22,11 +22,20 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
-from manifold_utils import claims, factors, pace, plots, plots_runs
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.importance import MIN_CONFIGURATIONS, PAIR_FACTORS, importance
-from manifold_utils.reparametrise import load_trajectories
-from manifold_utils.trajectories import between_configurations
+from manifold_utils.statistics import (
+    LINKED,
+    between_configurations,
+    configurations,
+    effect_ratio,
+    effect_size,
+    matched_pairs,
+    seed_means,
+)
+from manifold_utils.studies.importance import MIN_CONFIGURATIONS, PAIR_FACTORS, importance
+from manifold_utils.trajectories import common_progress, crossings
+from manifold_utils.trajectories.of_atlas import load_trajectories
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -62,7 +71,7 @@ main = (all_runs.grid == "main").to_numpy()
 runs = all_runs[main]
 layers = trajectories.distance.values[:, main][:, :, main]
 d_traj = layers.mean(axis=0, dtype=float)
-number, table = factors.configurations(runs)
+number, table = configurations(runs)
 print(f"d_traj {d_traj.shape} of {len(runs)} runs in {len(table)} configurations, up to {d_traj.max():.2f} nats")
 
 # %% [markdown]
@@ -86,8 +95,8 @@ varied = [f for f in PAIR_FACTORS if table[f].nunique() > 1]
 
 # %%
 fig, (ax, strips) = plt.subplots(2, 1, figsize=(10, 6.6), height_ratios=[2.6, 1.4])
-plots_runs.plot_dendrogram(ax, strips, tree, table.iloc[few], varied)
-plots_runs.level_legend(fig, table, varied)
+plots.plot_dendrogram(ax, strips, tree, table.iloc[few], varied)
+plots.level_legend(fig, table, varied)
 plots.save_figure(
     fig,
     atlas.figure_path("44_dendrogram.png"),
@@ -123,8 +132,8 @@ agreement.round(2).to_frame()
 
 # %%
 s = trajectories.s.values
-reached = ~np.isinf(pace.crossings(atlas.points, s).loc[runs.index].to_numpy())
-common = pace.common_progress(layers, reached)
+reached = ~np.isinf(crossings(atlas.points, s).loc[runs.index].to_numpy())
+common = common_progress(layers, reached)
 stations = np.unique(np.linspace(0, len(s) - 1, min(n_stations, len(s))).astype(int))
 print(
     f"{100 * reached[:, np.searchsorted(s, 0.9)].mean():.0f} % of the runs reach progress .9; {len(stations)} stations"
@@ -132,7 +141,7 @@ print(
 
 # %%
 options = {"n_resamples": n_resamples, "n_permutations": n_permutations, "rng": rng}
-effects = pd.DataFrame([factors.effect_size(common[stations], runs, f, **options) for f in levels])
+effects = pd.DataFrame([effect_size(common[stations], runs, f, **options) for f in levels])
 effects = effects.sort_values("value", ascending=False, ignore_index=True)
 effects.round(3)
 
@@ -142,7 +151,7 @@ effects.round(3)
 # %%
 known = effects.dropna(subset="value")
 fig, ax = plt.subplots(figsize=(8.5, 1.2 + 0.65 * max(2, len(known))))
-plots_runs.plot_effects(ax, known)
+plots.plot_effects(ax, known)
 plots.save_figure(
     fig,
     atlas.figure_path("44_effects.png"),
@@ -157,7 +166,7 @@ for row in known.itertuples():
     signs = (row.low > 1) + (row.p_value < 0.05)
     verdicts = "cannot be told from a new seed here", "interval and shuffles disagree", "moves more than a new seed"
     verdict = verdicts[int(signs)]
-    print(f"{plots_runs.factor_name(row.factor)}: {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), {verdict}")
+    print(f"{plots.factor_name(row.factor)}: {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), {verdict}")
 
 # %% [markdown]
 # ## Does the answer depend on the architecture?
@@ -168,12 +177,12 @@ for row in known.itertuples():
 beside = [f for f in levels if f != "architecture" and runs[f].nunique() > 1]
 members = {a: (runs.architecture == a).to_numpy() for a in sorted(runs.architecture.unique())}
 ratios = pd.DataFrame(
-    {f: {a: factors.effect_ratio(common[:, m][:, :, m], runs[m], f) for a, m in members.items()} for f in beside}
+    {f: {a: effect_ratio(common[:, m][:, :, m], runs[m], f) for a, m in members.items()} for f in beside}
 )
 
 # %%
 fig, ax = plt.subplots(figsize=(2.5 + 1.3 * len(beside), 1.5 + 0.5 * len(members)))
-plots_runs.plot_ratio_map(ax, ratios)
+plots.plot_ratio_map(ax, ratios)
 steps = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
 bar = fig.colorbar(ax.images[0], ax=ax, label="distance over seeds' distance", ticks=steps, format="%g")
 bar.minorticks_off()
@@ -190,7 +199,7 @@ plots.save_figure(
 for f in ratios.columns[ratios.notna().any()]:
     column = ratios[f].dropna()
     print(
-        f"{plots_runs.factor_name(f)}: least for {column.idxmin()} ({column.min():.2f}), most for {column.idxmax()} ({column.max():.2f})"
+        f"{plots.factor_name(f)}: least for {column.idxmin()} ({column.min():.2f}), most for {column.idxmax()} ({column.max():.2f})"
     )
 
 # %% [markdown]
@@ -201,13 +210,13 @@ for f in ratios.columns[ratios.notna().any()]:
 # %%
 inner = np.flatnonzero((s > 0.02) & (s < 0.98))
 of_factor = [f for f in known.factor if f != "learning_rate"]
-along = {f: [factors.effect_ratio(common[k], runs, f) for k in inner] for f in of_factor}
+along = {f: [effect_ratio(common[k], runs, f) for k in inner] for f in of_factor}
 
 # %%
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
 for k, (f, curve) in enumerate(along.items()):
     colour, _, dash = plots.FACTOR_STYLES[k]
-    ax.plot(s[inner], curve, color=colour, ls=dash, lw=2.2, label=plots_runs.factor_name(f))
+    ax.plot(s[inner], curve, color=colour, ls=dash, lw=2.2, label=plots.factor_name(f))
 ax.axhline(1, color="black", lw=1.2)
 ax.set(xlabel="progress $s$", ylabel="distance over seeds' distance", yscale="log")
 plots.plain_log(ax.yaxis)
@@ -225,7 +234,7 @@ plots.save_figure(
 for f, curve in along.items():
     top, middle = int(np.nanargmax(curve)), int(np.argmin(np.abs(s[inner] - 0.5)))
     print(
-        f"{plots_runs.factor_name(f)}: largest at s = {s[inner][top]:.2f} ({curve[top]:.2f}), half-way {curve[middle]:.2f}"
+        f"{plots.factor_name(f)}: largest at s = {s[inner][top]:.2f} ({curve[top]:.2f}), half-way {curve[middle]:.2f}"
     )
 
 # %% [markdown]
@@ -252,7 +261,7 @@ else:
 picture = None
 if enough:
     fig, ax = plt.subplots(figsize=(8, 4.2))
-    plots_runs.plot_importance(ax, lost[varied], null[varied])
+    plots.plot_importance(ax, lost[varied], null[varied])
     picture = plots.save_figure(
         fig,
         atlas.figure_path("44_importance.png"),
@@ -265,7 +274,7 @@ picture
 
 # %%
 for f in lost[varied].mean().sort_values(ascending=False).index if enough else []:
-    print(f"{plots_runs.factor_name(f)}: {lost[f].mean():.2f} (splits {lost[f].min():.2f} to {lost[f].max():.2f})")
+    print(f"{plots.factor_name(f)}: {lost[f].mean():.2f} (splits {lost[f].min():.2f} to {lost[f].max():.2f})")
 
 # %% [markdown]
 # A bar below the dashed mark is no more than a meaningless table reaches.
@@ -278,17 +287,17 @@ for f in lost[varied].mean().sort_values(ascending=False).index if enough else [
 trained = (runs.final_error_train <= max_error).to_numpy()
 test_trajectories, _ = load_trajectories(atlas, "test")
 test_layers = test_trajectories.distance.values[:, main][:, :, main]
-test_reached = ~np.isinf(pace.crossings(atlas.points, s, split="test").loc[runs.index].to_numpy())
+test_reached = ~np.isinf(crossings(atlas.points, s, split="test").loc[runs.index].to_numpy())
 views = {
     "as above": (common, runs),
     "plain d_traj": (d_traj, runs),
     f"trained ({trained.sum()} runs)": (common[:, trained][:, :, trained], runs[trained]),
-    "test predictions": (pace.common_progress(test_layers, test_reached), runs),
+    "test predictions": (common_progress(test_layers, test_reached), runs),
 }
 
 # %%
 robust = pd.DataFrame(
-    {name: {f: factors.effect_ratio(d, r, f) for f in known.factor} for name, (d, r) in views.items()}
+    {name: {f: effect_ratio(d, r, f) for f in known.factor} for name, (d, r) in views.items()}
 )
 robust.round(2)
 
@@ -303,21 +312,21 @@ others = known[known.factor != "architecture"]
 real = others[(others.low > 1) & (others.p_value < 0.05)]
 if by_factor.value.notna().loc["architecture"]:
     print(f"Runs of different architectures are {by_factor.value['architecture']:.1f} times as far apart as seeds.")
-listed = ", ".join(f"{plots_runs.factor_name(f)} ({v:.2f})" for f, v in zip(real.factor, real.value, strict=True))
+listed = ", ".join(f"{plots.factor_name(f)} ({v:.2f})" for f, v in zip(real.factor, real.value, strict=True))
 print(f"Beside architecture, what moves trajectories more than a new seed: {listed or 'nothing that we can tell'}.")
 contrary = [f for f in real.factor if f in ("optimizer", "weight_decay", "augmentation")]
 print("The paper: architectures are distinguishable, optimiser and regularisation hardly matter.")
 if contrary:
-    print(f"Here {' and '.join(plots_runs.factor_name(f) for f in contrary)} can be told from a new seed all the same;")
+    print(f"Here {' and '.join(plots.factor_name(f) for f in contrary)} can be told from a new seed all the same;")
     print("whether that is still 'hardly', chapter 99 judges by its rules.")
 print(
-    f"Cut into groups, the tree agrees most with {plots_runs.factor_name(agreement.index[0])}: an adjusted Rand index of {agreement.iloc[0]:.2f}, where 1 is the same partition."
+    f"Cut into groups, the tree agrees most with {plots.factor_name(agreement.index[0])}: an adjusted Rand index of {agreement.iloc[0]:.2f}, where 1 is the same partition."
 )
 
 # %%
 results = {}
 for row in effects.itertuples():
-    free = ", ".join(factors.LINKED.get(row.factor, ())) or "nothing else"
+    free = ", ".join(LINKED.get(row.factor, ())) or "nothing else"
     note = (
         f"{row.n_strict} of {row.n_pairs} pairs strict, the others differ in {free} too; interval: drawn configurations"
     )
@@ -331,7 +340,7 @@ for f in varied if enough else []:
     low, high = lost[f].min(), lost[f].max()
     results[f"importance_{f}"] = claims.result(lost[f].mean(), low=low, high=high, n=len(table), note="range of splits")
 results |= {f"rand_{f}": claims.result(v, n=len(few)) for f, v in agreement.items()}
-between_seeds = np.diag(factors.seed_means(d_traj, number, runs.seed))
+between_seeds = np.diag(seed_means(d_traj, number, runs.seed))
 results["seed_distance"] = claims.result(np.nanmean(between_seeds), n=len(table), unit="nats")
 claims.save_results(atlas, "44", results, seed=seed, started=started)
 
@@ -341,7 +350,7 @@ claims.save_results(atlas, "44", results, seed=seed, started=started)
 # 1. Two runs of the *same* seed share their initial weights and the order of their batches. Compare pairs of runs that differ in the optimiser, of equal seed and of different seeds. Does the seed pull them together?
 
 # %% tags=["solution"]
-pairs = factors.matched_pairs(table, "optimizer")
+pairs = matched_pairs(table, "optimizer")
 member = [np.flatnonzero(number == k) for k in range(len(table))]
 cells = [(u, v) for a, b in pairs[["first", "second"]].to_numpy() for u in member[a] for v in member[b]]
 equal_seed = np.array([runs.seed.iloc[u] == runs.seed.iloc[v] for u, v in cells], dtype=bool)

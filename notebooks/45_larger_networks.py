@@ -20,9 +20,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 
-from manifold_utils import claims, factors, pace, plots, plots_runs
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.reparametrise import load_trajectories
+from manifold_utils.profiles import CONFIGURATION
+from manifold_utils.statistics import (
+    configurations,
+    matched_pairs,
+    median_interval,
+    median_ratio,
+    ratio_interval,
+    seed_means,
+    speed_ratios,
+)
+from manifold_utils.trajectories import common_progress, crossings
+from manifold_utils.trajectories.of_atlas import load_trajectories
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -47,7 +58,7 @@ print(f"{(atlas.runs.grid == 'sizes').sum()} runs of the grid 'sizes' and what m
 
 # %%
 trajectories, all_runs = load_trajectories(atlas, "train")
-setting = [c for c in factors.COLUMNS if c not in ("architecture", "scale")]
+setting = [c for c in CONFIGURATION if c not in ("architecture", "scale")]
 sizes = all_runs[all_runs.grid == "sizes"]
 settings = pd.MultiIndex.from_frame(
     (sizes if len(sizes) else all_runs[all_runs.grid == "main"])[setting].drop_duplicates()
@@ -56,7 +67,7 @@ chosen = (all_runs.grid == "sizes") | (
     (all_runs.grid == "main") & pd.MultiIndex.from_frame(all_runs[setting]).isin(settings)
 )
 runs = all_runs[chosen]
-number, table = factors.configurations(runs)
+number, table = configurations(runs)
 n_parameters = runs.n_parameters.groupby(number).first().to_numpy()
 
 # %% [markdown]
@@ -68,8 +79,8 @@ assert overview.groupby("architecture").parameters.is_monotonic_increasing.all()
 overview
 
 # %%
-size_pairs = factors.matched_pairs(table, "scale")
-family_pairs = factors.matched_pairs(table, "architecture", columns=[c for c in factors.COLUMNS if c != "scale"])
+size_pairs = matched_pairs(table, "scale")
+family_pairs = matched_pairs(table, "architecture", columns=[c for c in CONFIGURATION if c != "scale"])
 families = sorted(table.architecture[np.unique(size_pairs[["first", "second"]])].unique())
 print(f"{len(size_pairs)} pairs of sizes in the families {families}; {len(family_pairs)} pairs of families")
 if not len(size_pairs):
@@ -87,7 +98,7 @@ fig, axes = plt.subplots(2, len(panels), figsize=(4.5 * len(panels) + 1, 6.6), s
 for family, column in zip(panels, axes.T, strict=True):
     for ax, clock in zip(column, ("epoch", "step"), strict=True):
         of_size = runs[runs.architecture == family]
-        plots_runs.plot_progress_by_size(ax, points, of_size, clock, legend=clock == "epoch")
+        plots.plot_progress_by_size(ax, points, of_size, clock, legend=clock == "epoch")
     column[0].set_title(family)
 fig.supylabel("progress")
 plots.save_figure(
@@ -103,10 +114,10 @@ plots.save_figure(
 
 # %%
 stations = np.linspace(0.1, 0.9, 17)
-steps = pace.crossings(points, stations).loc[runs.index].to_numpy()
-ratios = pace.speed_ratios(steps, number, size_pairs, n_parameters)
-speed = pace.median_ratio(ratios)
-speed_low, speed_high = pace.median_interval(ratios, size_pairs, n_resamples=n_resamples, rng=rng)
+steps = crossings(points, stations).loc[runs.index].to_numpy()
+ratios = speed_ratios(steps, number, size_pairs, n_parameters)
+speed = median_ratio(ratios)
+speed_low, speed_high = median_interval(ratios, size_pairs, n_resamples=n_resamples, rng=rng)
 late, lost = np.isinf(ratios).mean() if ratios.size else np.nan, (ratios == 0).mean() if ratios.size else np.nan
 print(f"steps of the smaller over steps of the larger: {speed:.2f} ({speed_low:.2f} to {speed_high:.2f})")
 print(f"only the larger gets there: {100 * late:.0f} % of pairs and stations; only the smaller: {100 * lost:.0f} %")
@@ -118,7 +129,7 @@ print(f"only the larger gets there: {100 * late:.0f} % of pairs and stations; on
 fig, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels) + 1, 4.2), sharey=True, squeeze=False)
 for ax, family in zip(axes[0], panels, strict=True):
     of_family = (runs.architecture == family).to_numpy()
-    plots_runs.plot_steps_by_size(ax, runs.n_parameters[of_family], steps[of_family], stations)
+    plots.plot_steps_by_size(ax, runs.n_parameters[of_family], steps[of_family], stations)
     ax.set_title(family)
 axes[0, 0].set_ylabel("steps")
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -137,9 +148,9 @@ plots.save_figure(
 
 # %%
 grid, rows = trajectories.s.values, chosen.to_numpy()
-reached = ~np.isinf(pace.crossings(points, grid).loc[runs.index].to_numpy())
-common = pace.common_progress(trajectories.distance.values[:, rows][:, :, rows], reached)
-means = factors.seed_means(common, number, runs.seed.to_numpy())
+reached = ~np.isinf(crossings(points, grid).loc[runs.index].to_numpy())
+common = common_progress(trajectories.distance.values[:, rows][:, :, rows], reached)
+means = seed_means(common, number, runs.seed.to_numpy())
 kinds = {"sizes of one family": size_pairs, "families": family_pairs}
 apart = {name: means[:, p["first"], p["second"]].T for name, p in kinds.items()}
 sized = np.unique(size_pairs[["first", "second"]])  # seeds of the networks that come in several sizes
@@ -160,7 +171,7 @@ def mean_along(values):
 # %%
 curves = {name: mean_along(values) for name, values in apart.items()}
 n_comparable = {name: int(np.isfinite(values).any(axis=1).sum()) for name, values in apart.items()}
-same_road, road_low, road_high = pace.ratio_interval(
+same_road, road_low, road_high = ratio_interval(
     apart["sizes of one family"], size_pairs, apart["families"], family_pairs, n_resamples=n_resamples, rng=rng
 )
 print(f"distance between sizes over distance between families: {same_road:.2f} ({road_low:.2f} to {road_high:.2f})")
@@ -172,7 +183,7 @@ print(f"distance between sizes over distance between families: {same_road:.2f} (
 among = family_pairs[table.architecture.isin(families).to_numpy()[family_pairs[["first", "second"]]].all(axis=1)]
 apart_among = means[:, among["first"], among["second"]].T
 kind, options = apart["sizes of one family"], {"n_resamples": n_resamples, "rng": rng}
-alone = pace.ratio_interval(kind, size_pairs, apart_among, among, **options)
+alone = ratio_interval(kind, size_pairs, apart_among, among, **options)
 print(f"against {len(among)} pairs among {families}: {alone[0]:.2f} ({alone[1]:.2f} to {alone[2]:.2f})")
 
 # %% [markdown]
@@ -207,7 +218,7 @@ parameters = atlas.runs.n_parameters.reindex(factor_table.run[shown]).to_numpy()
 # %%
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
 ax.scatter(*coordinates[grey, :2].T, s=4, color="0.85", linewidths=0)
-plots.plot_embedding(ax, coordinates[shown], values=parameters, norm=LogNorm(), size=14, alpha=0.9)
+plots.plot_embedding_values(ax, coordinates[shown], parameters, norm=LogNorm(), size=14, alpha=0.9)
 fig.colorbar(ax.collections[-1], ax=ax, label="parameters")
 plots.plot_reference(ax, embedding.reference_embedding.values)
 plots.label_embedding(ax, embedding.eigenvalues.values)
@@ -252,7 +263,7 @@ claims.save_results(atlas, "45", results, seed=seed, started=started)
 # 1. Compute the speed ratio separately for early stations ($s < 0.5$) and late ones. When is size worth most?
 
 # %% tags=["solution"]
-early, late_part = pace.median_ratio(ratios[:, stations < 0.5]), pace.median_ratio(ratios[:, stations >= 0.5])
+early, late_part = median_ratio(ratios[:, stations < 0.5]), median_ratio(ratios[:, stations >= 0.5])
 early, late_part
 
 # %% tags=["check"]
@@ -273,8 +284,8 @@ assert 0 <= forgotten <= 1
 # 3. Use test progress as the clock. Do larger networks also get to the same *test* progress sooner?
 
 # %% tags=["solution"]
-test_steps = pace.crossings(points, stations, split="test").loc[runs.index].to_numpy()
-test_speed = pace.median_ratio(pace.speed_ratios(test_steps, number, size_pairs, n_parameters))
+test_steps = crossings(points, stations, split="test").loc[runs.index].to_numpy()
+test_speed = median_ratio(speed_ratios(test_steps, number, size_pairs, n_parameters))
 test_speed
 
 # %% tags=["check"]
@@ -284,9 +295,9 @@ assert test_steps.shape == steps.shape
 # 4. Use the plain $d_{traj}$, in which a run that stops short repeats its end, for the ratio of roads. Does it grow or fall, and why?
 
 # %% tags=["solution"]
-plain = factors.seed_means(trajectories.distance.values[:, rows][:, :, rows].mean(axis=0), number, runs.seed.to_numpy())
+plain = seed_means(trajectories.distance.values[:, rows][:, :, rows].mean(axis=0), number, runs.seed.to_numpy())
 plain_values = [plain[p["first"], p["second"]][:, None] for p in kinds.values()]
-plain_ratio = pace.ratio_interval(plain_values[0], size_pairs, plain_values[1], family_pairs, rng=rng)[0]
+plain_ratio = ratio_interval(plain_values[0], size_pairs, plain_values[1], family_pairs, rng=rng)[0]
 plain_ratio, same_road
 
 # %% tags=["check"]

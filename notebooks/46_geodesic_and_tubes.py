@@ -19,9 +19,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, factors, pace, plots, plots_runs
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.reparametrise import load_trajectories
+from manifold_utils.statistics import configurations, matched_pairs, seed_means
+from manifold_utils.trajectories import common_progress, crossings
+from manifold_utils.trajectories.of_atlas import load_trajectories
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -51,16 +53,16 @@ for split in splits:
     trajectories, all_runs = load_trajectories(atlas, split)
     main = (all_runs.grid == "main").to_numpy()
     runs, s = all_runs[main], trajectories.s.values
-    reached = ~np.isinf(pace.crossings(atlas.points, s, split=split).loc[runs.index].to_numpy())
+    reached = ~np.isinf(crossings(atlas.points, s, split=split).loc[runs.index].to_numpy())
     to_road[split] = np.where(reached, trajectories.to_geodesic.values[main], np.nan)
     width[split] = np.where(reached, trajectories.tube_width.values[main], np.nan)
-    layers[split] = pace.common_progress(trajectories.distance.values[:, main][:, :, main], reached)
+    layers[split] = common_progress(trajectories.distance.values[:, main][:, :, main], reached)
 
 # %% [markdown]
 # A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative. Medians are taken where at least half of the runs have a value; a median of the few fastest runs would be that of other runs.
 
 # %%
-number, table = factors.configurations(runs)
+number, table = configurations(runs)
 for split in splits:
     assert np.nanmin(to_road[split]) > -1e-6
     known = np.isfinite(to_road[split]).mean(axis=0) >= 0.5
@@ -76,8 +78,8 @@ for split in splits:
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
-    plots_runs.plot_quantiles(ax, s, to_road["train"], runs[factor])
-    ax.set(xlabel="progress $s$", title=f"by {plots_runs.factor_name(factor)}", ylim=(0, None))
+    plots.plot_quantiles(ax, s, to_road["train"], runs[factor])
+    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None))
 axes[0].set_ylabel("distance to the geodesic (nats)")
 plots.save_figure(
     fig,
@@ -134,7 +136,7 @@ pd.DataFrame({"share of variance": share, "95 % of permuted": chance}).round(2)
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
-    plots_runs.plot_quantiles(ax, s, to_road[split], runs.architecture, legend=False)
+    plots.plot_quantiles(ax, s, to_road[split], runs.architecture, legend=False)
     ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
 axes[0].set_ylabel("distance to the geodesic (nats)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -160,8 +162,8 @@ print(f"beyond half-way, test predictions are {np.median(extra):+.4f} nats farth
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
-    plots_runs.plot_quantiles(ax, s, width["train"], runs[factor])
-    ax.set(xlabel="progress $s$", title=f"by {plots_runs.factor_name(factor)}", ylim=(0, None))
+    plots.plot_quantiles(ax, s, width["train"], runs[factor])
+    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None))
 axes[0].set_ylabel("tube width (nats)")
 alt = "Distance of each run to the mean of its seeds against progress, by architecture and by optimiser."
 plots.save_figure(fig, atlas.figure_path("46_tube_width.png"), alt=alt)
@@ -170,7 +172,7 @@ plots.save_figure(fig, atlas.figure_path("46_tube_width.png"), alt=alt)
 # A word of caution about this width: the mean contains the run itself. For squared lengths, the mean distance to the mean of $n$ is $\frac{n-1}{2n}$ times the mean distance between two of them; with two seeds, a quarter. Since $d_B$ of near points behaves like a squared length, we can check this here.
 
 # %%
-seeds_apart = np.diagonal(factors.seed_means(layers["train"], number, runs.seed.to_numpy()), axis1=1, axis2=2).T
+seeds_apart = np.diagonal(seed_means(layers["train"], number, runs.seed.to_numpy()), axis1=1, axis2=2).T
 n_seeds = np.bincount(number)
 mean_width = np.array([width["train"][number == k].mean(axis=0) for k in range(len(table))])
 
@@ -188,11 +190,11 @@ print(f"tube width over what squared lengths predict: {rule:.2f}")
 # The distance to the road, between architectures, between optimisers of one architecture and between seeds, all at equal progress. Pairs agree in all other factors. As in chapter 31, the dotted line is twice the distance to the road: detours that have nothing in common would be so far apart, because squared lengths of unrelated directions add up. *Prediction:* in which order will the curves lie?
 
 # %%
-means = factors.seed_means(layers["train"], number, runs.seed.to_numpy())
+means = seed_means(layers["train"], number, runs.seed.to_numpy())
 scales = {"to the geodesic": to_road["train"].T, "between seeds": np.diagonal(means, axis1=1, axis2=2)}
 for factor in ("architecture", "optimizer"):
-    pairs = factors.matched_pairs(table, factor)
-    scales[f"between {plots_runs.factor_name(factor)}s"] = means[:, pairs["first"], pairs["second"]]
+    pairs = matched_pairs(table, factor)
+    scales[f"between {plots.factor_name(factor)}s"] = means[:, pairs["first"], pairs["second"]]
 enough = {name: np.isfinite(v).mean(axis=1) >= 0.5 for name, v in scales.items() if v.shape[1]}
 curves = {
     name: np.where(keep, [np.nanmean(r) if k else np.nan for r, k in zip(scales[name], keep, strict=True)], np.nan)
@@ -235,7 +237,7 @@ print(
 )
 print(
     "Share of the variance of the detour: "
-    + ", ".join(f"{plots_runs.factor_name(f)} {100 * v:.0f} %" for f, v in share.items())
+    + ", ".join(f"{plots.factor_name(f)} {100 * v:.0f} %" for f, v in share.items())
     + "."
 )
 
@@ -271,7 +273,7 @@ claims.save_results(atlas, "46", results, seed=seed, started=started)
 
 # %% tags=["solution"]
 fig, ax = plt.subplots(figsize=(7, 4.2))
-plots_runs.plot_quantiles(ax, s, to_road["train"], runs.augmentation)
+plots.plot_quantiles(ax, s, to_road["train"], runs.augmentation)
 plt.close(fig)
 
 # %% tags=["check"]

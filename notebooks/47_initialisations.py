@@ -21,8 +21,9 @@ import pandas as pd
 
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.joining import joining_at_equal_progress, joining_table, joins_at
-from manifold_utils.reparametrise import load_trajectories
+from manifold_utils.statistics import bootstrap_interval
+from manifold_utils.studies.initialisations import joining_at_equal_progress, joining_table, joins_at
+from manifold_utils.trajectories.of_atlas import load_trajectories
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -178,7 +179,7 @@ detour = set(special.run[special.phase == "pretrain"])
 ratios = {split: ends_over_starts(near[split][near[split].run.isin(detour)]) for split in splits}
 yardstick = {split: ends_over_starts(near[split][near[split].grid == "main"]) for split in splits}
 detours = {split: r for split, r in ratios.items() if len(r)}
-joining = {s: (r.median(), *claims.bootstrap_interval(r.to_numpy(), np.median, rng=rng)) for s, r in detours.items()}
+joining = {s: (r.median(), *bootstrap_interval(r.to_numpy(), np.median, rng=rng)) for s, r in detours.items()}
 for split, (m, low, high) in joining.items():
     print(f"{split}: end over start {m:.3f} ({low:.3f} to {high:.3f}) over {len(ratios[split])} runs;")
     print(f"  held-out ordinary runs, which start near each other, {yardstick[split].median():.2f}")
@@ -285,7 +286,7 @@ for split in splits:
 
 # %%
 for split in splits:
-    low, high = claims.bootstrap_interval(yardstick[split].to_numpy(), np.median, rng=rng)
+    low, high = bootstrap_interval(yardstick[split].to_numpy(), np.median, rng=rng)
     bounds = {"low": low, "high": high, "n": len(yardstick[split]), "note": "the same for held-out ordinary runs"}
     results[f"held_out_ratio_{split}"] = claims.result(yardstick[split].median(), **bounds)
 

@@ -23,9 +23,10 @@ from scipy.spatial import procrustes
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import road
 from manifold_utils.inpca import InPCA
-from manifold_utils.joint import expected_distance, joint_predictions, pair_samples, split_gap
+from manifold_utils.inpca.embedding import road
+from manifold_utils.statistics import bootstrap_interval
+from manifold_utils.studies.joint import expected_distance, joint_predictions, pair_samples, split_gap
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -111,7 +112,7 @@ alt = (
 # %%
 fig, axes = plt.subplots(2, 1, figsize=(9, 8), sharex=True)
 plots.plot_embedding(axes[0], fit.embedding_, split_of, size=14, legend=False)
-plots.plot_embedding(axes[1], fit.embedding_, values=np.tile(table.progress_train, 2), size=14)
+plots.plot_embedding_values(axes[1], fit.embedding_, np.tile(table.progress_train, 2), size=14)
 fig.colorbar(axes[1].collections[-1], ax=axes[1], label="train progress")
 for i in shown_ends:
     axes[1].plot(*fit.embedding_[[i, i + len(rows)], :2].T, color="0.4", lw=0.8)
@@ -283,7 +284,7 @@ alt = (
     "diagonal. Right: their difference against train progress, by architecture."
 )
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.4))
-plots.plot_embedding(axes[0], np.stack([floor, cross], axis=1), values=s, size=16)
+plots.plot_embedding_values(axes[0], np.stack([floor, cross], axis=1), s, size=16)
 fig.colorbar(axes[0].collections[-1], ax=axes[0], label="train progress")
 axes[0].axline((0, 0), slope=1, color="black", lw=0.8, label="no gap")
 axes[0].set(xlabel="floor: what pairing alone costs", ylabel="train to test, Hellinger $1 - BC$")
@@ -322,7 +323,7 @@ print("The paper shows the joint picture without a number; on CIFAR-10 its test 
 # %%
 ends_of = {"early": at_start, "late": at_end}
 bounds = {name: (np.nan, np.nan) for name in ends_of}
-bounds |= {name: claims.bootstrap_interval(v, np.median, rng=rng) for name, v in ends_of.items() if len(v)}
+bounds |= {name: bootstrap_interval(v, np.median, rng=rng) for name, v in ends_of.items() if len(v)}
 parts = {"early": "below 0.3", "late": "above 0.8"}
 noted = {name: f"Hellinger, no pairing; {part} of the largest progress" for name, part in parts.items()}
 results = {

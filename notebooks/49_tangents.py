@@ -22,11 +22,17 @@ import pandas as pd
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import road, select
 from manifold_utils.geometry import ignorance, truth
 from manifold_utils.inpca import InPCA
-from manifold_utils.reparametrise import resampled
-from manifold_utils.tangents import cosines, direction_spectrum, explained_distance_l1, tangent_vectors, three_bases
+from manifold_utils.inpca.embedding import road, select
+from manifold_utils.studies.tangents import (
+    cosines,
+    direction_spectrum,
+    explained_distance_l1,
+    tangent_vectors,
+    three_bases,
+)
+from manifold_utils.trajectories.of_atlas import resampled
 
 # %% [markdown]
 # The parameters of the chapter:

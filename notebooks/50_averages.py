@@ -23,11 +23,11 @@ from scipy.stats import kendalltau
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import road, select
 from manifold_utils.geometry import progress
 from manifold_utils.inpca import InPCA
-from manifold_utils.reparametrise import resampled
+from manifold_utils.inpca.embedding import road, select
 from manifold_utils.trajectories import METHODS, average
+from manifold_utils.trajectories.of_atlas import resampled
 
 # %% [markdown]
 # The parameters of the chapter:

@@ -23,10 +23,9 @@ import pandas as pd
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import METRICS, pairwise
-from manifold_utils.embedding import place, road
 from manifold_utils.inpca import InPCA
-from manifold_utils.robustness import CONCLUSIONS, conclusions
-from manifold_utils.subsets import thinned
+from manifold_utils.inpca.embedding import road, thinned
+from manifold_utils.studies.robustness import CONCLUSIONS, conclusions
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -108,7 +107,12 @@ print(f"least like the others: {odd}, mean rank correlation {order.mean().min():
 # %%
 reference = road(atlas, "train")[1]
 fits = {metric: InPCA(n_components=min(10, len(d) - 1)).fit(d) for metric, d in D.items()}
-placed = {metric: place(fit, pairwise(reference, log_probs, metric=metric)) for metric, fit in fits.items()}
+placed = {}
+for metric, fit in fits.items():
+    to_reference = pairwise(reference, log_probs, metric=metric)
+    near = np.isfinite(to_reference).all(axis=1)  # truth is infinitely far in symmetric KL
+    placed[metric] = np.full((len(near), fit.n_components), np.nan)
+    placed[metric][near] = fit.transform(to_reference[near])
 first = fits["bhattacharyya"].embedding_[:, :2]
 turn = {m: np.sign((f.embedding_[:, :2] * first).sum(axis=0)) for m, f in fits.items()}
 

@@ -22,9 +22,9 @@ import pandas as pd
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import select
 from manifold_utils.geometry import ignorance
-from manifold_utils.subsets import bootstrap_stress, spectrum, stress_by_starts, thinned
+from manifold_utils.inpca.embedding import select, spectrum, thinned
+from manifold_utils.studies.subsets import bootstrap_stress, stress_by_starts
 
 # %% [markdown]
 # The parameters of the chapter:

@@ -22,10 +22,10 @@ import pandas as pd
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import select
 from manifold_utils.geometry import ignorance, truth
 from manifold_utils.inpca import InPCA
-from manifold_utils.subsets import first_time_like, spectrum, spectrum_by_limit, spectrum_by_weight, thinned
+from manifold_utils.inpca.embedding import first_time_like, select, spectrum, thinned
+from manifold_utils.studies.subsets import spectrum_by_limit, spectrum_by_weight
 
 # %% [markdown]
 # The parameters of the chapter:

@@ -25,13 +25,13 @@ from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import road
 from manifold_utils.geometry import geodesic, ignorance, progress, truth
-from manifold_utils.grid import freeze_data, plan, train_one
-from manifold_utils.image_folders import write_digits
 from manifold_utils.inpca import InPCA
-from manifold_utils.planning import sizes_of
+from manifold_utils.inpca.embedding import road
 from manifold_utils.profiles import Profile
+from manifold_utils.studies.image_folders import write_digits
+from manifold_utils.training.grid import freeze_data, train_one
+from manifold_utils.training.planning import plan, sizes_of
 
 # %% [markdown]
 # The parameters of the chapter:

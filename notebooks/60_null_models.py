@@ -19,14 +19,27 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, null_pairs, nulls, pace, plots, plots_runs
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
-from manifold_utils.geometry import ignorance, progress, truth
-from manifold_utils.joining import nearest_of_others
-from manifold_utils.reparametrise import resampled
-from manifold_utils.trajectories import resample
+from manifold_utils.geometry import exchange_classes, ignorance, progress, truth
+from manifold_utils.statistics import (
+    KINDS,
+    METRICS,
+    best_matching,
+    compare_with_shuffled,
+    nearest_of_others,
+    null_distances,
+    p_value,
+    pairs_of_runs,
+    ratio_over_runs,
+    shuffle_within_class,
+    unit_roots,
+)
+from manifold_utils.training import fitted_labels
+from manifold_utils.trajectories import crossings, resample
+from manifold_utils.trajectories.of_atlas import resampled
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -61,12 +74,12 @@ print(f"{len(atlas.runs)} runs, {len(labels)} train samples in {len(np.unique(la
 # %%
 runs = atlas.runs[(atlas.runs.grid == "main") & (atlas.runs.status == "finished")]
 candidates = np.round(np.linspace(0.05, 0.95, 19), 2)
-got_there = np.isfinite(pace.crossings(atlas.points, candidates).loc[runs.index].to_numpy())
+got_there = np.isfinite(crossings(atlas.points, candidates).loc[runs.index].to_numpy())
 usable = candidates[got_there.mean(axis=0) >= share]
 stations = usable[np.unique(np.linspace(0, len(usable) - 1, min(n_stations, len(usable))).astype(int))]
 far_enough = got_there[:, np.isin(candidates, stations)].all(axis=1)
 runs = runs[far_enough]
-pairs = null_pairs.pairs_of_runs(runs, n_pairs, rng)
+pairs = pairs_of_runs(runs, n_pairs, rng)
 print(f"{len(runs)} of {len(far_enough)} runs reach progress {stations[-1]}; stations: {stations.tolist()}")
 
 # %% [markdown]
@@ -89,7 +102,7 @@ assert np.abs(reached_progress - stations).max() < 0.05, "a run at station s has
 # %%
 example = runs.index[0]
 original = atlas.run_log_probs(example, "train").astype(float)
-shuffled = nulls.shuffle_within_class(original, labels, rng)
+shuffled = shuffle_within_class(original, labels, rng)
 ends = np.concatenate([ignorance(*original.shape[1:]), truth(labels, original.shape[2])])
 
 
@@ -138,8 +151,8 @@ plots.save_figure(fig, atlas.figure_path("60_shuffle.png"), alt="Two heat maps o
 # %%
 one = pairs[pairs.kind == "architectures"].iloc[0]
 first, second = trajectories[one["first"]], trajectories[one["second"]]
-pair_null = nulls.null_distances(first, second, labels, n_shuffles=5 * n_shuffles, rng=rng)
-nearest, _ = nulls.best_matching(first, second, labels)
+pair_null = null_distances(first, second, labels, n_shuffles=5 * n_shuffles, rng=rng)
+nearest, _ = best_matching(first, second, labels)
 print(f"real {pair_null.real:.4f}, chance {pair_null.expected:.4f} +- {pair_null.spread:.4f}, best matching {nearest:.4f} nats")
 
 # %% [markdown]
@@ -179,8 +192,8 @@ print(f"ratio real / shuffled: {pair_null.ratio:.2f}; of what the order of sampl
 # All pairs now, of the three kinds. The same shuffles are judged by two measures, $d_B$ and the Hellinger distance, the mean of $1 - \mathrm{BC}$. The second is bounded and exactly Euclidean, with no time-like axis; what both say does not hang on the divergence.
 
 # %%
-compared, draws = null_pairs.compare_with_shuffled(trajectories, labels, pairs, n_shuffles=n_shuffles, rng=rng)
-kinds = [kind for kind in null_pairs.KINDS if (compared.kind == kind).any()]
+compared, draws = compare_with_shuffled(trajectories, labels, pairs, n_shuffles=n_shuffles, rng=rng)
+kinds = [kind for kind in KINDS if (compared.kind == kind).any()]
 of_kind = {kind: np.flatnonzero(compared.kind == kind) for kind in kinds}
 compared.groupby("kind", sort=False)[["real_bhattacharyya", "shuffled_bhattacharyya", "ratio_bhattacharyya", "ratio_hellinger"]].median().round(3)
 
@@ -192,14 +205,14 @@ compared.groupby("kind", sort=False)[["real_bhattacharyya", "shuffled_bhattachar
 def judge(kind, metric):
     rows = compared.iloc[of_kind[kind]]
     real, chance = (rows[["first", "second"]].assign(value=rows[f"{name}_{metric}"]) for name in ("real", "shuffled"))
-    value, low, high = null_pairs.ratio_over_runs(real, chance, rng=rng)
-    p = nulls.p_value(real.value.mean(), draws[metric][of_kind[kind]].mean(axis=0))
+    value, low, high = ratio_over_runs(real, chance, rng=rng)
+    p = p_value(real.value.mean(), draws[metric][of_kind[kind]].mean(axis=0))
     nearer = (rows[f"p_{metric}"] <= 0.05).mean()
     return {"kind": kind, "metric": metric, "pairs": len(rows), "ratio": value, "low": low, "high": high, "p": p, "nearer": nearer}
 
 
 # %%
-verdicts = pd.DataFrame([judge(kind, metric) for metric in nulls.METRICS for kind in kinds]).set_index(["metric", "kind"])
+verdicts = pd.DataFrame([judge(kind, metric) for metric in METRICS for kind in kinds]).set_index(["metric", "kind"])
 verdicts.round(3)
 
 # %% [markdown]
@@ -207,7 +220,7 @@ verdicts.round(3)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(12.5, 4), sharey=True)
-for ax, metric in zip(axes, nulls.METRICS, strict=True):
+for ax, metric in zip(axes, METRICS, strict=True):
     for k, kind in enumerate(kinds):
         every = compared[f"ratio_{metric}"].iloc[of_kind[kind]]
         colour, marker, _ = plots.FACTOR_STYLES[k]
@@ -234,7 +247,7 @@ for kind in kinds:
 
 # %% tags=["lesson"]
 def agreement(row):
-    floor, _ = nulls.best_matching(trajectories[row["first"]], trajectories[row["second"]], labels)
+    floor, _ = best_matching(trajectories[row["first"]], trajectories[row["second"]], labels)
     return (row.shuffled_bhattacharyya - row.real_bhattacharyya) / (row.shuffled_bhattacharyya - floor)
 
 
@@ -260,7 +273,7 @@ by_pair = by_pair.combine_first(by_pair.T)
 
 # %%
 fig, ax = plt.subplots(figsize=(2.5 + 1.1 * len(present), 1.6 + 0.7 * len(present)))
-plots_runs.plot_ratio_map(ax, by_pair)
+plots.plot_ratio_map(ax, by_pair)
 fig.colorbar(ax.images[0], ax=ax, label="real / shuffled distance")
 plots.save_figure(fig, atlas.figure_path("60_architectures.png"), alt="Table of ratios of real to shuffled distance, one row and one column an architecture; the diagonal holds seeds of one architecture.")
 
@@ -271,7 +284,7 @@ plots.save_figure(fig, atlas.figure_path("60_architectures.png"), alt="Table of 
 off_diagonal = each_pair[each_pair.index.get_level_values("a") != each_pair.index.get_level_values("b")]
 print(f"pairs of architectures: {off_diagonal.min():.2f} to {off_diagonal.max():.2f}; the art project, on its own networks and data: {one_road['ratio'][0]} to {one_road['ratio'][1]}")
 value_of = {kind: compared.iloc[of_kind[kind]][["first", "second"]].assign(value=compared.real_bhattacharyya.iloc[of_kind[kind]]) for kind in kinds}
-apart = null_pairs.ratio_over_runs(value_of["architectures"], value_of["seeds"], rng=rng)
+apart = ratio_over_runs(value_of["architectures"], value_of["seeds"], rng=rng)
 print(f"architectures over seeds: {apart[0]:.2f} ({apart[1]:.2f} to {apart[2]:.2f}) times as far; the art project: {one_road['over_seeds'][0]} to {one_road['over_seeds'][1]}")
 
 # %% [markdown]
@@ -349,8 +362,8 @@ plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt="Left, the
 # %%
 configs = {config.run_id: config for _, config in atlas.profile.configs() if config.run_id in noise.index}
 data = load_dataset(atlas.profile.dataset, data_dir) if configs else None  # other chapters do without the data
-own_labels = {run: null_pairs.fitted_labels(configs[run], data) for run in noise.index}
-turned = {run: null_pairs.exchange_classes(atlas.run_log_probs(run, "train"), own, labels) for run, own in own_labels.items()}
+own_labels = {run: fitted_labels(configs[run], data) for run in noise.index}
+turned = {run: exchange_classes(atlas.run_log_probs(run, "train"), own, labels) for run, own in own_labels.items()}
 own_progress = {run: progress(values, labels) for run, values in turned.items()}
 for run, values in turned.items():
     assert np.isclose((values[-1].argmax(axis=1) != labels).mean(), noise.fitted_error[run])
@@ -369,10 +382,10 @@ def against_ordinary(run):
     mine = resample(turned[run], own_progress[run], stations[reach])
     stack = np.concatenate([mine[None], trajectories[same.to_numpy()][:, reach]])
     to_mine = pd.DataFrame({"first": 0, "second": np.arange(1, len(stack))})
-    found, heaps = null_pairs.compare_with_shuffled(stack, labels, to_mine, metrics=("bhattacharyya",), n_shuffles=n_shuffles, rng=rng)
+    found, heaps = compare_with_shuffled(stack, labels, to_mine, metrics=("bhattacharyya",), n_shuffles=n_shuffles, rng=rng)
     yardstick = np.mean([pairwise(stack[1:, k]).sum() for k in range(reach.sum())]) / max(1, (len(stack) - 1) * (len(stack) - 2))
     real, chance = found.real_bhattacharyya.mean(), found.shuffled_bhattacharyya.mean()
-    return {"run": run, "stations": reach.sum(), "ordinary runs": len(to_mine), "real": real, "ratio": real / chance, "p": nulls.p_value(real, heaps["bhattacharyya"].mean(axis=0)), "over ordinary": real / yardstick if yardstick > 0 else np.nan}
+    return {"run": run, "stations": reach.sum(), "ordinary runs": len(to_mine), "real": real, "ratio": real / chance, "p": p_value(real, heaps["bhattacharyya"].mean(axis=0)), "over ordinary": real / yardstick if yardstick > 0 else np.nan}
 
 
 # %%
@@ -394,7 +407,7 @@ for u, v in together:
     if reach.any():
         both = [resample(turned[w], own_progress[w], stations[reach]) for w in (u, v)]
         kind = "same labels" if np.array_equal(own_labels[u], own_labels[v]) else "different labels"
-        shared[kind] = [*shared.get(kind, []), nulls.null_distances(*both, labels, n_shuffles=n_shuffles, rng=rng)]
+        shared[kind] = [*shared.get(kind, []), null_distances(*both, labels, n_shuffles=n_shuffles, rng=rng)]
 for kind, found in shared.items():
     print(f"{kind}: ratios {', '.join(f'{f.ratio:.2f} (p = {f.p_value:.2g})' for f in found)}")
 
@@ -438,20 +451,20 @@ claims.save_results(atlas, "60", results, seed=seed, started=started)
 # 1. For the Hellinger distance the shuffled mean needs no matrix of costs at all: $1 - \mathrm{BC}$ is linear in the products of square roots. Compute it for the pair above from the class means of the square roots, and compare.
 
 # %% tags=["solution"]
-roots = [nulls.unit_roots(values) for values in (first, second)]
+roots = [unit_roots(values) for values in (first, second)]
 by_class = [len(m) * (r[0][:, m].mean(axis=1) * r[1][:, m].mean(axis=1)).sum(axis=1).mean() for m in (np.flatnonzero(labels == c) for c in np.unique(labels)) for r in [roots]]
 from_means = 1 - np.sum(by_class) / len(labels)
 from_means
 
 # %% tags=["check"]
-assert np.isclose(from_means, nulls.null_distances(first, second, labels, metric="hellinger", n_shuffles=0).expected)
+assert np.isclose(from_means, null_distances(first, second, labels, metric="hellinger", n_shuffles=0).expected)
 
 # %% [markdown]
 # 2. A weaker null shuffles *all* samples and turns each prediction to the new sample's class, by exchanging the two classes. Does the ratio of the pair above fall or rise, and why?
 
 # %% tags=["solution"]
 anywhere = rng.permutation(len(labels))
-any_class = null_pairs.exchange_classes(second[:, anywhere], labels[anywhere], labels)
+any_class = exchange_classes(second[:, anywhere], labels[anywhere], labels)
 weaker = np.mean([pairwise(first[[k]], any_class[[k]])[0, 0] for k in range(len(stations))])
 pair_null.real / weaker  # samples of one class are confused with the same few classes: that, too, is lost now
 
@@ -463,7 +476,7 @@ assert weaker > 0
 # 3. At which progress do architectures agree best? Compute the ratio of the pair above at each station.
 
 # %% tags=["solution"]
-along = [nulls.null_distances(first[k], second[k], labels, n_shuffles=0).ratio for k in range(len(stations))]
+along = [null_distances(first[k], second[k], labels, n_shuffles=0).ratio for k in range(len(stations))]
 pd.Series(along, index=pd.Index(stations, name="s")).round(2)
 
 # %% tags=["check"]

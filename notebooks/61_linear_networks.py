@@ -21,12 +21,14 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from manifold_utils import claims, linear, plots, subsets
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.benchmarks import thread_limit
 from manifold_utils.datasets import sloppy_samples
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca import InPCA
+from manifold_utils.inpca.embedding import MIN_POINTS, spectrum, thinned
+from manifold_utils.studies import linear
+from manifold_utils.workers import thread_limit
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -487,9 +489,9 @@ for name, c in declared.items():
     table = space.table()
     for kind in ("ordinary", "offset"):
         rows = np.flatnonzero(table.initialisation.str.startswith(kind))
-        if len(rows) < subsets.MIN_POINTS:
+        if len(rows) < MIN_POINTS:
             continue
-        rows = rows[subsets.thinned(table.run.to_numpy()[rows], n_points)]
+        rows = rows[thinned(table.run.to_numpy()[rows], n_points)]
         points = np.asarray(space.log_probs("train")[rows], dtype=float)
         at = {end: ~table.iloc[rows].run.duplicated(keep=end).to_numpy() for end in ("first", "last")}
         logits = np.sqrt(np.square(points - points.mean(axis=2, keepdims=True)).mean(axis=(1, 2)))
@@ -506,7 +508,7 @@ for case in cases:
         among = pairwise(points[at[end]])
         case[name] = among.sum() / max(1, len(among) * (len(among) - 1))
     case["oracle"] = stress_at(case["c"], case["ratio"], case["steps"])
-    case["networks"] = subsets.spectrum(pairwise(points)).explained_stress_[depth - 1]
+    case["networks"] = spectrum(pairwise(points)).explained_stress_[depth - 1]
     probabilities = np.exp(points).reshape(len(points), -1)
     case["networks, squared"] = linear.explained(spectrum_of(probabilities))[depth - 1]
 

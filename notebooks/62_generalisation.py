@@ -21,16 +21,36 @@ import pandas as pd
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from manifold_utils import claims, generalisation, null_pairs, nulls, pace, plots, plots_runs
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
-from manifold_utils.geometry import geodesic, ignorance, truth
-from manifold_utils.guests import reached
-from manifold_utils.joining import nearest_of_others
-from manifold_utils.reparametrise import configuration_of, load_trajectories, resampled
-from manifold_utils.subsets import spectrum
-from manifold_utils.trajectories import average, resample, riemann_length
+from manifold_utils.geometry import exchange_classes, geodesic, ignorance, truth
+from manifold_utils.inpca.embedding import spectrum
+from manifold_utils.statistics import (
+    KINDS,
+    bootstrap_interval,
+    configurations,
+    exchanged,
+    held_out_errors,
+    nearest_of_others,
+    p_value,
+    pairs_of_runs,
+    permutations_within_class,
+    r2_interval,
+    rank_association,
+    ratio_over_runs,
+)
+from manifold_utils.studies import generalisation
+from manifold_utils.training import fitted_labels
+from manifold_utils.trajectories import average, first_crossing, resample, riemann_length
+from manifold_utils.trajectories.of_atlas import (
+    load_trajectories,
+    own_clock,
+    own_road,
+    reached,
+    resampled,
+)
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -75,7 +95,7 @@ passed = reached(atlas.points, everyone.index, s_grid)
 usable = s_grid[(passed.mean().to_numpy() >= share) & (s_grid <= half_way + 1e-9)]
 station = usable[-1] if len(usable) else s_grid[passed.mean().to_numpy().argmax()]
 runs = everyone[passed[station].to_numpy()]
-configuration = configuration_of(runs)
+configuration = configurations(runs)[0]
 print(f"station s = {station:.2f}, passed by {len(runs)} of {len(everyone)} runs in {len(np.unique(configuration))} configurations")
 
 # %% [markdown]
@@ -110,7 +130,7 @@ between = stored.distance.values[k_station][np.ix_(row_of, row_of)].astype(float
 half = resampled(atlas, "train", list(runs.index), [station])
 to_mean = pairwise(half[:, 0], average(half, "arithmetic"))[:, 0]
 axes_there = spectrum(between, n_components=3).embedding_
-lengths = np.array([riemann_length(generalisation.own_road(atlas, run))[-1] for run in runs.index])
+lengths = np.array([riemann_length(own_road(atlas, run))[-1] for run in runs.index])
 
 # %%
 road = pd.DataFrame({"progress": last.progress_train, "length": np.log(lengths), "bow": np.log(stored.to_geodesic.values[row_of, k_station]), "to the mean": np.log(to_mean)})
@@ -120,7 +140,7 @@ road = road.join(pd.DataFrame(axes_there, index=runs.index).rename(columns=lambd
 # No way is shorter than the straight one, which the triangle inequality of the great-circle distance demands:
 
 # %%
-one_way = generalisation.own_road(atlas, runs.index[0])
+one_way = own_road(atlas, runs.index[0])
 assert lengths[0] >= pairwise(one_way[:1], one_way[-1:], metric="geodesic")[0, 0] - 1e-4
 assert np.isfinite(road.to_numpy()).all()
 road.describe().loc[["min", "50%", "max"]].round(3)
@@ -135,8 +155,8 @@ given = runs[["architecture"]].assign(loss=last.loss_train, error=last.error_tra
 known = road.assign(**{"train loss": last.loss_train, "train error": last.error_train})
 rows = {}
 for name, values in known.items():
-    plain = generalisation.rank_association(values, outcome["test error"], configuration, rng=rng)
-    strict = generalisation.rank_association(values, outcome["test error"], configuration, given=given, rng=rng) if name in road else (np.nan,) * 3
+    plain = rank_association(values, outcome["test error"], configuration, rng=rng)
+    strict = rank_association(values, outcome["test error"], configuration, given=given, rng=rng) if name in road else (np.nan,) * 3
     rows[name] = dict(zip(["rho", "low", "high", "rho, rest fixed", "its low", "its high"], [*plain, *strict], strict=True))
 ranked = pd.DataFrame(rows).T
 ranked.round(2)
@@ -168,7 +188,7 @@ print(f"bow, with loss, error and architecture fixed: {generalisation.in_words(*
 
 # %%
 silent = (last.error_train == 0).to_numpy()
-among_silent = generalisation.rank_association(road.bow[silent], outcome["test error"][silent], configuration[silent], rng=rng)
+among_silent = rank_association(road.bow[silent], outcome["test error"][silent], configuration[silent], rng=rng)
 print(f"bow, among the {silent.sum()} runs without train error: {generalisation.in_words(*among_silent)}")
 
 # %% [markdown]
@@ -193,19 +213,19 @@ rounds = {"configurations": (configuration, n_folds), "architectures": (runs.arc
 enough = len(np.unique(configuration)) >= min_configurations
 rounds = {held: (groups, folds) for held, (groups, folds) in rounds.items() if enough and len(np.unique(groups)) > 1}
 y = outcome.to_numpy()
-y_null = np.hstack([y[generalisation.exchanged(configuration, rng)] for _ in range(n_null)])
+y_null = np.hstack([y[exchanged(configuration, rng)] for _ in range(n_null)])
 print("held out in turn:", ", ".join(rounds) or "nothing, there is not enough to hold out")
 
 
 # %% tags=["lesson"]
 def judge(features, groups, folds):
-    real = generalisation.held_out_errors(features, y, groups, n_splits=folds, seed=seed)
-    model, guess = generalisation.held_out_errors(features, y_null, groups, n_splits=folds, seed=seed)
+    real = held_out_errors(features, y, groups, n_splits=folds, seed=seed)
+    model, guess = held_out_errors(features, y_null, groups, n_splits=folds, seed=seed)
     by_chance = (1 - model.sum(axis=0) / guess.sum(axis=0)).reshape(n_null, -1)
     scores = {}
     for k, name in enumerate(outcome):
-        r2, low, high = generalisation.r2_interval(real[0][:, k], real[1][:, k], configuration, rng=rng)
-        scores[name] = {"R2": r2, "low": low, "high": high, "chance": np.quantile(by_chance[:, k], 0.95), "p": nulls.p_value(-r2, -by_chance[:, k])}
+        r2, low, high = r2_interval(real[0][:, k], real[1][:, k], configuration, rng=rng)
+        scores[name] = {"R2": r2, "low": low, "high": high, "chance": np.quantile(by_chance[:, k], 0.95), "p": p_value(-r2, -by_chance[:, k])}
     return scores
 
 
@@ -248,11 +268,11 @@ for (held, name, what), score in scores.iterrows():
 # %% tags=["lesson"]
 def gain_of_road(base_set, groups, folds):
     known_anyway, families_of = sets[base_set].to_numpy(), runs.architecture.to_numpy()
-    others = [np.arange(len(runs)), *(generalisation.exchanged(configuration, rng, strata=families_of) for _ in range(n_null))]
-    base, guess = generalisation.held_out_errors(known_anyway, y, groups, n_splits=folds, seed=seed)
-    errors = [generalisation.held_out_errors(np.hstack([known_anyway, road.to_numpy()[rows_of]]), y, groups, n_splits=folds, seed=seed)[0] for rows_of in others]
+    others = [np.arange(len(runs)), *(exchanged(configuration, rng, strata=families_of) for _ in range(n_null))]
+    base, guess = held_out_errors(known_anyway, y, groups, n_splits=folds, seed=seed)
+    errors = [held_out_errors(np.hstack([known_anyway, road.to_numpy()[rows_of]]), y, groups, n_splits=folds, seed=seed)[0] for rows_of in others]
     saved = np.array([(base - of_rows).sum(axis=0) / guess.sum(axis=0) for of_rows in errors])
-    return {what: (*generalisation.r2_interval(errors[0][:, k], guess[:, k], configuration, against=base[:, k], rng=rng), nulls.p_value(-saved[0, k], -saved[1:, k])) for k, what in enumerate(outcome)}
+    return {what: (*r2_interval(errors[0][:, k], guess[:, k], configuration, against=base[:, k], rng=rng), p_value(-saved[0, k], -saved[1:, k])) for k, what in enumerate(outcome)}
 
 
 # %%
@@ -276,14 +296,14 @@ kind = kind[kind.index.isin(drawn) | (kind != "ordinary")]
 noise = list(kind.index[kind == "random labels"])
 configs = {config.run_id: config for _, config in atlas.profile.configs() if config.run_id in noise}
 data = load_dataset(atlas.profile.dataset, data_dir) if noise else None  # other profiles do without the data
-fitted = {run: null_pairs.fitted_labels(configs[run], data) for run in noise}
+fitted = {run: fitted_labels(configs[run], data) for run in noise}
 print(kind.value_counts().to_dict(), "" if noise else "this profile has no runs on random labels")
 
 # %% [markdown]
 # Each run's own clock; for runs on random labels, its last error must be the one that training recorded:
 
 # %%
-clock = {run: generalisation.own_clock(atlas, run, fitted.get(run)) for run in kind.index}
+clock = {run: own_clock(atlas, run, fitted.get(run)) for run in kind.index}
 for run in noise:
     assert np.isclose(clock[run].error.iloc[-1], atlas.runs.fitted_error[run])
 
@@ -338,7 +358,7 @@ for name, space in spaces.items():
     plain_runs = space.runs[(space.runs.status == "finished") & (space.runs.initialisation == "ordinary")]
     where |= dict.fromkeys(plain_runs.index, space)
     kind_of = pd.concat([kind_of, pd.Series(f"sloppy data, {name}", index=plain_runs.index)])
-    clock |= {run: generalisation.own_clock(space, run) for run in plain_runs.index}
+    clock |= {run: own_clock(space, run) for run in plain_runs.index}
 
 # %%
 furthest = pd.Series({run: c.progress.max() for run, c in clock.items()})
@@ -346,13 +366,13 @@ last_station = 0.98 * min([furthest[drawn].quantile(1 - share), *furthest[noise]
 stations = np.linspace(last_station / span, last_station, n_stations)
 inside = pd.Series({run: ((c.progress > stations[0]) & (c.progress < last_station)).sum() for run, c in clock.items()})
 corners = max(1, min([n_corners, *inside[noise]]))
-complete = [run for run, c in clock.items() if inside[run] >= corners and np.isfinite(pace.first_crossing(np.arange(len(c)), c.progress, stations)).all()]
+complete = [run for run, c in clock.items() if inside[run] >= corners and np.isfinite(first_crossing(np.arange(len(c)), c.progress, stations)).all()]
 print(f"{n_stations} stations from {stations[0]:.2f} to {last_station:.2f}, {corners} checkpoints between them; {len(complete)} of {len(kind_of)} runs have both")
 
 
 # %% tags=["lesson"]
 def at_stations(run):
-    log_probs = generalisation.own_road(where[run], run, fitted.get(run))
+    log_probs = own_road(where[run], run, fitted.get(run))
     keep = generalisation.with_corners(clock[run].progress, stations[0], last_station, corners)
     return resample(log_probs[keep], clock[run].progress.to_numpy()[keep], stations)
 
@@ -390,15 +410,15 @@ plots.save_figure(fig, atlas.figure_path("62_dimension.png"), alt="Final test er
 # %%
 plain_sizes = sizes[sizes.kind == "ordinary"]
 fixed_dimension = everyone.loc[plain_sizes.index, ["architecture"]].assign(loss=everyone.final_loss_train, error=everyone.final_error_train)
-number = configuration_of(everyone.loc[plain_sizes.index])
-with_error = {name: generalisation.rank_association(plain_sizes.participation, plain_sizes.test_error, number, given=fixed, rng=rng) for name, fixed in {"as they are": None, "loss, error and architecture fixed": fixed_dimension}.items()}
+number = configurations(everyone.loc[plain_sizes.index])[0]
+with_error = {name: rank_association(plain_sizes.participation, plain_sizes.test_error, number, given=fixed, rng=rng) for name, fixed in {"as they are": None, "loss, error and architecture fixed": fixed_dimension}.items()}
 for name, found_rho in with_error.items():
     print(f"dimension and test error of {len(plain_sizes)} ordinary runs, {name}: Spearman {generalisation.in_words(*found_rho)}")
 
 # %%
 of_noise = sizes[sizes.kind == "random labels"]
 alike = plain_sizes[plain_sizes.architecture.isin(of_noise.architecture)]
-ratio_one = claims.bootstrap_interval(of_noise.participation, rng=rng) if len(of_noise) else (np.nan, np.nan)
+ratio_one = bootstrap_interval(of_noise.participation, rng=rng) if len(of_noise) else (np.nan, np.nan)
 if len(of_noise) and len(alike):
     print(f"random labels: participation ratio {of_noise.participation.mean():.2f} ({ratio_one[0]:.2f} to {ratio_one[1]:.2f}, {len(of_noise)} runs); ordinary runs of these architectures {alike.participation.mean():.2f}")
     beyond = (plain_sizes.participation > of_noise.participation.median()).groupby(plain_sizes.architecture).mean()
@@ -418,7 +438,7 @@ composition = of_noise.architecture.value_counts()
 can = len(of_noise) > 1 and all((alike.architecture == a).sum() >= n for a, n in composition.items())
 together, drawn_sets = {}, []
 if can:
-    turned_back = [null_pairs.exchange_classes(points[run], fitted[run], labels["train"]) for run in of_noise.index]
+    turned_back = [exchange_classes(points[run], fitted[run], labels["train"]) for run in of_noise.index]
     together["random labels, as they are"] = generalisation.dimension(pairwise(np.concatenate(turned_back)), stress)
     together["random labels, turned"] = generalisation.dimension(pairwise(np.concatenate([points[run] for run in of_noise.index])), stress)
     for _ in range(n_sets):
@@ -447,7 +467,7 @@ to_truth = {split: np.full((len(everyone), len(walked)), np.nan) for split in la
 for i, run in enumerate(everyone.index):
     own_points = atlas.points[(atlas.points.run == run) & (atlas.points.phase == "main")]
     for split, curve in to_truth.items():
-        curve[i] = pace.first_crossing(own_points[f"loss_{split}"] / 2, own_points.progress_train, walked)
+        curve[i] = first_crossing(own_points[f"loss_{split}"] / 2, own_points.progress_train, walked)
         curve[i, np.isinf(curve[i])] = np.nan
 excess = to_truth["test"] - to_truth["train"]
 
@@ -457,7 +477,7 @@ excess = to_truth["test"] - to_truth["train"]
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(13, 4.2))
 for ax, (name, curves) in zip(axes, {"test distance to truth (nats)": to_truth["test"], "test minus train distance (nats)": excess}.items(), strict=True):
-    plots_runs.plot_quantiles(ax, walked, curves, everyone.architecture, legend=False)
+    plots.plot_quantiles(ax, walked, curves, everyone.architecture, legend=False)
     ax.set(xlabel="train progress s", ylabel=name)
 axes[1].axhline(0, color="black", lw=1)
 axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
@@ -476,15 +496,15 @@ def between_share(values, families):
 
 
 # %%
-families, numbers = everyone.architecture.to_numpy(), configuration_of(everyone)
-exchanges = [generalisation.exchanged(numbers, rng) for _ in range(n_null)]
+families, numbers = everyone.architecture.to_numpy(), configurations(everyone)[0]
+exchanges = [exchanged(numbers, rng) for _ in range(n_null)]
 some = walked[np.unique(np.linspace(0, len(walked) - 1, 6).astype(int))]
 rows_at = {}
 for s in some:
     at_s = excess[:, walked == s][:, 0]
     share_s = between_share(at_s, families)
     by_exchange = np.array([between_share(at_s[rows_null], families) for rows_null in exchanges])
-    rows_at[s] = {"median excess": np.nanmedian(at_s), "spread": np.nanstd(at_s), "spread, test": np.nanstd(to_truth["test"][:, walked == s]), "between families": share_s, "chance": np.quantile(by_exchange, 0.95), "p": nulls.p_value(-share_s, -by_exchange)}
+    rows_at[s] = {"median excess": np.nanmedian(at_s), "spread": np.nanstd(at_s), "spread, test": np.nanstd(to_truth["test"][:, walked == s]), "between families": share_s, "chance": np.quantile(by_exchange, 0.95), "p": p_value(-share_s, -by_exchange)}
 spread = pd.DataFrame(rows_at).T.rename_axis("train progress")
 spread.round(4)
 
@@ -512,7 +532,7 @@ print({split: f"{100 * share_of:.1f} % of the samples never learned" for split, 
 
 # %%
 orders_of_two = orders["train"][[0, -1]]
-shuffles = nulls.permutations_within_class(labels["train"], 300, rng)
+shuffles = permutations_within_class(labels["train"], 300, rng)
 simulated = [generalisation.order_agreement(np.stack([orders_of_two[0], orders_of_two[1][shuffle]]))[0, 1] for shuffle in shuffles]
 error_of_mean = np.std(simulated) / np.sqrt(len(shuffles))
 assert abs(np.mean(simulated) - generalisation.order_agreement(orders_of_two, labels["train"])[0, 1]) <= 5 * error_of_mean + 1e-9
@@ -521,15 +541,15 @@ assert abs(np.mean(simulated) - generalisation.order_agreement(orders_of_two, la
 # Pairs differ in nothing but the seed, in the optimiser, or in the architecture; their seeds always differ. Intervals draw runs, not pairs.
 
 # %%
-pairs = null_pairs.pairs_of_runs(runs, n_pairs, rng)
-kinds = [name for name in null_pairs.KINDS if (pairs.kind == name).any()]
+pairs = pairs_of_runs(runs, n_pairs, rng)
+kinds = [name for name in KINDS if (pairs.kind == name).any()]
 agreed = {}
 for split in labels:
     for name in kinds:
         ends_of = pairs[pairs.kind == name][["first", "second"]].reset_index(drop=True)
         u, v = ends_of.to_numpy().T
         real, chance = (ends_of.assign(value=matrix_of[split][u, v]) for matrix_of in (agreement, by_class))
-        mean, low_end, high_end = null_pairs.ratio_over_runs(real, real.assign(value=1.0), rng=rng)
+        mean, low_end, high_end = ratio_over_runs(real, real.assign(value=1.0), rng=rng)
         agreed[split, name] = {"pairs": len(u), "agreement": mean, "low": low_end, "high": high_end, "within class": chance.value.mean()}
 agreed = pd.DataFrame(agreed).T
 agreed.round(3)
@@ -543,7 +563,7 @@ foreign = families_here[:, None] != families_here
 common = np.array([np.nanmean(agreement["train"][i, foreign[i]]) if np.isfinite(agreement["train"][i, foreign[i]]).any() else np.nan for i in range(len(runs))])
 sure = np.isfinite(common)
 told = {"as it is": None, "loss, error and architecture fixed": given[sure]}
-order_and_error = {name: generalisation.rank_association(common[sure], outcome["test error"][sure], configuration[sure], given=fixed, rng=rng) if sure.sum() > 2 else (np.nan,) * 3 for name, fixed in told.items()}
+order_and_error = {name: rank_association(common[sure], outcome["test error"][sure], configuration[sure], given=fixed, rng=rng) if sure.sum() > 2 else (np.nan,) * 3 for name, fixed in told.items()}
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(13, 4.4))
@@ -661,9 +681,9 @@ assert len(early) == len(walked) and early.dropna().abs().max() <= 1
 # 3. Show that turning the space round for a run on random labels moves no distance within the run, so that its dimension is the same either way. Without such runs, turn an ordinary one to labels drawn at random.
 
 # %% tags=["solution"]
-some_run = generalisation.own_road(atlas, noise[0] if noise else runs.index[0])
+some_run = own_road(atlas, noise[0] if noise else runs.index[0])
 drawn_labels = rng.integers(some_run.shape[2], size=some_run.shape[1])
-moved = null_pairs.exchange_classes(some_run, drawn_labels, labels["train"])
+moved = exchange_classes(some_run, drawn_labels, labels["train"])
 
 # %% tags=["check"]
 assert np.allclose(pairwise(moved), pairwise(some_run), atol=1e-6)

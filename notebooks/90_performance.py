@@ -24,17 +24,19 @@ import pandas as pd
 import zarr
 from scipy.optimize import minimize_scalar
 
-from manifold_utils import baselines, benchmarks, claims, plots, training_baseline
+from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.benchmarks import compare, growth, interleaved, pair_flops, peak_memory, predictions, thread_limit
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import progress
 from manifold_utils.inpca import InPCA
-from manifold_utils.landmarks import LandmarkInPCA, draw_landmarks
-from manifold_utils.parallel import client as local_client
+from manifold_utils.inpca.landmarks import LandmarkInPCA, draw_landmarks
 from manifold_utils.profiles import DatasetConfig, RunConfig
+from manifold_utils.studies import timing, usual_ways
+from manifold_utils.studies.timing import compare, growth, interleaved, pair_flops, peak_memory, predictions
 from manifold_utils.training import train_run
+from manifold_utils.workers import client as local_client
+from manifold_utils.workers import machine, thread_limit
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -53,8 +55,8 @@ atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 assert effort in ("quick", "full", "auto"), "effort is quick, full or auto"
 quick = effort == "quick" or (effort == "auto" and profile == "smoke")
-machine = benchmarks.machine()
-print(f"{'quick' if quick else 'full'} measurements on {machine['processor']}, {machine['cores']} cores, numpy {machine['numpy']}")
+facts = machine()
+print(f"{'quick' if quick else 'full'} measurements on {facts['processor']}, {facts['cores']} cores, numpy {facts['numpy']}")
 
 # %% [markdown]
 # ## What do we measure with?
@@ -73,11 +75,11 @@ assert np.isclose(largest[0], 0.1, atol=0.01) and np.allclose(np.exp(log_probs.a
 # And the limit: the rate at which this machine multiplies float32 matrices. The coefficients of all pairs need $2NC\,m^2/2$ multiplications and additions, so no method that computes them by products can beat this rate.
 
 # %%
-side = 768 if quick else benchmarks.SGEMM_SIDE
+side = 768 if quick else timing.SGEMM_SIDE
 with thread_limit(1):
-    sgemm_one = benchmarks.sgemm_rate(repeats, side)
-sgemm_all = benchmarks.sgemm_rate(repeats, side)
-print(f"float32 matrix product: {sgemm_one / 1e9:.0f} Gflop/s in one thread, {sgemm_all / 1e9:.0f} in {machine['cores']}")
+    sgemm_one = timing.sgemm_rate(repeats, side)
+sgemm_all = timing.sgemm_rate(repeats, side)
+print(f"float32 matrix product: {sgemm_one / 1e9:.0f} Gflop/s in one thread, {sgemm_all / 1e9:.0f} in {facts['cores']}")
 
 # %% [markdown]
 # ## What is the usual way?
@@ -85,11 +87,11 @@ print(f"float32 matrix product: {sgemm_one / 1e9:.0f} Gflop/s in one thread, {sg
 # One batched matrix product a chunk of samples gives all coefficients, then a logarithm of every entry. It needs a few lines, and it is what one writes first. We give it its best chunk size, found in the same run.
 
 # %%
-print(inspect.getsource(baselines.usual_pairwise))
+print(inspect.getsource(usual_ways.usual_pairwise))
 
 # %%
-chunk = baselines.best_chunk(log_probs)
-usual = baselines.usual_pairwise(log_probs, chunk)
+chunk = usual_ways.best_chunk(log_probs)
+usual = usual_ways.usual_pairwise(log_probs, chunk)
 ours = pairwise(log_probs)
 print(f"best chunk here: {chunk} samples; largest difference between the two: {np.abs(usual - ours).max():.1e} nats")
 assert np.allclose(usual, ours, atol=1e-3), "on harmless input the two agree"
@@ -104,7 +106,7 @@ sure = np.concatenate([30 * rng.standard_normal((1, 60, 10)), 120 * rng.standard
 sure -= sure.max(axis=2, keepdims=True)
 sure = (sure - np.log(np.exp(sure).sum(axis=2, keepdims=True))).astype(np.float32)
 exact = -np.logaddexp.reduce((sure[:, None].astype(float) + sure[None].astype(float)) / 2, axis=3).mean(axis=2)
-errors = {"usual": np.abs(baselines.usual_pairwise(sure, chunk) - exact).max(), "ours": np.abs(pairwise(sure) - exact).max()}
+errors = {"usual": np.abs(usual_ways.usual_pairwise(sure, chunk) - exact).max(), "ours": np.abs(pairwise(sure) - exact).max()}
 print({name: f"{value:.1e} nats" for name, value in errors.items()}, f"of at most {exact.max():.0f} nats")
 assert errors["ours"] < 1e-4 * exact.max()
 
@@ -116,12 +118,12 @@ assert errors["ours"] < 1e-4 * exact.max()
 # %%
 cases = [(points // 2, samples, 10), (points, samples, 10), (points, samples // 4, 10), (points, samples // 4, 100)]
 rows = []
-product, product_flops = benchmarks.sgemm_task(side)
+product, product_flops = timing.sgemm_task(side)
 with thread_limit(1):
     for m, n, c in cases:
         pair_input, _ = predictions(m, n, c, rng)
-        best = baselines.best_chunk(pair_input, (1, 5, 25))
-        pair_turns = interleaved({"usual": lambda: baselines.usual_pairwise(pair_input, best), "ours": lambda: pairwise(pair_input, precision="single"), "sgemm": product}, repeats)  # noqa: B023
+        best = usual_ways.best_chunk(pair_input, (1, 5, 25))
+        pair_turns = interleaved({"usual": lambda: usual_ways.usual_pairwise(pair_input, best), "ours": lambda: pairwise(pair_input, precision="single"), "sgemm": product}, repeats)  # noqa: B023
         pair_row = compare(pair_turns, "usual").loc["ours"]
         rows.append({"m": m, "N": n, "C": c, "usual (s)": pair_turns.usual.median(), "ours (s)": pair_row.seconds, "times": pair_row.times, "low": pair_row.times_low, "high": pair_row.times_high, "roofline": (pair_flops(m, n, c) / pair_turns.ours / (product_flops / pair_turns.sgemm)).median()})
 pairs = pd.DataFrame(rows)
@@ -140,7 +142,7 @@ growth_rows = []
 with thread_limit(1):
     for m in sizes:
         growth_input, _ = predictions(m, samples // 2, 10, rng)
-        growth_turns = interleaved({"usual": lambda: baselines.usual_pairwise(growth_input, chunk), "ours": lambda: pairwise(growth_input, precision="single")}, repeats)  # noqa: B023
+        growth_turns = interleaved({"usual": lambda: usual_ways.usual_pairwise(growth_input, chunk), "ours": lambda: pairwise(growth_input, precision="single")}, repeats)  # noqa: B023
         held = peak_memory(lambda: pairwise(growth_input, precision="single"))  # noqa: B023
         growth_rows.append({"m": m, "usual": growth_turns.usual.median(), "ours": growth_turns.ours.median(), "usual_bytes": 4 * (m * m * (2 * min(chunk, samples // 2) + 1) + growth_input.size * 2), "ours_bytes": held})
 grown = pd.DataFrame(growth_rows)
@@ -167,7 +169,7 @@ plots.save_figure(fig, atlas.figure_path("90_growth.png"), alt="Seconds and mega
 # Threads share the blocks of pairs, and wait for each other at the end of every chunk of samples. That costs nothing only if there is enough to do, so we take a larger problem.
 
 # %%
-threads = sorted({1, machine["cores"]})
+threads = sorted({1, facts["cores"]})
 many, _ = predictions(*((points, samples, 10) if quick else (2000, 1000, 10)), rng)
 
 
@@ -195,7 +197,7 @@ eigen_sizes = [300, 600] if quick else [800, 1600, 3200]
 scratch = tempfile.TemporaryDirectory(prefix="manifold-")
 eigen_rows = []
 for m in eigen_sizes:
-    D = benchmarks.distance_matrix(m, rng)
+    D = timing.distance_matrix(m, rng)
     disk = zarr.create_array(store=str(Path(scratch.name) / f"D{m}.zarr"), data=D, chunks=(min(m, 512), m))
     fits = {"memory": InPCA(k, solver="krylov"), "disk": InPCA(k, solver="krylov")}
     eigen_turns = interleaved({"LAPACK": lambda: InPCA(k, solver="dense").fit(D), "memory": lambda: fits["memory"].fit(D), "disk": lambda: fits["disk"].fit(disk)}, min(repeats, 2), warm_up=m == eigen_sizes[0])  # noqa: B023
@@ -285,7 +287,7 @@ training_rows = []
 with thread_limit(1):
     for architecture in ("fc", "allcnn"):
         config = RunConfig(dataset=digits, architecture=architecture, scale=0.25, batch_size=50, epochs=epochs)
-        training_turns = interleaved({"usual": lambda: training_baseline.train_run_usual(config, data), "ours": lambda: train_run(config, data)}, repeats)  # noqa: B023
+        training_turns = interleaved({"usual": lambda: usual_ways.train_run_usual(config, data), "ours": lambda: train_run(config, data)}, repeats)  # noqa: B023
         training_row = compare(training_turns, "usual").loc["ours"]
         training_rows.append({"network": architecture, "usual (runs/min)": 60 / training_turns.usual.median(), "ours (runs/min)": 60 / training_row.seconds, "times": training_row.times, "low": training_row.times_low, "high": training_row.times_high})
 trained = pd.DataFrame(training_rows).set_index("network")
@@ -305,11 +307,11 @@ grid_runs = [
 # %%
 with local_client() as workers:
     every = list(workers.nthreads())
-    workers.gather([workers.submit(training_baseline.train_only, grid_runs[0], workers=[w], pure=False) for w in every])
+    workers.gather([workers.submit(usual_ways.train_only, grid_runs[0], workers=[w], pure=False) for w in every])
     grid_turns = interleaved(
         {
-            "usual": lambda: [training_baseline.train_run_usual(c, data) for c in grid_runs],
-            "ours": lambda: workers.gather(workers.map(training_baseline.train_only, grid_runs, pure=False)),
+            "usual": lambda: [usual_ways.train_run_usual(c, data) for c in grid_runs],
+            "ours": lambda: workers.gather(workers.map(usual_ways.train_only, grid_runs, pure=False)),
         },
         1 if quick else 2,
     )
@@ -327,7 +329,7 @@ print(f"{len(grid_runs)} runs: {whole_machine.times:.1f} times the runs a minute
 fastest = by_threads.seconds.min()
 rate = pair_flops(len(many), many.shape[1], 10) / fastest
 usual_over_ours = pairs["usual (s)"][1] / pairs["ours (s)"][1]  # threads are taken to help it as much as ours
-size = {n: benchmarks.full_size(rate, 151_407, n, 10) for n in (25_000, 50_000)}
+size = {n: timing.full_size(rate, 151_407, n, 10) for n in (25_000, 50_000)}
 paper_size = pd.DataFrame({n: {"ours (hours)": s["hours"], "usual way (hours)": s["hours"] * usual_over_ours, "matrix (GB)": s["bytes_matrix"] / 1e9, "predictions (GB)": s["bytes_predictions"] / 1e9} for n, s in size.items()}).rename_axis(columns="samples")
 paper_size.round(1)
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.store import atomic_path
+from manifold_utils.files import atomic_path
 
 # %% [markdown]
 # The parameters of the chapter:

@@ -20,9 +20,9 @@ import numpy as np
 import psutil
 import zarr
 
-from manifold_utils.benchmarks import predictions
+from manifold_utils.distances.tiles import open_tiles, verify_tiles
 from manifold_utils.inpca import InPCA
-from manifold_utils.tiled import open_tiles, verify_tiles
+from manifold_utils.studies.timing import predictions
 
 DRIVER = """
 import sys

@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 
 from manifold_utils.atlas import Atlas
+from manifold_utils.atlas.records import RunRecord
+from manifold_utils.files import PROJECT, atomic_path
 from manifold_utils.profiles import Profile
-from manifold_utils.records import RunRecord
-from manifold_utils.store import PROJECT, atomic_path
 
 
 def record(config, rng, status="finished", n=4, sizes=(20, 10)):

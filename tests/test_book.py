@@ -10,12 +10,11 @@ import time
 import nbformat
 import pytest
 
-from manifold_utils import twins
-from manifold_utils.book import BookFailed, Quiet, book_status, run_book
-from manifold_utils.chapters import Book, check_parameters, declared_parameters, read_notebook
-from manifold_utils.dependencies import imported_modules
-from manifold_utils.html import build_html, page
-from manifold_utils.student import without_solutions, write_student_edition
+from manifold_utils.book import BookFailed, Quiet, book_status, run_book, twins
+from manifold_utils.book.contents import Book, check_parameters, declared_parameters, read_notebook
+from manifold_utils.book.dependencies import imported_modules
+from manifold_utils.book.pages import build_html, page
+from manifold_utils.book.twins import without_solutions, write_student_edition
 
 PARAMETERS = """profile = "digits"  # which profile
 data_dir = ""  # folder of data
@@ -247,8 +246,8 @@ def test_a_broken_book_file_is_one_clear_error(tiny, old, new, complaint):
 
 
 def test_modules_are_followed_through_imports():
-    found = imported_modules(["%matplotlib inline\nfrom manifold_utils.twins import sync"])
-    assert {"twins", "chapters", "profiles", "store"} <= set(found) and "book" not in found
+    found = imported_modules(["%matplotlib inline\nfrom manifold_utils.book.twins import sync"])
+    assert {"book.twins", "book.contents", "profiles", "files"} <= set(found) and "book.jobs" not in found
     assert imported_modules(["import numpy"]) == {}
 
 

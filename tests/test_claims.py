@@ -7,6 +7,7 @@ import pytest
 
 from manifold_utils import claims
 from manifold_utils.claims import Claim
+from manifold_utils.statistics import bootstrap_interval
 
 
 def claim(direction="at_least", reproduced=0.8, contradicted=0.6):
@@ -66,6 +67,6 @@ def test_numbers_that_are_not_finite_become_none():
 
 def test_bootstrap_interval_covers_the_mean_and_narrows():
     rng = np.random.default_rng(0)
-    wide = claims.bootstrap_interval(rng.normal(5, 1, 30))
-    narrow = claims.bootstrap_interval(rng.normal(5, 1, 3000))
+    wide = bootstrap_interval(rng.normal(5, 1, 30))
+    narrow = bootstrap_interval(rng.normal(5, 1, 3000))
     assert wide[0] < 5.4 and wide[1] > 4.6 and narrow[1] - narrow[0] < (wide[1] - wide[0]) / 3

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from manifold_utils import datasets_readers as readers
-from manifold_utils.augmentation import crop_and_flip, padding_of
-from manifold_utils.datasets import balanced_subset, load_dataset, sloppy_samples, teacher_labels
+from manifold_utils.datasets import (
+    balanced_subset,
+    crop_and_flip,
+    load_dataset,
+    padding_of,
+    sloppy_samples,
+    teacher_labels,
+)
+from manifold_utils.datasets import readers as readers
 from manifold_utils.profiles import DatasetConfig
 
 REAL_CIFAR = Path(__file__).resolve().parents[2] / "shared" / "cifar10"

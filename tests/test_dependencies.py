@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from manifold_utils.chapters import NOTEBOOKS, code_cells
-from manifold_utils.dependencies import PACKAGE, imported_modules
+from manifold_utils.book.contents import NOTEBOOKS, code_cells
+from manifold_utils.book.dependencies import PACKAGE, imported_modules
 
 FILES = {
     "__init__.py": "",
@@ -14,7 +14,9 @@ FILES = {
     "rooms/deep.py": "from pack.files import x\n\n\ndef far():\n    return x\n",
     "rooms/other.py": "def near():\n    return 2\n",
     "rooms/late.py": "def later():\n    from pack.rooms.other import near  # a reason\n    return near\n",
-    "lazy/__init__.py": "from pack.lazy.a import one\n\n\ndef __getattr__(name):\n    from pack.lazy.b import two\n    return two\n",
+    "lazy/__init__.py": (
+        "from pack.lazy.a import one\n\n\ndef __getattr__(name):\n    from pack.lazy.b import two\n    return two\n"
+    ),
     "lazy/a.py": "one = 1",
     "lazy/b.py": "two = 2",
     "full/__init__.py": "from pack.files import x\n\n\ndef here():\n    return x\n",

@@ -12,9 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
-from manifold_utils import divergences, gpu, kernels, microkernel
-from manifold_utils.baselines import best_chunk, usual_pairwise
-from manifold_utils.distances import METRICS, accumulator, check_points, pairwise, resolve_device
+from manifold_utils.distances import (
+    METRICS,
+    accumulator,
+    bhattacharyya,
+    check_points,
+    gpu,
+    other_metrics,
+    pairwise,
+    simd,
+)
+from manifold_utils.studies.usual_ways import best_chunk, usual_pairwise
+from manifold_utils.workers import resolve_device
 
 DTYPES = {"single": np.float32, "double": np.float64}
 
@@ -53,7 +62,7 @@ def by_definition(log_p, log_q, metric, cap=math.inf):
 
 def d_b(log_p, log_q=None, dtype=np.float32, threads=None, **options):
     """The fast kernel in a given dtype, whatever the size."""
-    total = kernels.BhattacharyyaSum(
+    total = bhattacharyya.BhattacharyyaSum(
         len(log_p), None if log_q is None else len(log_q), log_p.shape[2], dtype=dtype, threads=threads, **options
     )
     total.add(log_p, log_q)
@@ -188,7 +197,7 @@ def test_confident_and_wrong_goes_over_to_float64():
     """Many coefficients beyond float32: the accumulator changes its dtype on the way and the sum stays exact."""
     rng = np.random.default_rng(0)
     log_p = log_softmax(np.where(rng.random((50, 200, 6)) < 0.2, 0.0, -130.0), axis=2).astype(np.float32)
-    total = kernels.BhattacharyyaSum(50, None, 6)
+    total = bhattacharyya.BhattacharyyaSum(50, None, 6)
     total.add(log_p[:, :100])
     total.add(log_p[:, 100:])
     assert total.dtype == np.float64
@@ -230,7 +239,7 @@ def test_the_gpu_route_on_the_cpu(monkeypatch):
             cross = gpu.TorchSum(metric, len(mixed), 9, 4, cap=cap, device="cpu")
             cross.add(mixed, mixed[:9])
             np.testing.assert_allclose(cross.result(), expected[:, :9], rtol=1e-6, atol=2e-7, err_msg=f"{metric} {cap}")
-    with pytest.raises(kernels.NotNormalised):
+    with pytest.raises(bhattacharyya.NotNormalised):
         gpu.TorchSum("bhattacharyya", 1, None, 4, device="cpu").add(np.zeros((1, 3, 4)))
 
 
@@ -262,12 +271,12 @@ def test_a_distance_matrix(drawn, metric, dtype):
 def test_chunks_threads_and_blocks_change_nothing():
     log_p = points(150, 90, 7, dtype=np.float32)
     whole = d_b(log_p, threads=1)
-    parts = kernels.BhattacharyyaSum(150, None, 7, threads=3)
+    parts = bhattacharyya.BhattacharyyaSum(150, None, 7, threads=3)
     for start, stop in ((0, 1), (1, 34), (34, 39), (39, 90)):
         parts.add(log_p[:, start:stop])
     assert len(parts.blocks) > 3
     np.testing.assert_allclose(parts.result(), whole, atol=5e-8)
-    for kind in (divergences.GeodesicSum, divergences.SymmetricKLSum):
+    for kind in (other_metrics.GeodesicSum, other_metrics.SymmetricKLSum):
         parts, whole = kind(150, None, 7, threads=3), kind(150, None, 7, threads=1)
         parts.chunk_samples = 13
         parts.add(log_p)
@@ -296,14 +305,14 @@ def test_register_tiles_of_other_processors(tile, tmp_path):
     script = f"""
 import numpy as np
 from scipy.special import log_softmax, logsumexp
-from manifold_utils import microkernel
-microkernel.register_tile = lambda dtype: {tile}
-from manifold_utils import kernels
+from manifold_utils.distances import simd
+simd.register_tile = lambda dtype: {tile}
+from manifold_utils.distances import bhattacharyya
 x = log_softmax(4 * np.random.default_rng(0).standard_normal((55, 21, 3)), axis=2)
 x[4, 5] = [-np.inf, 0, -np.inf]
 x[9, 5] = [0, -900, -900]
 for dtype in ({"np.float64" if tile[2] == 2 else "np.float32"},):
-    total = kernels.BhattacharyyaSum(55, None, 3, dtype=dtype)
+    total = bhattacharyya.BhattacharyyaSum(55, None, 3, dtype=dtype)
     total.add(x)
     expected = np.array([-logsumexp((y + x) / 2, axis=2).mean(axis=1) for y in x])
     assert np.isclose(expected[4, 9], 450 / 21, atol=1)
@@ -319,10 +328,10 @@ def test_a_second_process_compiles_nothing():
     d_b(points(3, 5, 2, dtype=np.float32))
     script = """
 import numpy as np
-from manifold_utils import kernels, microkernel
-total = kernels.BhattacharyyaSum(3, None, 2)
+from manifold_utils.distances import bhattacharyya, simd
+total = bhattacharyya.BhattacharyyaSum(3, None, 2)
 total.add(np.full((3, 5, 2), np.log(0.5), np.float32))
-stats = microkernel.multiply_block.stats
+stats = simd.multiply_block.stats
 assert sum(stats.cache_hits.values()) == 1 and not stats.cache_misses, stats
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -391,5 +400,5 @@ def test_accumulators_take_float32_only_where_it_pays():
     assert accumulator("bhattacharyya", 100, None, (50, 10)).dtype == np.float64
     assert accumulator("bhattacharyya", 1000, None, (5000, 10)).dtype == np.float32
     assert accumulator("bhattacharyya", 1000, None, (5000, 10), precision="double").dtype == np.float64
-    assert microkernel.GROUP * microkernel.LIMITS[np.dtype("f4")][2] < -200  # a group may hold very small products
+    assert simd.GROUP * simd.LIMITS[np.dtype("f4")][2] < -200  # a group may hold very small products
     check_points(points(2), "log_p")

@@ -7,9 +7,9 @@ import pytest
 import zarr
 from sklearn.exceptions import ConvergenceWarning
 
-from manifold_utils.eigensolvers import block_krylov, dense
-from manifold_utils.gram import CentredGram
 from manifold_utils.inpca import InPCA
+from manifold_utils.inpca.gram import CentredGram
+from manifold_utils.inpca.solvers import block_krylov, dense
 
 
 def distances_with(seed, m, spectrum):
@@ -110,7 +110,7 @@ def on_disk(tmp_path, monkeypatch):
     D = distances_with(7, 230, SPECTRUM)
     array = zarr.create_array(str(tmp_path / "D.zarr"), shape=D.shape, chunks=(50, 50), dtype="float64")
     array[:] = D
-    monkeypatch.setattr("manifold_utils.gram.PANEL_BYTES", 8 * 230 * 60)  # panels of one chunk
+    monkeypatch.setattr("manifold_utils.inpca.gram.PANEL_BYTES", 8 * 230 * 60)  # panels of one chunk
     return D, array
 
 

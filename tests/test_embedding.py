@@ -5,21 +5,21 @@ import pandas as pd
 import pytest
 
 from manifold_utils.atlas import Atlas
+from manifold_utils.atlas.records import RunRecord
 from manifold_utils.distances import pairwise
-from manifold_utils.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
+from manifold_utils.distances.tiles import write_tiles
 from manifold_utils.geometry import geodesic, ignorance, progress, truth
 from manifold_utils.inpca import InPCA
-from manifold_utils.parallel import client
+from manifold_utils.inpca.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
 from manifold_utils.profiles import Profile
-from manifold_utils.records import RunRecord
-from manifold_utils.reparametrise import (
+from manifold_utils.trajectories.of_atlas import (
     compare_trajectories,
     configuration_of,
     load_trajectories,
     resampled,
     save_trajectories,
 )
-from manifold_utils.tiles import write_tiles
+from manifold_utils.workers import client
 
 LABELS = {"train": np.arange(24) % 10, "test": np.arange(16) % 10}
 TIMES = np.linspace(0.02, 0.97, 6)

@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifold_utils import factors, importance, pace
+from manifold_utils.statistics import (
+    configurations,
+    drawn_pairs,
+    effect_ratio,
+    effect_size,
+    matched_pairs,
+    median_interval,
+    median_ratio,
+    ratio_interval,
+    seed_means,
+    speed_ratios,
+)
+from manifold_utils.studies import importance
+from manifold_utils.trajectories import common_progress, crossings, first_crossing
 
 COLUMNS = ["architecture", "optimizer", "learning_rate", "augmentation"]
 
@@ -35,20 +48,20 @@ def distances_of(runs, rng, *, architecture=0.0, optimizer=0.0, augmentation=0.0
 
 
 def effect(d, runs, factor, rng, **options):
-    return factors.effect_size(d, runs, factor, columns=COLUMNS, rng=rng, n_resamples=200, n_permutations=60, **options)
+    return effect_size(d, runs, factor, columns=COLUMNS, rng=rng, n_resamples=200, n_permutations=60, **options)
 
 
 def test_configurations_ignore_the_seed_and_keep_order():
     runs = make_runs()
-    number, table = factors.configurations(runs, COLUMNS)
+    number, table = configurations(runs, COLUMNS)
     assert len(table) == 18 and number.max() == 17
     assert np.array_equal(np.bincount(number), np.full(18, 3))
     pd.testing.assert_frame_equal(table.iloc[number].reset_index(drop=True), runs[COLUMNS])
 
 
 def test_matched_pairs_differ_in_the_factor_alone():
-    table = factors.configurations(make_runs(), COLUMNS)[1]
-    pairs = factors.matched_pairs(table, "architecture", columns=COLUMNS)
+    table = configurations(make_runs(), COLUMNS)[1]
+    pairs = matched_pairs(table, "architecture", columns=COLUMNS)
     assert len(pairs) == 3 * 6 and pairs.strict.all()  # 3 pairs of families at each of 6 settings
     a, b = table.iloc[pairs["first"]].reset_index(drop=True), table.iloc[pairs["second"]].reset_index(drop=True)
     assert (a.architecture != b.architecture).all()
@@ -56,17 +69,17 @@ def test_matched_pairs_differ_in_the_factor_alone():
 
 
 def test_linked_factor_differs_only_where_it_must():
-    table = factors.configurations(make_runs(), COLUMNS)[1]
-    pairs = factors.matched_pairs(table, "optimizer", columns=COLUMNS)
+    table = configurations(make_runs(), COLUMNS)[1]
+    pairs = matched_pairs(table, "optimizer", columns=COLUMNS)
     assert len(pairs) == 3 * 6 and pairs.strict.sum() == 6  # sgd and nesterov share a rate, adam has its own
     adam = (table.optimizer.to_numpy()[pairs[["first", "second"]]] == "adam").any(axis=1)
     assert np.array_equal(pairs.strict, ~adam)
-    assert len(factors.matched_pairs(table, "optimizer", linked=(), columns=COLUMNS)) == 6
+    assert len(matched_pairs(table, "optimizer", linked=(), columns=COLUMNS)) == 6
 
 
 def test_unknown_factor_is_named():
     with pytest.raises(ValueError, match="'colour' is no factor"):
-        factors.matched_pairs(make_runs()[COLUMNS], "colour", columns=COLUMNS)
+        matched_pairs(make_runs()[COLUMNS], "colour", columns=COLUMNS)
 
 
 def test_seed_means_against_brute_force():
@@ -74,8 +87,8 @@ def test_seed_means_against_brute_force():
     runs = make_runs().sample(30, random_state=1).reset_index(drop=True)
     d = distances_of(runs, rng, n_dimensions=5)
     d[3, 7] = d[7, 3] = np.nan
-    number, table = factors.configurations(runs, COLUMNS)
-    means = factors.seed_means(d, number, runs.seed)
+    number, table = configurations(runs, COLUMNS)
+    means = seed_means(d, number, runs.seed)
     for a in range(len(table)):
         for b in range(len(table)):
             values = [
@@ -121,8 +134,8 @@ def test_effect_ratio_does_not_depend_on_order_or_unit(seed, unit):
     d = distances_of(runs, rng, optimizer=1.0, n_dimensions=20)
     order = rng.permutation(len(runs))
     shuffled = runs.iloc[order].reset_index(drop=True)
-    a = factors.effect_ratio(d, runs, "optimizer", columns=COLUMNS)
-    b = factors.effect_ratio(unit * d[np.ix_(order, order)], shuffled, "optimizer", columns=COLUMNS)
+    a = effect_ratio(d, runs, "optimizer", columns=COLUMNS)
+    b = effect_ratio(unit * d[np.ix_(order, order)], shuffled, "optimizer", columns=COLUMNS)
     assert np.isclose(a, b)
 
 
@@ -161,7 +174,7 @@ def test_importance_needs_configurations_to_hold_out():
 
 def test_first_crossing_of_a_run_that_turns_back():
     clock, progress = [0, 1, 2, 3], [0.0, 0.6, 0.3, 0.9]
-    assert np.allclose(pace.first_crossing(clock, progress, [0.3, 0.6, 0.8]), [0.5, 2.5, 2 + 0.5 / 0.6])
+    assert np.allclose(first_crossing(clock, progress, [0.3, 0.6, 0.8]), [0.5, 2.5, 2 + 0.5 / 0.6])
 
 
 def test_crossings_count_from_the_main_phase():
@@ -173,7 +186,7 @@ def test_crossings_count_from_the_main_phase():
             "progress_train": [0.9, 0.0, 0.5, 1.0],
         }
     )
-    assert pace.crossings(points, [0.25, 0.75]).loc["a"].tolist() == [5.0, 15.0]
+    assert crossings(points, [0.25, 0.75]).loc["a"].tolist() == [5.0, 15.0]
 
 
 def test_stack_of_equal_distances_gives_the_effect_of_one():
@@ -182,8 +195,8 @@ def test_stack_of_equal_distances_gives_the_effect_of_one():
     d = distances_of(runs, rng, optimizer=1.0)
     stack = np.stack([d, 3 * d])
     assert np.isclose(
-        factors.effect_ratio(stack, runs, "optimizer", columns=COLUMNS),
-        factors.effect_ratio(d, runs, "optimizer", columns=COLUMNS),
+        effect_ratio(stack, runs, "optimizer", columns=COLUMNS),
+        effect_ratio(d, runs, "optimizer", columns=COLUMNS),
     )
 
 
@@ -194,19 +207,19 @@ def test_runs_that_stop_short_are_compared_where_they_are():
     layers = np.stack([distances_of(runs, rng, noise=k) for k in (1, 2, 3, 4)])
     reached = np.ones((len(runs), 4), dtype=bool)
     reached[(runs.optimizer == "adam").to_numpy(), 2:] = False
-    stack = pace.common_progress(layers, reached)
+    stack = common_progress(layers, reached)
     assert np.isnan(stack).any() and np.isfinite(stack[:2]).all()
-    assert factors.effect_ratio(stack, runs, "optimizer", columns=COLUMNS) == pytest.approx(1, abs=0.02)
+    assert effect_ratio(stack, runs, "optimizer", columns=COLUMNS) == pytest.approx(1, abs=0.02)
 
 
 def test_speed_ratios_put_the_smaller_above_and_keep_laggards():
     steps = np.array([[8.0, np.inf], [12.0, np.inf], [2.0, 4.0], [np.nan, 3.0]])
     pairs = pd.DataFrame({"first": [0, 1], "second": [1, 2]})
-    ratio = pace.speed_ratios(steps, np.array([0, 0, 1, 2]), pairs, np.array([100, 10, 1]))
+    ratio = speed_ratios(steps, np.array([0, 0, 1, 2]), pairs, np.array([100, 10, 1]))
     assert np.array_equal(ratio[0], [0.25, 0.0])  # the larger never gets to the second value
     assert np.isnan(ratio[1, 0]) and ratio[1, 1] == 0.75
-    assert pace.median_ratio([np.inf, 0.0, 2.0, np.nan]) == 2.0
-    assert np.isinf(pace.median_ratio([np.inf, np.inf, 1.0])) and np.isnan(pace.median_ratio([np.nan]))
+    assert median_ratio([np.inf, 0.0, 2.0, np.nan]) == 2.0
+    assert np.isinf(median_ratio([np.inf, np.inf, 1.0])) and np.isnan(median_ratio([np.nan]))
 
 
 def test_intervals_over_drawn_configurations_hold_the_value():
@@ -216,17 +229,17 @@ def test_intervals_over_drawn_configurations_hold_the_value():
     place = rng.normal(size=8)
     d = np.abs(place[first] - place[second])[:, None] * np.ones(3)
     same = (first < 4) == (second < 4)
-    value, low, high = pace.ratio_interval(d[same], pairs[same], d[~same], pairs[~same], rng=rng)
+    value, low, high = ratio_interval(d[same], pairs[same], d[~same], pairs[~same], rng=rng)
     assert value == pytest.approx(d[same].mean() / d[~same].mean()) and low < value < high
-    assert np.isnan(pace.ratio_interval(d[:0], pairs[:0], d, pairs, rng=rng)).all()
+    assert np.isnan(ratio_interval(d[:0], pairs[:0], d, pairs, rng=rng)).all()
     ratios = np.exp(rng.normal(size=(len(pairs), 5)))
-    low, high = pace.median_interval(ratios, pairs, n_resamples=200, rng=rng)
-    assert low <= pace.median_ratio(ratios) <= high
-    assert np.isnan(pace.median_interval(ratios[:0], pairs[:0], rng=rng)).all()
+    low, high = median_interval(ratios, pairs, n_resamples=200, rng=rng)
+    assert low <= median_ratio(ratios) <= high
+    assert np.isnan(median_interval(ratios[:0], pairs[:0], rng=rng)).all()
 
 
 def test_drawn_pairs_count_both_members():
     pairs = pd.DataFrame({"first": [2, 2], "second": [5, 7]})
-    weights = pace.drawn_pairs(pairs, 500, np.random.default_rng(0))
+    weights = drawn_pairs(pairs, 500, np.random.default_rng(0))
     assert weights.shape == (500, 2) and weights.max() <= 2  # three draws: at most 1 * 2
     assert 0.3 < (weights > 0).mean() < 0.7

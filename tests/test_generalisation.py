@@ -7,10 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from manifold_utils import generalisation as g
 from manifold_utils.distances import pairwise
-from manifold_utils.null_pairs import exchange_classes
-from manifold_utils.nulls import permutations_within_class
+from manifold_utils.geometry import exchange_classes
+from manifold_utils.statistics import (
+    exchanged,
+    held_out_errors,
+    permutations_within_class,
+    r2_interval,
+    rank_association,
+)
+from manifold_utils.studies.generalisation import dimension, in_words, learned_at, order_agreement, with_corners
+from manifold_utils.trajectories.of_atlas import own_clock, own_road
 
 
 @settings(max_examples=40, deadline=None)
@@ -19,7 +26,7 @@ def test_learned_at_is_the_first_checkpoint_from_which_a_sample_stays_right(seed
     rng = np.random.default_rng(seed)
     log_probs, labels = np.log(rng.dirichlet(np.ones(3), (n_points, n_samples))), rng.integers(3, size=n_samples)
     right = log_probs.argmax(axis=2) == labels
-    for n, k in enumerate(g.learned_at(log_probs, labels)):
+    for n, k in enumerate(learned_at(log_probs, labels)):
         assert right[k:, n].all()
         assert k == 0 or not right[k - 1, n]
         assert (k == n_points) == (not right[-1, n])
@@ -28,10 +35,10 @@ def test_learned_at_is_the_first_checkpoint_from_which_a_sample_stays_right(seed
 def test_agreement_is_spearmans_and_blind_to_how_time_is_told():
     rng = np.random.default_rng(0)
     orders = rng.integers(6, size=(3, 40))
-    found = g.order_agreement(orders)
+    found = order_agreement(orders)
     assert np.allclose(np.diag(found), 1) and np.allclose(found, found.T)
     assert np.isclose(found[0, 1], spearmanr(orders[0], orders[1]).statistic)
-    assert np.allclose(found, g.order_agreement(np.exp(orders)))
+    assert np.allclose(found, order_agreement(np.exp(orders)))
 
 
 def test_agreement_by_class_is_the_mean_over_shuffles_within_classes():
@@ -39,25 +46,25 @@ def test_agreement_by_class_is_the_mean_over_shuffles_within_classes():
     labels = np.repeat([0, 1, 2], 15)
     orders = rng.integers(8, size=(2, 45)) + 3 * labels
     draws = [
-        g.order_agreement([orders[0], orders[1][shuffle]])[0, 1]
+        order_agreement([orders[0], orders[1][shuffle]])[0, 1]
         for shuffle in permutations_within_class(labels, 400, rng)
     ]
-    exact = g.order_agreement(orders, labels)[0, 1]
+    exact = order_agreement(orders, labels)[0, 1]
     assert abs(np.mean(draws) - exact) < 5 * np.std(draws) / np.sqrt(len(draws))
     assert exact > 0.3, "the classes alone make an order"
 
 
 def test_a_run_that_learns_all_at_once_agrees_with_none():
-    assert np.isnan(g.order_agreement([[1, 1, 1], [1, 2, 3]])[0]).all()
+    assert np.isnan(order_agreement([[1, 1, 1], [1, 2, 3]])[0]).all()
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_dimension_of_a_regular_simplex_and_of_a_line(k):
-    participation, n_axes = g.dimension(3.0 * (1 - np.eye(k + 1)), share=0.99)
+    participation, n_axes = dimension(3.0 * (1 - np.eye(k + 1)), share=0.99)
     assert np.isclose(participation, k) and n_axes == k
     place = np.linspace(0, 1, 9)
-    assert np.allclose(g.dimension(np.square(place[:, None] - place)), (1, 1))
-    assert g.dimension(np.zeros((4, 4))) == (0.0, 0)
+    assert np.allclose(dimension(np.square(place[:, None] - place)), (1, 1))
+    assert dimension(np.zeros((4, 4))) == (0.0, 0)
 
 
 def test_dimension_does_not_change_when_classes_are_exchanged():
@@ -65,15 +72,15 @@ def test_dimension_does_not_change_when_classes_are_exchanged():
     run = np.log(rng.dirichlet(np.ones(4), (6, 20)))
     fitted, labels = rng.integers(4, size=(2, 20))
     turned = exchange_classes(run, fitted, labels)
-    assert np.allclose(g.dimension(pairwise(run)), g.dimension(pairwise(turned)), atol=1e-5)
+    assert np.allclose(dimension(pairwise(run)), dimension(pairwise(turned)), atol=1e-5)
 
 
 def test_corners_are_as_many_as_asked_and_the_rest_stays():
     clock = np.array([0.0, 0.15, 0.2, 0.25, 0.3, 0.35, 0.6, 0.9])
-    keep = g.with_corners(clock, 0.1, 0.5, 3)
+    keep = with_corners(clock, 0.1, 0.5, 3)
     assert keep.tolist() == [0, 1, 3, 5, 6, 7]
-    assert len(g.with_corners(clock, 0.1, 0.5, 6)) == 0
-    assert g.with_corners(clock, 0.1, 0.5, 5).tolist() == list(range(8))
+    assert len(with_corners(clock, 0.1, 0.5, 6)) == 0
+    assert with_corners(clock, 0.1, 0.5, 5).tolist() == list(range(8))
 
 
 @settings(max_examples=40, deadline=None)
@@ -82,7 +89,7 @@ def test_exchanged_groups_stay_whole_and_in_their_stratum(seed, sizes):
     rng = np.random.default_rng(seed)
     groups = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     strata = groups % 2
-    rows = g.exchanged(groups, rng, strata)
+    rows = exchanged(groups, rng, strata)
     assert np.array_equal(strata[rows], strata)
     sources = [np.unique(groups[rows[groups == k]]) for k in range(len(sizes))]
     assert all(len(s) == 1 for s in sources), "the rows of a group come from one group"
@@ -98,50 +105,50 @@ def table_of_runs(n_groups=30, seed=0):
 
 def test_held_out_errors_find_a_signal_and_no_signal_in_the_name_of_a_group():
     groups, signal, rng = table_of_runs()
-    model, guess = g.held_out_errors(signal[:, None], 2 * signal + 0.1, groups)
-    value, low, high = g.r2_interval(model, guess, groups, rng=rng)
+    model, guess = held_out_errors(signal[:, None], 2 * signal + 0.1, groups)
+    value, low, high = r2_interval(model, guess, groups, rng=rng)
     assert low > 0.95 and low <= value <= high
     names = np.eye(groups.max() + 1)[groups]  # would tell all if seeds of one configuration could be on both sides
-    model, guess = g.held_out_errors(names, signal, groups)
-    assert g.r2_interval(model, guess, groups, rng=rng)[0] < 0.05
+    model, guess = held_out_errors(names, signal, groups)
+    assert r2_interval(model, guess, groups, rng=rng)[0] < 0.05
 
 
 def test_many_targets_are_learned_as_one_by_one():
     groups, signal, rng = table_of_runs()
     targets = np.stack([signal, rng.normal(size=len(signal))], axis=1)
-    together = g.held_out_errors(signal[:, None], targets, groups, seed=3)
-    alone = g.held_out_errors(signal[:, None], targets[:, 1], groups, seed=3)
+    together = held_out_errors(signal[:, None], targets, groups, seed=3)
+    alone = held_out_errors(signal[:, None], targets[:, 1], groups, seed=3)
     assert np.allclose(together[0][:, 1], alone[0]) and np.allclose(together[1][:, 1], alone[1])
     with pytest.raises(ValueError, match="one group"):
-        g.held_out_errors(targets, signal, np.zeros(len(signal)))
+        held_out_errors(targets, signal, np.zeros(len(signal)))
 
 
 def test_gain_over_itself_is_nothing():
     groups, signal, rng = table_of_runs()
-    model, guess = g.held_out_errors(signal[:, None], signal**3, groups)
-    assert g.r2_interval(model, guess, groups, against=model, rng=rng) == (0.0, 0.0, 0.0)
+    model, guess = held_out_errors(signal[:, None], signal**3, groups)
+    assert r2_interval(model, guess, groups, against=model, rng=rng) == (0.0, 0.0, 0.0)
 
 
 def test_rank_association_is_spearmans_and_what_is_fixed_is_taken_out():
     groups, signal, rng = table_of_runs()
     x, y = (signal + 0.3 * rng.normal(size=len(signal)) for _ in range(2))
-    plain = g.rank_association(x, y, groups, rng=rng)
+    plain = rank_association(x, y, groups, rng=rng)
     assert np.isclose(plain[0], spearmanr(x, y).statistic) and plain[1] <= plain[0] <= plain[2]
-    fixed = g.rank_association(x, y, groups, given=pd.DataFrame({"signal": signal}), rng=rng)
+    fixed = rank_association(x, y, groups, given=pd.DataFrame({"signal": signal}), rng=rng)
     assert abs(fixed[0]) < 0.4 < plain[0]
     by_name = pd.DataFrame({"name": pd.Series(groups // 6).astype(str)})
     residual = [
         v - pd.Series(v).groupby(by_name.name).transform("mean") for v in (pd.Series(x).rank(), pd.Series(y).rank())
     ]
-    assert np.isclose(g.rank_association(x, y, groups, given=by_name, rng=rng)[0], np.corrcoef(*residual)[0, 1])
+    assert np.isclose(rank_association(x, y, groups, given=by_name, rng=rng)[0], np.corrcoef(*residual)[0, 1])
 
 
 def test_rank_association_says_when_there_is_not_enough():
     rng = np.random.default_rng(0)
-    assert np.isnan(g.rank_association([1, 2, 3], [1, 2, 3], [0, 1, 2], rng=rng)).all()
-    assert np.isnan(g.rank_association([], [], [], rng=rng)).all()
-    constant = g.rank_association(np.ones(9), np.arange(9), np.arange(9), rng=rng)
-    assert np.isnan(constant).all() and "not enough" in g.in_words(*constant)
+    assert np.isnan(rank_association([1, 2, 3], [1, 2, 3], [0, 1, 2], rng=rng)).all()
+    assert np.isnan(rank_association([], [], [], rng=rng)).all()
+    constant = rank_association(np.ones(9), np.arange(9), np.arange(9), rng=rng)
+    assert np.isnan(constant).all() and "not enough" in in_words(*constant)
 
 
 class FakeAtlas:
@@ -168,8 +175,8 @@ class FakeAtlas:
 
 def test_a_run_is_put_on_the_clock_of_what_it_was_fitted_to():
     atlas = FakeAtlas()
-    assert np.array_equal(g.own_road(atlas, "a"), atlas.predictions[1:])
-    assert g.own_clock(atlas, "a").error.tolist() == [0.5, 0.5]
-    clock = g.own_clock(atlas, "a", fitted=[0, 0])
+    assert np.array_equal(own_road(atlas, "a"), atlas.predictions[1:])
+    assert own_clock(atlas, "a").error.tolist() == [0.5, 0.5]
+    clock = own_clock(atlas, "a", fitted=[0, 0])
     assert clock.error.tolist() == [0.0, 0.0] and clock.progress.is_monotonic_increasing
-    assert np.allclose(g.own_road(atlas, "a", [0, 0])[:, 1], atlas.predictions[1:, 1, ::-1])
+    assert np.allclose(own_road(atlas, "a", [0, 0])[:, 1], atlas.predictions[1:, 1, ::-1])

@@ -12,16 +12,16 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 
-from manifold_utils import grid as grid_module
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
-from manifold_utils.grid import GridFailure, check_disk, plan, train_grid
+from manifold_utils.files import PROJECT
 from manifold_utils.networks import make_network, n_parameters
-from manifold_utils.parallel import client as local_client
-from manifold_utils.planning import n_bytes, n_points
 from manifold_utils.profiles import Profile
-from manifold_utils.store import PROJECT
+from manifold_utils.training import grid as grid_module
 from manifold_utils.training import train_run
+from manifold_utils.training.grid import GridFailure, check_disk, train_grid
+from manifold_utils.training.planning import n_bytes, n_points, plan
+from manifold_utils.workers import client as local_client
 
 DIGITS = {"name": "digits", "n_train": 100, "n_test": 50}
 FAMILIES = ("fc", "allcnn", "wr-10-4-8", "wr-16-4-64", "convmixer", "vit")

@@ -7,10 +7,10 @@ from PIL import Image
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
-from manifold_utils.grid import freeze_data, train_one
-from manifold_utils.image_folders import CLASS_NAMES, write_digits
 from manifold_utils.inpca import InPCA
 from manifold_utils.profiles import DatasetConfig, Profile
+from manifold_utils.studies.image_folders import CLASS_NAMES, write_digits
+from manifold_utils.training.grid import freeze_data, train_one
 
 PROFILE = """
 name: tiny-images

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifold_utils import joint
 from manifold_utils.distances import METRICS, pairwise
 from manifold_utils.geometry import ignorance, truth
+from manifold_utils.studies import joint
 
 
 def predictions(rng, labels, n_classes=3, spread=1.5):

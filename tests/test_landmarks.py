@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifold_utils.benchmarks import distance_matrix
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import geodesic, ignorance, truth
 from manifold_utils.inpca import InPCA
-from manifold_utils.landmarks import LandmarkInPCA, draw_landmarks
+from manifold_utils.inpca.landmarks import LandmarkInPCA, draw_landmarks
+from manifold_utils.studies.timing import distance_matrix
 
 
 def minkowski(rng, m, signature):

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from manifold_utils import linear
 from manifold_utils.datasets import sloppy_samples
 from manifold_utils.inpca import InPCA
+from manifold_utils.studies import linear
 
 seeds = st.integers(0, 10**6)
 some = settings(max_examples=25, deadline=None)

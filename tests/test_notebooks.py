@@ -11,11 +11,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from manifold_utils import twins
-from manifold_utils.chapters import NOTEBOOKS, Book, check_parameters, declared_parameters, read_notebook, tags
+from manifold_utils.book import twins
+from manifold_utils.book.contents import NOTEBOOKS, Book, check_parameters, declared_parameters, read_notebook, tags
 from manifold_utils.profiles import Profile
 
-MAX_LINES, MAX_MEDIAN, MIN_WORDS = 15, 5, 6
+MAX_WIDTH, MAX_LINES, MAX_IMPORT_LINES, MAX_MEDIAN, MIN_WORDS = 88, 15, 12, 5, 6
 REUSABLE = {"_", "fig", "ax", "axes", "alt", "colour", "marker", "dash"}  # names that mean the same in every section
 LAST_SECTIONS = ["What we learned", "Exercises", "What next"]
 CHAPTERS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -83,11 +83,22 @@ def parameter_cell(notebook):
     yield from (f"parameter {name!r} is never used" for name in defaults if name not in used)
 
 
+def wrapped(source):
+    """Lines of code that a reader counts: blank lines and comments left out, and a line too wide for the page folded."""
+    lines = [line for line in source.splitlines() if line.strip() and not line.strip().startswith("#")]
+    return sum(-(-len(line) // MAX_WIDTH) for line in lines)
+
+
 def sizes(notebook):
-    cells = [c for c in code(notebook)[1:] if c.source.strip()]  # the first holds the imports
+    imports, *cells = [c for c in code(notebook) if c.source.strip()]
+    for cell in (imports, *cells):
+        wide = [line for line in cell.source.splitlines() if len(line) > MAX_WIDTH]
+        yield from (f"{len(line)} characters in the line {line.strip()!r}" for line in wide)
+    if wrapped(imports.source) > MAX_IMPORT_LINES:
+        yield f"{wrapped(imports.source)} lines of imports"
     for cell in cells:
-        if len(lines_of(cell.source)) > MAX_LINES:
-            yield f"{len(lines_of(cell.source))} lines in the cell {cell.source.splitlines()[0]!r}"
+        if wrapped(cell.source) > MAX_LINES:
+            yield f"{wrapped(cell.source)} lines in the cell {cell.source.splitlines()[0]!r}"
     shown = [c for c in cells if not {"hide-input", "parameters"} & set(tags(c))]
     median = statistics.median(len(lines_of(c.source)) for c in shown)
     if median > MAX_MEDIAN:
@@ -224,6 +235,9 @@ def _notebook(*cells):
         (first_cells, [("m", "# No question", ""), ("c", "x = 1", ""), ("c", "y = 1", "")]),
         (parameter_cell, [("c", 'profile = "digits"\ndata_dir = ""  # help\nn = 1  # help', "parameters")]),
         (sizes, [("c", "import x", ""), ("c", "\n".join(f"x{i} = {i}" for i in range(16)), "")]),
+        (sizes, [("c", "import x", ""), ("c", "x = [" + ", ".join(str(i) for i in range(40)) + "]", "")]),
+        (sizes, [("c", "import x", ""), ("c", "f(\n" + "    1,\n" * 14 + ")", "")]),
+        (sizes, [("c", "\n".join(f"import x{i}" for i in range(13)), ""), ("c", "x = 1", "")]),
         (prose, [("m", "few words", ""), ("c", "import x", ""), ("c", "a = 1\nb = 2", "")]),
         (definitions, [("c", "def f():\n    return 1", "")]),
         (definitions, [("c", "class A:\n    pass", "lesson")]),

@@ -148,7 +148,7 @@ points = np.concatenate([ignorance(4, 10), truth([0, 1, 2, 3], 10), np.log(np.fu
 distances = pairwise(points)
 assert np.isclose(distances[0, 1], np.log(10) / 2)
 assert InPCA(n_components=1).fit(distances).explained_stress_[0] > 0.999
-from manifold_utils.store import data_root
+from manifold_utils.files import data_root
 assert data_root() == pathlib.Path.cwd() / "data", data_root()
 print(len(names))
 """

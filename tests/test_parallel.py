@@ -13,8 +13,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from manifold_utils import parallel, tiled, tiles
+from manifold_utils import workers
 from manifold_utils.distances import pairwise
+from manifold_utils.distances.tiles import tile_file, verify_tiles, write_tiles
 
 PATIENCE = 90  # seconds to wait for processes of a loaded machine
 
@@ -27,7 +28,7 @@ def points(m, n_samples, n_classes=10):
 def numeric_threads():
     import numba
 
-    return [os.environ.get(name) for name in parallel.THREAD_VARIABLES], numba.config.NUMBA_NUM_THREADS
+    return [os.environ.get(name) for name in workers.THREAD_VARIABLES], numba.config.NUMBA_NUM_THREADS
 
 
 def free_port():
@@ -59,16 +60,16 @@ def dask_commands(tmp_path):
 
 def test_local_processes_have_one_thread_each_and_do_the_tiles(tmp_path):
     values = points(60, 50)
-    with parallel.client("local", n_workers=2, timeout=PATIENCE) as client:
+    with workers.client("local", n_workers=2, timeout=PATIENCE) as client:
         assert sorted(client.nthreads().values()) == [1, 1]
         assert all(found == (["1"] * 4, 1) for found in client.run(numeric_threads).values())
-        in_memory = tiles.write_tiles(values, tmp_path / "a.zarr", tile=16, client=client, progress=False)
+        in_memory = write_tiles(values, tmp_path / "a.zarr", tile=16, client=client, progress=False)
         lazy = da.from_array(values, chunks=(13, 50, 10))
-        from_dask = tiles.write_tiles(lazy, tmp_path / "b.zarr", tile=16, client=client, progress=False)
+        from_dask = write_tiles(lazy, tmp_path / "b.zarr", tile=16, client=client, progress=False)
         broken = values.copy()
         broken[40, 7] = -1.0
         with pytest.raises(ValueError, match="point 40, sample 7 is not normalised"):
-            tiles.write_tiles(broken, tmp_path / "c.zarr", tile=16, client=client, progress=False)
+            write_tiles(broken, tmp_path / "c.zarr", tile=16, client=client, progress=False)
     for D in (in_memory, from_dask):
         np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-7)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "b.zarr", "c.zarr"]  # the spool file is gone
@@ -83,27 +84,27 @@ def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_com
         for k in range(2)
     ]
     values, path = points(400, 200), tmp_path / "d.zarr"
-    with parallel.client(address, timeout=PATIENCE) as client:
+    with workers.client(address, timeout=PATIENCE) as client:
         client.wait_for_workers(2, timeout=PATIENCE)
 
         def kill_one_on_the_way():
-            while not tiled.tile_file(path, 0, 5).exists():
+            while not tile_file(path, 0, 5).exists():
                 time.sleep(0.002)
             workers[0].send_signal(signal.SIGKILL)
 
         killer = threading.Thread(target=kill_one_on_the_way, daemon=True)
         killer.start()
-        D = tiles.write_tiles(values, path, tile=16, client=client, dtype="float64", progress=False)
+        D = write_tiles(values, path, tile=16, client=client, dtype="float64", progress=False)
         killer.join(PATIENCE)
         assert workers[0].wait(PATIENCE) == -signal.SIGKILL and len(client.nthreads()) == 1
-    assert tiles.verify_tiles(path) == {}
+    assert verify_tiles(path) == {}
     np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-13)
 
 
 def test_nobody_answers():
     with (
         pytest.raises(ConnectionError, match="dask scheduler"),
-        parallel.client(f"tcp://127.0.0.1:{free_port()}", timeout=1),
+        workers.client(f"tcp://127.0.0.1:{free_port()}", timeout=1),
     ):
         raise AssertionError("no such cluster")
 
@@ -117,12 +118,12 @@ def test_a_scheduler_without_workers(dask_commands):
             if s.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
-    with pytest.raises(ConnectionError, match="no workers"), parallel.client(f"tcp://127.0.0.1:{port}", timeout=2):
+    with pytest.raises(ConnectionError, match="no workers"), workers.client(f"tcp://127.0.0.1:{port}", timeout=2):
         raise AssertionError("no workers")
 
 
 def test_errors_of_the_caller_are_the_caller_s():
-    with pytest.raises(ValueError, match="n_workers"), parallel.client("tcp://127.0.0.1:1", n_workers=2):
+    with pytest.raises(ValueError, match="n_workers"), workers.client("tcp://127.0.0.1:1", n_workers=2):
         raise AssertionError("refused before connecting")
 
 
@@ -131,7 +132,7 @@ def test_each_worker_sees_one_gpu(monkeypatch):
         name = "3"
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    parallel.OneGPU(2).setup(Worker())
+    workers.OneGPU(2).setup(Worker())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
 
 

@@ -14,14 +14,16 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifold_utils import guests
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
+from manifold_utils.files import PROJECT
+from manifold_utils.geometry import progress
 from manifold_utils.inpca import InPCA
+from manifold_utils.inpca.embedding import place_in
 from manifold_utils.profiles import DatasetConfig
-from manifold_utils.progress import progress
-from manifold_utils.recorder import Recorder, check_same_space, load_run, log_probs_from_logits
-from manifold_utils.store import PROJECT
+from manifold_utils.recording import Recorder, check_same_space, load_run, log_probs_from_logits
+from manifold_utils.recording.guests import common_stations, distances_at_progress, held_out_distances, quantile_among
+from manifold_utils.trajectories.of_atlas import reached, trajectories_of
 
 DIGITS = DatasetConfig(name="digits", n_train=200, n_test=60, record_every=2)
 DATA = load_dataset(DIGITS)
@@ -254,27 +256,27 @@ def test_placing_by_stored_coordinates_is_what_the_estimator_does(seed):
          "eigenvalues": ("component", estimator.eigenvalues_)}
     )  # fmt: skip
     guest = pairwise(np.log(rng.dirichlet([1.0, 1.0, 1.0], size=(3, 5))), points)
-    assert np.allclose(guests.place_in(stored, matrix, guest), estimator.transform(guest[:, fitted]), atol=1e-8)
-    assert np.allclose(guests.place_in(stored, matrix, matrix[fitted]), estimator.embedding_, atol=1e-8)
+    assert np.allclose(place_in(stored, matrix, guest), estimator.transform(guest[:, fitted]), atol=1e-8)
+    assert np.allclose(place_in(stored, matrix, matrix[fitted]), estimator.embedding_, atol=1e-8)
 
 
 def test_a_copy_of_a_run_is_at_distance_zero_at_every_progress(run):
     atlas = SmallAtlas(run)
     clock = progress(run.log_probs["train"], atlas.labels("train"))
-    passed = guests.reached(atlas.points, ["a", "b"], np.array([0.05, 0.15, 0.25, 0.999]))
-    stations = guests.common_stations(clock, passed)
+    passed = reached(atlas.points, ["a", "b"], np.array([0.05, 0.15, 0.25, 0.999]))
+    stations = common_stations(clock, passed)
     assert 0 < len(stations) < 4 and passed.to_numpy()[:, -1].sum() == 0
-    others = list(guests.trajectories_of(atlas, "train", ["a", "b"], stations))
-    found = guests.distances_at_progress(others[0][1][None], others)
+    others = list(trajectories_of(atlas, "train", ["a", "b"], stations))
+    found = distances_at_progress(others[0][1][None], others)
     assert found.shape == (1, 2, len(stations))
     assert np.allclose(found[0, 0], 0, atol=1e-6) and (found[0, 1] > 1e-3).all()
     with pytest.raises(ValueError, match="train it longer"):
-        guests.common_stations([0.0, 0.01], passed)
+        common_stations([0.0, 0.01], passed)
 
 
 def test_held_out_runs_without_a_counterpart_have_no_number():
     distance = np.ones((2, 3, 3)) - np.eye(3)
     runs = pd.DataFrame({"architecture": ["fc", "fc", "fc"]}, index=["a", "b", "c"])
-    assert guests.held_out_distances(distance, runs, other="architecture").isna().all().all()
-    assert (guests.held_out_distances(distance, runs) == 1).all().all()
-    assert guests.quantile_among(1.0, [np.nan, np.nan]) != guests.quantile_among(1.0, [1.0])
+    assert held_out_distances(distance, runs, other="architecture").isna().all().all()
+    assert (held_out_distances(distance, runs) == 1).all().all()
+    assert quantile_among(1.0, [np.nan, np.nan]) != quantile_among(1.0, [1.0])

@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 
 from manifold_utils.inpca import InPCA
-from manifold_utils.subsets import (
+from manifold_utils.inpca.embedding import first_time_like, spectrum, thinned
+from manifold_utils.studies.subsets import (
     bootstrap_stress,
-    first_time_like,
-    spectrum,
     spectrum_by_limit,
     spectrum_by_weight,
     stress_by_starts,
     stress_of_runs,
-    thinned,
 )
 
 

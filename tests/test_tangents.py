@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from manifold_utils import robustness, tangents
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import geodesic, ignorance, truth
 from manifold_utils.inpca import InPCA
+from manifold_utils.studies import robustness, tangents
 
 
 def predictions(rng, shape, spread=1.0):

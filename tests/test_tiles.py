@@ -13,8 +13,19 @@ import pytest
 import torch
 import zarr
 
-from manifold_utils import tiled, tiles
 from manifold_utils.distances import METRICS, pairwise
+from manifold_utils.distances.tiles import (
+    PAIR_BYTES,
+    PROCESS_BYTES,
+    SAMPLE_COPIES,
+    _choose_tile,
+    _write_tile,
+    open_tiles,
+    tile_file,
+    unfinished,
+    verify_tiles,
+    write_tiles,
+)
 
 MEGABYTE = 2**20
 
@@ -54,14 +65,14 @@ def sources(values, folder):
 @pytest.mark.parametrize("metric", METRICS)
 def test_equals_the_matrix_in_memory(tmp_path, metric):
     values = points()
-    D = tiles.write_tiles(values, tmp_path / "d.zarr", metric=metric, tile=8, dtype="float64", progress=False)
+    D = write_tiles(values, tmp_path / "d.zarr", metric=metric, tile=8, dtype="float64", progress=False)
     np.testing.assert_allclose(np.asarray(D), pairwise(values, metric=metric), atol=1e-13)
 
 
 def test_every_kind_of_source(tmp_path):
     values = points()
     for name, source in sources(values, tmp_path).items():
-        D = tiles.write_tiles(source, tmp_path / f"{name}.zarr", tile=10, progress=False)
+        D = write_tiles(source, tmp_path / f"{name}.zarr", tile=10, progress=False)
         expected = pairwise(values[2:] if name == "memmap view" else values)
         assert D.dtype == np.float32, name
         np.testing.assert_allclose(np.asarray(D), expected, atol=1e-7, err_msg=name)
@@ -69,7 +80,7 @@ def test_every_kind_of_source(tmp_path):
 
 def test_reads_rows_columns_and_single_entries(tmp_path):
     values = points()
-    D = tiles.write_tiles(values, tmp_path / "d.zarr", tile=8, dtype="float64", progress=False)
+    D = write_tiles(values, tmp_path / "d.zarr", tile=8, dtype="float64", progress=False)
     full = np.asarray(D)
     assert np.array_equal(full, full.T) and np.all(np.diag(full) == 0)
     for key in (slice(3, 21), slice(None), slice(30, 99), slice(5, 5), slice(0, 30, 7), 4, -1, [3, 1, 20], full[0] > 1):
@@ -86,69 +97,69 @@ def test_reads_rows_columns_and_single_entries(tmp_path):
 def test_infinite_and_clamped_entries_are_stored(tmp_path):
     with np.errstate(divide="ignore"):
         one_hot = np.log(np.eye(3)[[[0, 1], [0, 2], [0, 1]]])
-    D = tiles.write_tiles(one_hot, tmp_path / "d.zarr", tile=2, progress=False)
-    capped = tiles.write_tiles(one_hot, tmp_path / "c.zarr", tile=2, cap=100.0, progress=False)
+    D = write_tiles(one_hot, tmp_path / "d.zarr", tile=2, progress=False)
+    capped = write_tiles(one_hot, tmp_path / "c.zarr", tile=2, cap=100.0, progress=False)
     assert np.asarray(D)[0].tolist() == [0, np.inf, 0] and np.asarray(capped)[0].tolist() == [0, 50, 0]
 
 
 def test_a_second_call_computes_only_what_is_missing(tmp_path, monkeypatch):
     values, path, done = points(), tmp_path / "d.zarr", []
-    write = tiles._write_tile
+    write = _write_tile
     monkeypatch.setattr(tiles, "_write_tile", lambda *parts: done.append(parts[3]) or write(*parts))
-    tiles.write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, progress=False)
     assert len(done) == 15
-    tiles.write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, progress=False)
     assert len(done) == 15
-    tiled.tile_file(path, 1, 3).unlink()
-    cut = tiled.tile_file(path, 2, 2)
+    tile_file(path, 1, 3).unlink()
+    cut = tile_file(path, 2, 2)
     cut.write_bytes(cut.read_bytes()[:-20])
     with pytest.raises(ValueError, match="2 tiles are missing"):
-        tiles.open_tiles(path)
-    tiles.write_tiles(values, path, tile=8, progress=False)
+        open_tiles(path)
+    write_tiles(values, path, tile=8, progress=False)
     assert done[15:] == [(1, 3), (2, 2)]
-    np.testing.assert_allclose(np.asarray(tiles.open_tiles(path)), pairwise(values), atol=1e-7)
+    np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=1e-7)
 
 
 def test_damage_is_named_and_mended(tmp_path):
     values, path = points(), tmp_path / "d.zarr"
-    tiles.write_tiles(values, path, tile=8, progress=False)
-    assert tiles.verify_tiles(path) == {}
-    file = tiled.tile_file(path, 0, 2)
+    write_tiles(values, path, tile=8, progress=False)
+    assert verify_tiles(path) == {}
+    file = tile_file(path, 0, 2)
     content = bytearray(file.read_bytes())
     content[17] ^= 1
     file.write_bytes(content)
-    assert list(tiles.verify_tiles(path)) == [str(file)]
+    assert list(verify_tiles(path)) == [str(file)]
     with pytest.raises(OSError, match="damaged tile"):
-        tiles.open_tiles(path)[0:4]
-    tiles.verify_tiles(path, remove=True)
-    tiles.write_tiles(values, path, tile=8, progress=False)
-    assert tiles.verify_tiles(path) == {}
-    np.testing.assert_allclose(np.asarray(tiles.open_tiles(path)), pairwise(values), atol=1e-7)
+        open_tiles(path)[0:4]
+    verify_tiles(path, remove=True)
+    write_tiles(values, path, tile=8, progress=False)
+    assert verify_tiles(path) == {}
+    np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=1e-7)
 
 
 def test_what_it_was_made_from_decides(tmp_path):
     values, path = points(), tmp_path / "d.zarr"
-    tiles.write_tiles(values, path, tile=8, fingerprint="a", progress=False)
+    write_tiles(values, path, tile=8, fingerprint="a", progress=False)
     with pytest.raises(ValueError, match="other points"):
-        tiles.open_tiles(path, fingerprint="b")
+        open_tiles(path, fingerprint="b")
     for change in ({"fingerprint": "b"}, {"metric": "hellinger"}, {"cap": 1.0}, {"tile": 9}):
         with pytest.raises(ValueError, match="made from something else"):
-            tiles.write_tiles(values, path, rebuild=False, progress=False, **{"tile": 8, "fingerprint": "a"} | change)
+            write_tiles(values, path, rebuild=False, progress=False, **{"tile": 8, "fingerprint": "a"} | change)
     other = points(seed=1)
-    tiles.write_tiles(other, path, tile=8, fingerprint="b", progress=False)
-    np.testing.assert_allclose(np.asarray(tiles.open_tiles(path, fingerprint="b")), pairwise(other), atol=1e-7)
+    write_tiles(other, path, tile=8, fingerprint="b", progress=False)
+    np.testing.assert_allclose(np.asarray(open_tiles(path, fingerprint="b")), pairwise(other), atol=1e-7)
     assert [p.name for p in tmp_path.iterdir()] == ["d.zarr"]
     # without a name, a look at the source decides
-    tiles.write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, progress=False)
     with pytest.raises(ValueError, match="fingerprint"):
-        tiles.write_tiles(other, path, tile=8, rebuild=False, progress=False)
+        write_tiles(other, path, tile=8, rebuild=False, progress=False)
 
 
 def test_what_is_not_a_matrix_is_never_deleted(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("five years")
     with pytest.raises(FileExistsError, match="no matrix of tiles"):
-        tiles.write_tiles(points(), tmp_path / "thesis", progress=False)
+        write_tiles(points(), tmp_path / "thesis", progress=False)
     assert (tmp_path / "thesis" / "chapter.txt").exists()
 
 
@@ -156,29 +167,29 @@ def test_bad_input_is_named(tmp_path):
     values = points()
     values[19, 11, 2] = np.nan
     with pytest.raises(ValueError, match="point 19, sample 11 holds NaN"):
-        tiles.write_tiles(values, tmp_path / "d.zarr", tile=8, progress=False)
+        write_tiles(values, tmp_path / "d.zarr", tile=8, progress=False)
     with pytest.raises(ValueError, match="shape"):
-        tiles.write_tiles(values[0], tmp_path / "d.zarr", progress=False)
+        write_tiles(values[0], tmp_path / "d.zarr", progress=False)
     with pytest.raises(ValueError, match="unknown metric"):
-        tiles.write_tiles(values, tmp_path / "d.zarr", metric="cosine", progress=False)
+        write_tiles(values, tmp_path / "d.zarr", metric="cosine", progress=False)
 
 
 def test_a_budget_bounds_what_is_read_at_once(tmp_path):
     source = Runs(points(m=64, n_samples=400, n_classes=10))
-    budget = tiles.PROCESS_BYTES + tiles.PAIR_BYTES * 32 * 32 + MEGABYTE
-    D = tiles.write_tiles(source, tmp_path / "d.zarr", tile=32, memory_budget=budget, dtype="float64", progress=False)
-    assert source.largest <= MEGABYTE / (2 * tiles.SAMPLE_COPIES)
+    budget = PROCESS_BYTES + PAIR_BYTES * 32 * 32 + MEGABYTE
+    D = write_tiles(source, tmp_path / "d.zarr", tile=32, memory_budget=budget, dtype="float64", progress=False)
+    assert source.largest <= MEGABYTE / (2 * SAMPLE_COPIES)
     np.testing.assert_allclose(np.asarray(D), pairwise(source.values), atol=1e-13)
     with pytest.raises(ValueError, match="one sample of two tiles"):
-        tiles.write_tiles(source, tmp_path / "e.zarr", tile=32, memory_budget=budget - MEGABYTE, progress=False)
+        write_tiles(source, tmp_path / "e.zarr", tile=32, memory_budget=budget - MEGABYTE, progress=False)
     with pytest.raises(ValueError, match="does not hold 1 processes"):
-        tiles.write_tiles(source, tmp_path / "e.zarr", memory_budget=MEGABYTE, progress=False)
+        write_tiles(source, tmp_path / "e.zarr", memory_budget=MEGABYTE, progress=False)
 
 
 def test_tile_sizes_follow_budget_and_workers():
-    sizes = [tiles._choose_tile(m, share, n) for m, share, n in ((200, 2**30, 1), (200, 2**30, 4), (151_407, 2**30, 2))]
+    sizes = [_choose_tile(m, share, n) for m, share, n in ((200, 2**30, 1), (200, 2**30, 4), (151_407, 2**30, 2))]
     assert sizes == [200, 48, 2048]
-    assert tiles._choose_tile(151_407, 50 * MEGABYTE, 2) ** 2 * tiles.PAIR_BYTES <= 25 * MEGABYTE
+    assert _choose_tile(151_407, 50 * MEGABYTE, 2) ** 2 * PAIR_BYTES <= 25 * MEGABYTE
 
 
 def test_a_killed_run_goes_on(tmp_path):
@@ -189,17 +200,17 @@ def test_a_killed_run_goes_on(tmp_path):
         import numpy as np
         from manifold_utils import tiles
         source = np.load({str(tmp_path / "p.npy")!r}, mmap_mode="r")
-        tiles.write_tiles(source, {str(path)!r}, tile=12, progress=False)
+        write_tiles(source, {str(path)!r}, tile=12, progress=False)
     """)
     child = subprocess.Popen([sys.executable, "-c", script], cwd=os.getcwd())
-    while not tiled.tile_file(path, 3, 20).exists() and child.poll() is None:
+    while not tile_file(path, 3, 20).exists() and child.poll() is None:
         time.sleep(0.002)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    left = tiled.unfinished(zarr.open_array(path, mode="r"), path)
+    left = unfinished(zarr.open_array(path, mode="r"), path)
     assert 0 < len(left) < 325
-    kept = tiled.tile_file(path, 3, 20).stat().st_mtime_ns
-    tiles.write_tiles(np.load(tmp_path / "p.npy", mmap_mode="r"), path, tile=12, progress=False)
-    assert tiled.tile_file(path, 3, 20).stat().st_mtime_ns == kept
-    assert tiles.verify_tiles(path) == {}
-    np.testing.assert_allclose(np.asarray(tiles.open_tiles(path)), pairwise(values), atol=2e-7)
+    kept = tile_file(path, 3, 20).stat().st_mtime_ns
+    write_tiles(np.load(tmp_path / "p.npy", mmap_mode="r"), path, tile=12, progress=False)
+    assert tile_file(path, 3, 20).stat().st_mtime_ns == kept
+    assert verify_tiles(path) == {}
+    np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=2e-7)

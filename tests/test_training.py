@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 
 from manifold_utils.datasets import load_dataset
 from manifold_utils.networks import make_network
-from manifold_utils.optimizers import Optimizer
 from manifold_utils.profiles import DatasetConfig, RunConfig
-from manifold_utils.training import checkpoint_steps, learning_rate_at, noisy, phases, start_network, train_run
-from manifold_utils.training_baseline import train_run_usual
+from manifold_utils.studies.usual_ways import train_run_usual
+from manifold_utils.training import (
+    Optimizer,
+    checkpoint_steps,
+    learning_rate_at,
+    noisy,
+    phases,
+    start_network,
+    train_run,
+)
 
 DIGITS = DatasetConfig(name="digits", n_train=200, n_test=100)
 SLOPPY = DatasetConfig(name="sloppy", n_train=200, n_test=100)

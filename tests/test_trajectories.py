@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from manifold_utils import geometry, trajectories
-from manifold_utils.averages import METHODS, average
+from manifold_utils.trajectories import METHODS, average
 
 
 def random_log_probs(seed, shape, spread=2.0):

@@ -16,7 +16,7 @@ import pytest
 from test_book import remote_resources
 
 from manifold_utils.book import book_status, run_book
-from manifold_utils.chapters import NOTEBOOKS, Book, read_notebook
+from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook
 from manifold_utils.profiles import Profile
 
 PROJECT = Path(__file__).resolve().parents[1]

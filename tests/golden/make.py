@@ -18,15 +18,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from manifold_utils.averages import METHODS, average
-from manifold_utils.benchmarks import predictions
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import METRICS, pairwise
 from manifold_utils.geometry import progress
 from manifold_utils.inpca import InPCA
 from manifold_utils.networks import make_network
 from manifold_utils.profiles import DatasetConfig
-from manifold_utils.trajectories import trajectory_distances, tube_width
+from manifold_utils.studies.timing import predictions
+from manifold_utils.trajectories import METHODS, average, trajectory_distances, tube_width
 
 FILE = Path(__file__).with_name("numbers.json")
 PACKAGES = ("numpy", "scipy", "torch", "numba", "scikit-learn")

@@ -1,0 +1,166 @@
+"""The record of one run, and how it lies on disk: what training, a user's own loop and the atlas share.
+
+A run is one Zarr group: an array of predictions a split, checksummed, and JSON attributes with its factors and its
+points. A missing or damaged part is named; reading never runs code. Writing is whole or not at all.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
+
+from manifold_utils.files import atomic_path, fingerprint
+from manifold_utils.profiles import FACTORS
+
+SPLITS = ("train", "test")
+POINT_COLUMNS = ("step", "epoch", "phase", "loss_train", "error_train", "loss_test", "error_test")
+FINAL_COLUMNS = ("loss_train", "error_train", "loss_test", "error_test")
+CURE = "delete the run and train it again, or record it again"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run's checkpoints, whoever trained it.
+
+    Attributes
+    ----------
+    name : str
+        The run id of a grid's run, or the name that a user gave hers.
+    points : DataFrame with `POINT_COLUMNS`, one row a checkpoint
+        step (int), epoch (float), phase ("main" or "pretrain"), losses (nats), errors (fractions in [0, 1]).
+    log_probs : dict of "train" and "test" -> ndarray (n_checkpoints, n_samples, n_classes) float32
+        Natural-log predictions in eval mode on un-augmented samples.
+    data : str
+        Fingerprint of the data set that the predictions are about.
+    factors : dict
+        What made the run: for a grid's run the fields of its RunConfig.
+    status : {"finished", "diverged"}
+    seconds : float
+        Wall time of the run.
+    info : dict
+        JSON-able facts: n_parameters, device, versions, diverged_step.
+    """
+
+    name: str
+    points: pd.DataFrame
+    log_probs: dict
+    data: str = ""
+    factors: dict = field(default_factory=dict)
+    status: str = "finished"
+    seconds: float = 0.0
+    info: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.status not in ("finished", "diverged"):
+            raise ValueError(f"status must be 'finished' or 'diverged', found {self.status!r}")
+        missing = [c for c in POINT_COLUMNS if c not in self.points]
+        if missing:
+            raise ValueError(f"run {self.name}: points lack the columns {missing}")
+        for split in SPLITS:
+            shape = np.shape(self.log_probs[split])
+            if len(shape) != 3 or shape[0] != len(self.points):
+                raise ValueError(
+                    f"run {self.name}: log_probs[{split!r}] has shape {shape}, but there are {len(self.points)} "
+                    f"checkpoints; expected ({len(self.points)}, n_samples, n_classes)"
+                )
+
+    def save(self, path, grid=""):
+        """Write the folder `path`, whole or not at all; an older one is replaced. Returns the path."""
+        with atomic_path(path) as temporary:
+            _write(temporary, self.log_probs, self._facts(grid))
+        return Path(path)
+
+    def _facts(self, grid):
+        """JSON-able facts of a run: what an atlas' tables are made from."""
+        run = {"run": self.name, "grid": grid, "status": self.status}
+        run |= {name: self.factors[name] for name in FACTORS if name in self.factors}
+        run |= {"dataset": self.factors.get("dataset", {}).get("name", ""), "data": self.data}
+        run |= {"n_points": len(self.points), "seconds": round(self.seconds, 3), **self.info}
+        if len(self.points):
+            run |= {f"final_{k}": float(self.points.iloc[-1][k]) for k in FINAL_COLUMNS}
+        points = self.points.to_dict(orient="list")
+        return {"run": run, "config": self.factors, "info": self.info, "points": points}
+
+
+def load_run(path):
+    """Read a run that `RunRecord.save` wrote. Opening a stranger's run never executes code.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    RunRecord
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such run.
+    OSError
+        If a part is missing or damaged; it is named.
+    """
+    path = Path(path)
+    if not (path / "zarr.json").is_file():
+        raise FileNotFoundError(f"no recorded run at {path}: make one with Recorder(data) and its save(path)")
+    facts = read_facts(path)
+    run, log_probs = facts["run"], {split: read_predictions(path, split) for split in SPLITS}
+    rest = {"factors": facts["config"], "status": run["status"], "seconds": run["seconds"], "info": facts["info"]}
+    return RunRecord(run["run"], pd.DataFrame(facts["points"]), log_probs, run["data"], **rest)
+
+
+def read_facts(path):
+    """The facts of a stored run: dict with run (its row of the table), config, info and points (columns as lists).
+
+    OSError, naming the run and the cure, if they cannot be read or do not agree with their checksum.
+    """
+    try:
+        attributes = zarr.open_group(path, mode="r").attrs.asdict()
+        facts = attributes["record"]
+        if attributes["checksum"] != fingerprint(facts):
+            raise ValueError("its facts do not agree with their checksum")
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise OSError(f"{path} is damaged ({error}); {CURE}") from error
+    return facts
+
+
+def open_predictions(path, split):
+    """The zarr array of a split, nothing read yet. OSError, naming it and the cure, if it is missing or damaged."""
+    try:
+        return zarr.open_array(path / split, mode="r")
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise OSError(f"{path / split} is missing or damaged ({error}); {CURE}") from error
+
+
+def read_predictions(path, split):
+    """All predictions of a split, ndarray (n_checkpoints, n_samples, n_classes) float32; OSError if damaged."""
+    try:
+        values = open_predictions(path, split)[...]
+        if np.isnan(values).any():  # what zarr reads for a chunk that is gone
+            raise ValueError("a chunk is missing")
+    except OSError:
+        raise
+    except Exception as error:  # zarr's codecs raise several kinds: name the file for all of them
+        raise OSError(f"{path / split} is damaged ({error}); {CURE}") from error
+    return values
+
+
+def _write(path, log_probs, facts):
+    """A group that does not exist yet: one chunk a split, and the facts with their checksum."""
+    group = zarr.create_group(path, zarr_format=3)
+    for split in SPLITS:
+        values = np.ascontiguousarray(log_probs[split], dtype=np.float32)
+        array = group.create_array(
+            split,
+            shape=values.shape,
+            dtype="float32",
+            chunks=tuple(max(1, n) for n in values.shape),
+            serializer=BytesCodec(),
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            fill_value=np.nan,
+        )
+        array[...] = values
+    group.attrs.update({"record": facts, "checksum": fingerprint(facts)})

@@ -1,0 +1,239 @@
+"""One job of the book: is its result up to date, and if not, make it.
+
+The result of a job is an executed notebook and a record, `notebooks/<job>.ipynb` and `.json` in the atlas. The record
+holds what the result depends on; it is written last, so a job killed at any moment counts as not done. The order of
+jobs and their running side by side are `book`'s business.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+
+from manifold_utils.book.contents import (
+    NOTEBOOKS,
+    Book,
+    check_parameters,
+    declared_parameters,
+    job_inputs,
+    read_notebook,
+    tags,
+)
+from manifold_utils.book.kernel import Kernels, NotebookFailed, execute
+from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, write_json
+from manifold_utils.profiles import Profile
+
+
+@dataclass
+class Outcome:
+    """What became of a job: `ran`, `skipped` (nothing changed), `refreshed` (new prose only), `failed`, `blocked`."""
+
+    job: str
+    status: str
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def bad(self):
+        """Whether the job has no result."""
+        return self.status in ("failed", "blocked")
+
+
+def atlas_folder(profile, data_dir=""):
+    """Folder of the atlas of a profile (a `Profile`)."""
+    return data_root(data_dir) / "atlases" / profile.name
+
+
+class Edition:
+    """The book at one profile: what its jobs share, from the notebooks to the atlas and the values given by hand.
+
+    Parameters
+    ----------
+    profile : str
+        Name of a profile, or path of a profile file.
+    data_dir : str
+        Folder of data sets and atlases; "" for the project's own.
+    client : str
+        "local", or a Dask scheduler's address, for each chapter with a parameter `client`; "": the chapters' defaults.
+    parameters : dict, optional
+        Further values for the chapters that declare them.
+    folder : path
+        Folder of the notebooks and book.yaml.
+
+    Raises
+    ------
+    ValueError
+        Unknown profile, a broken book.yaml.
+    """
+
+    def __init__(self, profile, *, data_dir="", client="", parameters=None, folder=NOTEBOOKS):
+        path = Path(profile)
+        self.profile_name = str(path.resolve()) if path.suffix == ".yaml" else str(profile)
+        self.profile = Profile.load(self.profile_name)
+        self.profile_fingerprint = fingerprint(self.profile.model_dump())
+        self.book = Book(folder)
+        self.atlas = atlas_folder(self.profile, data_dir)
+        self.output = self.atlas / "notebooks"
+        self.given = {"profile": self.profile_name, "data_dir": str(data_dir)} | ({"client": client} if client else {})
+        self.extra = parameters or {}
+        self.kernels = Kernels()
+
+    def jobs(self, chapter):
+        """The chapter's jobs at this profile."""
+        return self.book.jobs(chapter, self.profile)
+
+    def needed(self, job):
+        """Names of the jobs that `job` needs."""
+        return [j.name for id_ in self.book.needed(job.chapter) for j in self.jobs(self.book.by_id[id_])]
+
+    def record_path(self, job):
+        """The job's record; without it, the job is not done."""
+        return self.output / f"{job.name}.json"
+
+    def executed_path(self, job):
+        """The executed notebook."""
+        return self.output / f"{job.name}.ipynb"
+
+    def failed_path(self, job):
+        """The executed part of a notebook that failed."""
+        return self.output / f"{job.name}.failed.ipynb"
+
+    def check(self, chapters):
+        """Refuse, before anything runs, values that no chapter takes, or that a chapter cannot take."""
+        taken = set()
+        for chapter in chapters:
+            try:
+                taken |= set(declared_parameters(self.book.path(chapter)))
+                for job in self.jobs(chapter):
+                    self.parameters(job)
+            except (ValueError, SyntaxError) as error:
+                raise ValueError(f"{self.book.path(chapter).name}: {error}") from error
+        unknown = sorted(set(self.extra) - taken)
+        if unknown:
+            known = ", ".join(sorted(taken))
+            raise ValueError(f"no chapter to run has a parameter {', '.join(unknown)}; there are {known}")
+
+    def parameters(self, job):
+        """The checked values that a job is started with."""
+        notebook = self.book.path(job.chapter)
+        declared = declared_parameters(notebook)
+        common = {name: value for name, value in {**self.given, **self.extra}.items() if name in declared}
+        return check_parameters(notebook, {**common, **job.values})
+
+    def inputs(self, job):
+        """See `chapters.job_inputs`. A needed job counts by its record, a needed artefact by its size and time."""
+        needs = {}
+        for name in self.needed(job):
+            path = self.output / f"{name}.json"
+            needs[name] = read_json(path)["fingerprint"] if path.is_file() else None
+        for glob in (need for need in job.chapter.needs if need not in self.book.by_id):
+            needs[glob] = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(self.atlas.glob(glob))]
+        return job_inputs(self.book.path(job.chapter), self.parameters(job), self.profile_fingerprint, needs)
+
+    def why(self, job):
+        """Why a job must run, in a few words; "" if its result is up to date."""
+        if not (self.record_path(job).is_file() and self.executed_path(job).is_file()):
+            return "not run yet"
+        lost = self._missing(job)
+        if lost:
+            return f"{', '.join(lost)} is missing"
+        before, now = read_json(self.record_path(job))["inputs"], self.inputs(job)
+        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        details = "; ".join(_difference(key, before.get(key), now.get(key)) for key in changed)
+        return f"changed: {details}" if changed else ""
+
+    def settle(self, job):
+        """Outcome of a job that need not run: `skipped`, or `refreshed` with the source's new prose; else None."""
+        if self.why(job):
+            return None
+        source, executed = read_notebook(self.book.path(job.chapter)), read_notebook(self.executed_path(job))
+        merged = with_outputs_of(source, executed)
+        if [c.source for c in merged.cells] == [c.source for c in executed.cells]:
+            return Outcome(job.name, "skipped", message="nothing changed")
+        _write(merged, self.executed_path(job))
+        return Outcome(job.name, "refreshed", message="only the prose changed")
+
+    def execute(self, job, position, n_threads):
+        """Execute a job and keep its result; never raises for what goes wrong inside the notebook.
+
+        Returns
+        -------
+        Outcome
+            `ran`, or `failed` with a message; the notebook of a failed job is kept as `<job>.failed.ipynb`.
+        """
+        start, source, inputs = time.perf_counter(), read_notebook(self.book.path(job.chapter)), self.inputs(job)
+        self.output.mkdir(parents=True, exist_ok=True)
+        try:
+            with atomic_path(self.executed_path(job)) as temporary:
+                try:
+                    values, folder = self.parameters(job), self.book.folder
+                    shared = {"n_threads": n_threads, "kernels": self.kernels, "position": position}
+                    node = execute(source, temporary, values, folder=folder, **shared)
+                    lost = self._missing(job)
+                    if lost:
+                        raise NotebookFailed(
+                            f"it should have made {', '.join(lost)} (book.yaml), but nothing like it exists"
+                        )
+                except NotebookFailed:
+                    if temporary.is_file() and not self.kernels.stopped:
+                        os.replace(temporary, self.failed_path(job))
+                    self.record_path(job).unlink(missing_ok=True)
+                    raise
+                nbformat.write(_tidy(node, job), temporary)
+        except NotebookFailed as error:
+            kept = f"\nkept: {self.failed_path(job)}" if self.failed_path(job).is_file() else ""
+            message = f"{job.chapter.notebook}.ipynb, {error}{kept}"
+            return Outcome(job.name, "failed", time.perf_counter() - start, message)
+        self.failed_path(job).unlink(missing_ok=True)
+        seconds = time.perf_counter() - start
+        record = {"job": job.name, "fingerprint": fingerprint(inputs), "inputs": inputs, "seconds": round(seconds, 2)}
+        write_json(self.record_path(job), {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+        return Outcome(job.name, "ran", seconds)
+
+    def home(self, job):
+        """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
+        spaces = [value for name, value in job.values.items() if job.chapter.matrix[name] == "spaces" and value]
+        return self.atlas.joinpath("spaces", *spaces) if spaces else self.atlas
+
+    def _missing(self, job):
+        return [glob for glob in job.chapter.makes if not any(self.home(job).glob(glob))]
+
+
+def with_outputs_of(source, executed):
+    """The cells of `source` with the outputs of `executed`, whose code cells are the same in the same order."""
+    injected = [cell for cell in executed.cells if "injected-parameters" in tags(cell)]
+    done = iter([c for c in executed.cells if c.cell_type == "code" and c not in injected])
+    merged = nbformat.from_dict({**executed, "cells": []})
+    for cell in source.cells:
+        cell = nbformat.from_dict(cell)
+        if cell.cell_type == "code":
+            ran = next(done)
+            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+        merged.cells += [cell, *(injected if "parameters" in tags(cell) else [])]
+    return merged
+
+
+def _tidy(node, job):
+    """Papermill's notes without what belongs to one machine (paths), and what the notebook is a run of."""
+    notes = node.metadata.papermill
+    kept = {key: notes[key] for key in ("parameters", "start_time", "duration") if key in notes}
+    node.metadata.papermill = nbformat.from_dict(kept)
+    node.metadata["book"] = {"job": job.name, "chapter": job.chapter.id}
+    for cell in node.cells:
+        cell.metadata.pop("papermill", None)
+    return node
+
+
+def _write(node, path):
+    with atomic_path(path) as temporary:
+        nbformat.write(node, temporary)
+
+
+def _difference(key, before, now):
+    """The name of an input, and, for a dictionary, which of its entries differ."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return key
+    return f"{key} {', '.join(sorted(k for k in {*before, *now} if before.get(k) != now.get(k)))}"

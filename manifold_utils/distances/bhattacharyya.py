@@ -1,0 +1,236 @@
+"""Accumulators: chunks of samples in, the mean divergence of all pairs out (PAPER.md section 1).
+
+Each metric is a sum over samples, so an accumulator takes the predictions of the same points chunk by chunk, in any
+number of chunks, and holds state of the size of its result only. `distances.pairwise` and `tiles` drive the same
+classes. Threads share the blocks of pairs. Nothing here reads files; only the sums of probabilities are validated.
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+
+from manifold_utils.distances.simd import GROUP, LIMITS, multiply_block, pack_panels, register_tile
+from manifold_utils.geometry import NORMALISATION_TOLERANCE
+
+SLICE_ENTRIES = 320  # samples * classes of one slice: a panel of NR points then fits in the first-level cache
+BLOCK_POINTS = 480  # largest side of a block of pairs, so that its state and a slice of its rows stay in the caches
+CHUNK_BYTES = 2 * 2**20  # packed panels held at a time: more would be fresh memory more often, and leave the caches
+SHARED_CHUNK_BYTES = 8 * 2**20  # the same with several threads, which wait for the slowest at the end of every chunk
+MIRROR_SIDE = 32  # side of the squares in which a triangle is copied to the other
+RECOMPUTED_LIMIT = 1e-3  # share of coefficients recomputed in log space from which float64 products are faster
+LN2 = math.log(2.0)
+
+
+def n_threads():
+    """Threads of one process: numba's setting, which NUMBA_NUM_THREADS and the affinity of the process decide."""
+    return numba.config.NUMBA_NUM_THREADS
+
+
+class NotNormalised(ValueError):
+    """A chunk holds a vector that is no log-probability; the caller knows which points they are."""
+
+
+class BhattacharyyaSum:
+    """Sum over samples of -log BC for all pairs, exact for every input.
+
+    Parameters
+    ----------
+    n_p, n_q : int; n_q None for the distances of n_p points among themselves (only half of them is computed)
+    n_classes : int
+    dtype : float32 or float64, of the products: float32 is twice as fast, with an error near 1e-8 in a mean of 100
+    cap : float, nats, or None; each sample's term is clamped to it
+    threads : int, optional
+    """
+
+    def __init__(self, n_p, n_q, n_classes, *, dtype=np.float32, cap=None, threads=None):
+        self.symmetric, self.shape = n_q is None, (n_p, n_p if n_q is None else n_q)
+        self.n_classes, self.n_samples, self.threads = n_classes, 0, threads or n_threads()
+        self.cap = math.inf if cap is None else float(cap)
+        self.carry = None  # logs of the samples multiplied before a change of dtype
+        self._setup(dtype)
+
+    def _setup(self, dtype):
+        self.dtype = np.dtype(dtype)
+        # A floor of zero never binds: such a clamp is known to the exact route alone, which then takes every group.
+        self.floor = None if self.cap == math.inf else self.dtype.type(math.exp(-self.cap))
+        self.tile = register_tile(self.dtype)
+        self.width = self.tile[1] * self.tile[2]
+        self.slice_samples = max(1, SLICE_ENTRIES // (self.n_classes * GROUP)) * GROUP
+        self.blocks, self._buffers = self._make_blocks(), {}
+
+    def _make_blocks(self):
+        """[(first row panel, first column panel, state)], state = product, exponent, extra of a block of pairs."""
+        rows, width = self.tile[0], self.width
+        n_sides = 1 if self.threads == 1 else 2 * math.ceil(math.sqrt(2 * self.threads))  # enough blocks to share
+        side = max(1, min(BLOCK_POINTS, max(self.shape) // n_sides) // width) * width
+        restart = 2.0 ** LIMITS[self.dtype][0]
+        integer = np.int32 if self.dtype.itemsize == 4 else np.int64
+        blocks = []
+        for i in range(0, self.shape[0], side):
+            for j in range(0, self.shape[1], side):
+                if self.symmetric and j + side <= i:
+                    continue
+                n_i = -(-min(side, self.shape[0] - i) // rows)
+                n_j = -(-min(side, self.shape[1] - j) // width)
+                product = aligned((n_i, n_j, rows, width), self.dtype)
+                product[...] = restart
+                # zeros: the system gives these pages only when they are first written, which is rare
+                state = product, aligned(product.shape, integer), np.zeros(product.shape)
+                blocks.append((i // rows, j // width, state))
+        return sorted(blocks, key=lambda block: -block[2][0].size)
+
+    @property
+    def chunk_samples(self):
+        """Samples that `add` packs at a time."""
+        n_points = self.shape[0] if self.symmetric else sum(self.shape)
+        n_bytes = CHUNK_BYTES if self.threads == 1 else SHARED_CHUNK_BYTES
+        entries = n_bytes // (self.dtype.itemsize * n_points)
+        return max(1, entries // (self.n_classes * self.slice_samples)) * self.slice_samples
+
+    def add(self, log_p, log_q=None):
+        """Add samples: log_p (n_p, n, C) and, if not symmetric, log_q (n_q, n, C), float32 or float64 natural logs."""
+        log_p = rows_contiguous(log_p)
+        log_q = log_p if log_q is None else rows_contiguous(log_q)
+        start, n = 0, log_p.shape[1]
+        with ThreadPoolExecutor(self.threads) as pool:
+            while start < n:
+                # The first samples only try whether the products hold: what they cannot hold is slow.
+                size = self.chunk_samples if self.n_samples else min(self.slice_samples, self.chunk_samples)
+                part = slice(start, min(start + size, n))
+                recomputed = self._add_chunk(pool, log_p[:, part], log_q[:, part])
+                start = part.stop
+                if recomputed > RECOMPUTED_LIMIT * math.prod(self.shape) * (part.stop - part.start):
+                    self._widen()
+
+    def _widen(self):
+        """Go on in float64, whose products hold coefficients that float32's cannot."""
+        if self.dtype == np.float64:
+            return
+        self.carry = self._logs()
+        self._setup(np.float64)
+
+    def _add_chunk(self, pool, log_p, log_q):
+        """Multiply one chunk into all blocks; returns the number of coefficients recomputed in log space."""
+        n = log_p.shape[1]
+        a = self._pack(pool, log_p, "a")
+        b = a if self.symmetric else self._pack(pool, log_q, "b")
+        size, cells = self.tile[0] * self.width, self.tile[0] * self.tile[1]
+
+        def work(block):
+            i, j, state = block
+            records = np.empty((self.slice_samples // GROUP, 1 + cells), np.int64)
+            buffers = aligned((2 * size,), self.dtype), records
+            rules = self.floor, self.cap, self.symmetric
+            return multiply_block(a, b, -(-n // GROUP), self.tile, (i, j), state, log_p, log_q, buffers, *rules)
+
+        self.n_samples += n
+        return sum(each(pool, work, self.blocks))
+
+    def _pack(self, pool, values, name):
+        """Panels of a chunk, (n_slices, n_panels, entries)."""
+        n_panels, n_slices = -(-len(values) // self.width), -(-values.shape[1] // self.slice_samples)
+        panels = self._buffer(name, (n_slices, n_panels, self.slice_samples * self.n_classes * self.width))
+        stride = values.strides[0] // values.itemsize
+
+        def work(part):
+            return pack_panels(values, stride, *part, self.tile, self.slice_samples, panels, NORMALISATION_TOLERANCE)
+
+        step = -(-n_panels // (4 * self.threads))
+        if any(each(pool, work, [(k, min(k + step, n_panels)) for k in range(0, n_panels, step)])):
+            raise NotNormalised
+        return panels
+
+    def _buffer(self, name, shape):
+        """A work array that is kept from chunk to chunk: fresh memory costs more than packing."""
+        if name not in self._buffers or self._buffers[name].size < math.prod(shape):
+            self._buffers[name] = aligned((math.prod(shape),), self.dtype)
+        return self._buffers[name][: math.prod(shape)].reshape(shape)
+
+    def _logs(self):
+        """Sum over samples of log BC so far, float64 (n_p, n_q); only j > i where symmetric."""
+        out = np.zeros(self.shape) if self.carry is None else self.carry
+        unit = 2.0 ** -LIMITS[self.dtype][0]
+
+        def work(block):
+            i, j, state = block
+            _add_logs(*state, unit, (i * self.tile[0], j * self.width), self.symmetric, out)
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            each(pool, work, self.blocks)
+        return out
+
+    def result(self):
+        """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked."""
+        out = self._logs()
+        if self.symmetric:
+            return mirrored(out, -1.0 / self.n_samples, self.threads)
+        np.multiply(out, -1.0 / self.n_samples, out=out)
+        return np.maximum(out, 0.0, out=out)
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_logs(product, exponent, extra, unit, first, upper_only, out):
+    """Add the logs of a block of pairs to `out`, from first = (i, j) on: one log a pair, at the very end."""
+    n_i, n_j, n_rows, n_columns = product.shape
+    for u in range(n_i):
+        for r in range(min(n_rows, out.shape[0] - first[0] - u * n_rows)):
+            i = first[0] + u * n_rows + r
+            for v in range(n_j):
+                j = first[1] + v * n_columns
+                for k in range(max(0, i + 1 - j) if upper_only else 0, min(n_columns, out.shape[1] - j)):
+                    log = math.log(product[u, v, r, k] * unit) + exponent[u, v, r, k] * LN2
+                    out[i, j + k] += log + extra[u, v, r, k]
+
+
+def aligned(shape, dtype):
+    """Zeros at a 64-byte boundary, given by the system only when touched."""
+    dtype = np.dtype(dtype)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    buffer = np.zeros(n_bytes + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+def rows_contiguous(values):
+    """`values` (n, N, C), copied only if the entries of one point do not lie in order."""
+    _, _, n_classes = values.shape
+    if values.strides[1:] == (n_classes * values.itemsize, values.itemsize) and values.strides[0] >= 0:
+        return values
+    return np.ascontiguousarray(values)
+
+
+def mirrored(upper, factor=1.0, threads=1):
+    """The upper triangle times `factor`, no less than 0, copied to the lower one, in place; zero on the diagonal.
+
+    Rounding may leave -1e-9 between points that agree, hence the bound.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        each(pool, lambda k: _mirror(upper, float(factor), k, threads), range(threads))
+    return upper
+
+
+@numba.njit(nogil=True, cache=True)
+def _mirror(upper, factor, thread, threads):
+    """The squares of every `threads`-th row of squares: upper part, its mirror image, and the diagonal."""
+    n = len(upper)
+    for i in range(thread * MIRROR_SIDE, n, threads * MIRROR_SIDE):
+        last_row = min(i + MIRROR_SIDE, n)
+        for j in range(i, n, MIRROR_SIDE):
+            last_column = min(j + MIRROR_SIDE, n)
+            for u in range(i, last_row):
+                for v in range(max(j, u + 1), last_column):
+                    upper[u, v] = max(upper[u, v] * factor, 0.0)
+            for v in range(j, last_column):  # by columns of the upper part: what is written lies in order
+                for u in range(i, min(last_row, v)):
+                    upper[v, u] = upper[u, v]
+        for u in range(i, last_row):
+            upper[u, u] = 0.0
+
+
+def each(pool, work, items):
+    """Results of `work` on all items, in this thread if the pool has only one."""
+    if pool._max_workers == 1 or len(items) == 1:
+        return [work(item) for item in items]
+    return list(pool.map(work, items))

@@ -1,0 +1,142 @@
+"""Points of prediction space drawn: scatter plots of an embedding, its spectrum, and triangles of three classes.
+
+Coordinates and spectra come from `inpca`; the sphere of square roots is in `geometry`. It computes nothing else.
+"""
+
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from manifold_utils.plots.style import LEGEND_SIZE, SEQUENTIAL, SPACE_LIKE, TIME_LIKE, style_of
+
+CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+
+
+def barycentric(probs):
+    """Points of the plane for probabilities over three classes: (..., 3) -> (..., 2), corners at unit distance."""
+    return np.asarray(probs) @ CORNERS
+
+
+def plot_triangle(ax, title, names=("0", "1", "2")):
+    """Draw an empty triangle of predictions; corner k, named `names[k]`, is a certain prediction of class k."""
+    outline = np.vstack([CORNERS, CORNERS[:1]])
+    ax.plot(*outline.T, color="black", lw=1)
+    for corner, name, (dx, dy) in zip(CORNERS, names, [(-0.03, -0.05), (0.03, -0.05), (0, 0.02)], strict=True):
+        ax.text(corner[0] + dx, corner[1] + dy, name, ha="center")
+    ax.set_title(title, pad=18)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    return ax
+
+
+def axis_label(component, eigenvalues, total=None):
+    """Label of an InPCA axis: 'InPC 1 (lambda = +12.3, 71 %)'; the share is of sum lambda_i^2 (`total`, default of
+    all given)."""
+    value = eigenvalues[component]
+    total = np.sum(np.square(eigenvalues)) if total is None else total
+    kind = "" if value >= 0 else ", time-like"
+    share = 100 * value**2 / total
+    written = f"{share:.0f}" if share >= 9.5 else f"{share:.1g}"  # a thin axis has a share, if a small one
+    return f"InPC {component + 1} ($\\lambda$ = {value:+.3g}, {written} %{kind})"
+
+
+def plot_embedding(ax, coordinates, levels, *, components=(0, 1), size=6, alpha=0.6, legend=True):
+    """Scatter points of an embedding, coloured by the levels of a factor.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    coordinates : (n_points, n_components) ndarray
+    levels : (n_points,) sequence of str
+        A factor; each level gets its colour and marker, the rarest drawn last.
+    components : (int, int), numbers of the axes from 0
+    size : float, area of a marker in square points; in the legend all markers are alike, opaque and large enough
+
+    Returns
+    -------
+    ax
+    """
+    levels = pd.Series(np.asarray(levels))
+    points = coordinates[:, list(components)]
+    for level in sorted(levels.unique(), key=str):  # what the legend shows, whatever is drawn
+        colour, marker, _ = style_of(level, levels)
+        ax.scatter([], [], s=max(size, LEGEND_SIZE), color=colour, marker=marker, linewidths=0, label=str(level))
+    # small markers keep their shape
+    look = {"s": size, "alpha": alpha, "linewidths": 0, "snap": False, "rasterized": True}
+    for level in levels.value_counts().index:
+        colour, marker, _ = style_of(level, levels)
+        ax.scatter(*points[(levels == level).to_numpy()].T, color=colour, marker=marker, **look)
+    if legend:
+        ax.legend(loc="best")
+    return ax
+
+
+def plot_embedding_values(ax, coordinates, values, *, components=(0, 1), size=6, alpha=0.6, cmap=SEQUENTIAL, norm=None):
+    """Scatter points of an embedding, coloured by a number on a sequential map; other arguments as `plot_embedding`.
+
+    Parameters
+    ----------
+    values : (n_points,) ndarray
+    cmap, norm : as in `matplotlib.axes.Axes.scatter`
+
+    Returns
+    -------
+    ax; the scatter, for a colour bar, is `ax.collections[-1]`
+    """
+    points = coordinates[:, list(components)]
+    look = {"s": size, "alpha": alpha, "linewidths": 0, "rasterized": True}
+    ax.scatter(*points.T, c=values, cmap=cmap, norm=norm, **look)
+    return ax
+
+
+def plot_reference(ax, reference, components=(0, 1), names=True):
+    """Draw geodesic (line), ignorance (square) and truth (star) in black.
+
+    Parameters
+    ----------
+    reference : (n, n_components) ndarray
+        Embedded points of the geodesic in order: the first is ignorance, the last truth.
+    """
+    x, y = reference[:, components[0]], reference[:, components[1]]
+    ax.plot(x, y, color="black", lw=1.8, zorder=5, label="geodesic" if names else None)
+    ax.plot(x[0], y[0], "s", color="black", ms=7, zorder=6, label="ignorance $P_0$" if names else None)
+    ax.plot(x[-1], y[-1], "*", color="black", ms=12, zorder=6, label="truth $P_*$" if names else None)
+    return ax
+
+
+def label_embedding(ax, eigenvalues, components=(0, 1), total=None):
+    """Equal aspect, axes named with eigenvalue, share and signature."""
+    i, j = components
+    ax.set(xlabel=axis_label(i, eigenvalues, total), ylabel=axis_label(j, eigenvalues, total))
+    ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def plot_spectrum(ax, eigenvalues, explained_stress, marks=(1, 3, 10, 20, 50)):
+    """Columns of |eigenvalues| (log scale), time-like ones hatched red, with the explained stress written at
+    `marks`."""
+    eigenvalues = np.asarray(eigenvalues)
+    place = np.arange(1, len(eigenvalues) + 1)
+    height = np.abs(eigenvalues)
+    positive = eigenvalues >= 0
+    ax.bar(place[positive], height[positive], color=SPACE_LIKE, label="space-like ($\\lambda > 0$)")
+    if not positive.all():
+        red = {"color": TIME_LIKE, "hatch": "///", "edgecolor": "white", "label": "time-like ($\\lambda < 0$)"}
+        ax.bar(place[~positive], height[~positive], **red)
+    for k in [k for k in marks if k <= len(place)]:
+        ax.annotate(
+            f"{100 * explained_stress[k - 1]:.0f} %",
+            (k, height[k - 1]),
+            xytext=(0, 14),
+            textcoords="offset points",
+            ha="left" if k < len(place) else "center",  # to the right the columns are lower
+            fontsize=10,
+            arrowprops={"arrowstyle": "-", "lw": 0.7},
+        )
+    ax.set_yscale("log")
+    ax.set(xlabel="component", ylabel="|eigenvalue|", xlim=(0.2, len(place) + 0.8))
+    ax.set_ylim(top=height.max() * (height.max() / height.min()) ** 0.13)  # room for the first percentage
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.legend(loc="upper right")
+    return ax

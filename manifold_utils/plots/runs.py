@@ -1,0 +1,269 @@
+"""Figures about whole runs: the dendrogram with its factors, effect sizes, importances, and curves along progress.
+
+Drawn from what `statistics` and `trajectories` compute, in the style of `style`. Functions take axes and return them.
+"""
+
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.pyplot import get_cmap
+
+from manifold_utils.plots.style import (
+    DIVERGING,
+    FACTOR_STYLES,
+    SEQUENTIAL,
+    SPACE_LIKE,
+    TIME_LIKE,
+    legend_below,
+    plain_log,
+    style_of,
+)
+
+NAMES = {
+    "optimizer": "optimiser",
+    "batch_size": "batch size",
+    "learning_rate": "learning rate",
+    "weight_decay": "weight decay",
+}
+VERDICT_COLOURS = {"reproduced": "#009E73", "not at this scale": "#999999", "contradicted": "#D55E00"}
+
+
+def factor_name(factor):
+    """A factor's name for readers: 'batch size' for the column 'batch_size'."""
+    return NAMES.get(factor, str(factor))
+
+
+def level_colour(factor, level, levels):
+    """Colour of a factor's level: the architecture's own, or by place among the sorted levels."""
+    if factor == "architecture":
+        return style_of(level, levels)[0]
+    return FACTOR_STYLES[sorted(set(levels)).index(level) % len(FACTOR_STYLES)][0]
+
+
+def plot_dendrogram(ax, strips, linkage, table, factors):
+    """A tree of configurations above, and below it one strip a factor, coloured by level.
+
+    Heights are drawn on a square-root scale: d_B is like a squared length, and a linear scale would hide the low forks.
+
+    Parameters
+    ----------
+    ax, strips : matplotlib Axes, one above the other, sharing their width
+    linkage : ndarray of shape (n - 1, 4), see `scipy.cluster.hierarchy.linkage`; heights in nats
+    table : DataFrame of the n configurations
+    factors : sequence of str, columns of `table`
+
+    Returns
+    -------
+    ax, strips
+    """
+    from scipy.cluster.hierarchy import dendrogram
+
+    tree = dendrogram(linkage, ax=ax, color_threshold=0, above_threshold_color=SPACE_LIKE, no_labels=True)
+    ordered = table.iloc[tree["leaves"]]
+    picture = np.array([[to_rgb(level_colour(f, v, table[f])) for v in ordered[f]] for f in factors])
+    strips.imshow(picture, aspect="auto", interpolation="none", extent=(0, 10 * len(table), len(factors), 0))
+    strips.set(yticks=np.arange(len(factors)) + 0.5, xticks=[], xlim=ax.get_xlim())
+    strips.set_yticklabels([factor_name(f) for f in factors])
+    strips.hlines(np.arange(1, len(factors)), *ax.get_xlim(), color="white", lw=4)
+    for place in strips.spines.values():
+        place.set_visible(False)
+    strips.grid(False)
+    ax.set_yscale("function", functions=(lambda d: np.sqrt(np.maximum(d, 0)), np.square))
+    ax.set(ylabel="$d_{traj}$ (nats)", ylim=(0, None))
+    ax.grid(axis="x", visible=False)
+    return ax, strips
+
+
+def level_legend(fig, table, factors, **options):
+    """One legend of all levels of all factors, a column a factor, below the figure."""
+    from matplotlib.patches import Patch
+
+    columns = [[(factor_name(f), "none")] for f in factors]
+    for column, factor in zip(columns, factors, strict=True):
+        levels = sorted(table[factor].unique(), key=str) if factor == "architecture" else sorted(set(table[factor]))
+        column += [(str(v), level_colour(factor, v, table[factor])) for v in levels]
+    depth = max(len(c) for c in columns)
+    handles = [
+        Patch(color=colour, label=name) for c in columns for name, colour in c + [("", "none")] * (depth - len(c))
+    ]
+    legend = fig.legend(handles=handles, loc="outside lower center", ncols=len(factors), **options)
+    for text in legend.get_texts():
+        text.set_fontweight("bold" if text.get_text() in {factor_name(f) for f in factors} else "normal")
+    return legend
+
+
+def plot_effects(ax, effects):
+    """Effect sizes as dots with intervals, one line a factor; the band from 1 is what shuffled runs reach.
+
+    Parameters
+    ----------
+    effects : DataFrame with factor, value, low, high, null_high, n_pairs, largest first
+    """
+    place = np.arange(len(effects))[::-1]
+    value = effects.value.to_numpy()
+    spread = np.abs(effects[["low", "high"]].to_numpy(dtype=float) - value[:, None])
+    ax.barh(place, effects.null_high - 1, left=1, height=0.5, color="0.85", label="95 % of shuffled runs")
+    ax.errorbar(value, place, xerr=np.nan_to_num(spread).T, fmt="o", color=SPACE_LIKE, capsize=4, ms=7, zorder=3)
+    ax.axvline(1, color="black", lw=1.2, label="seeds of one configuration")
+    names = [f"{factor_name(f)}\n(n = {n})" for f, n in zip(effects.factor, effects.n_pairs, strict=True)]
+    ax.set_yticks(place, names)
+    ax.set(xlabel="distance between levels / distance between seeds", ylim=(-0.6, len(effects) - 0.4))
+    legend_below(ax, ncols=2)
+    return ax
+
+
+def plot_ratio_map(ax, ratios):
+    """Ratios as a table of colours, centred on 1 (no effect), each with its number; NaN stays white.
+
+    The scale is logarithmic: twice as far and half as far are equally dark.
+
+    Parameters
+    ----------
+    ratios : DataFrame, rows and columns named
+    """
+    values = ratios.to_numpy(dtype=float)
+    known = values[np.isfinite(values)]
+    top = float(np.exp(np.abs(np.log(np.r_[2.0, known])).max()))
+    ax.imshow(values, cmap=DIVERGING, norm=LogNorm(1 / top, top), aspect="auto")
+    for (i, j), v in np.ndenumerate(values):
+        ax.text(j, i, f"{v:.2f}" if np.isfinite(v) else "-", ha="center", va="center",
+                color="white" if np.isfinite(v) and abs(np.log(v)) > 0.7 * np.log(top) else "black")  # fmt: skip
+    ax.set_xticks(range(values.shape[1]), [factor_name(c).replace(" ", "\n") for c in ratios.columns])
+    ax.set_yticks(range(values.shape[0]), ratios.index)
+    ax.grid(False)
+    return ax
+
+
+def plot_importance(ax, importance, null):
+    """Importance of each factor (bars, mean over splits, dots for the splits) with the null's 95 % mark.
+
+    Parameters
+    ----------
+    importance : DataFrame (n_splits, n_factors)
+    null : DataFrame (n_null, n_factors)
+    """
+    place = np.arange(importance.shape[1])
+    ax.bar(place, importance.mean(), color=SPACE_LIKE, width=0.55, label="held-out configurations")
+    for row in importance.to_numpy():
+        ax.plot(place, row, "o", color="black", ms=3.5, alpha=0.6)
+    for k, mark in enumerate(null.quantile(0.95)):
+        ax.hlines(
+            mark, k - 0.38, k + 0.38, color=TIME_LIKE, ls="--", lw=2, label=None if k else "95 % of permuted runs"
+        )
+    ax.set_xticks(place, [factor_name(c).replace(" ", "\n") for c in importance.columns])
+    ax.set(ylabel="$R^2$ lost when permuted")
+    ax.axhline(0, color="black", lw=0.8)
+    ax.legend()
+    return ax
+
+
+def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75, legend=True):
+    """Median and middle half of curves by level of a factor; values of x where half the curves are NaN are left out.
+
+    Parameters
+    ----------
+    x : (n_x,) ndarray
+    curves : (n_curves, n_x) ndarray
+    levels : (n_curves,) sequence
+    """
+    levels, curves = pd.Series(np.asarray(levels)), np.asarray(curves, dtype=float)
+    for level in sorted(levels.unique()):
+        rows = curves[(levels == level).to_numpy()]
+        kept = np.isfinite(rows).mean(axis=0) >= 0.5
+        if not kept.any():
+            continue
+        colour, _, dash = style_of(level, levels)
+        below, middle, above = np.nanquantile(rows[:, kept], [low, 0.5, high], axis=0)
+        ax.fill_between(x[kept], below, above, color=colour, alpha=0.15, lw=0)
+        ax.plot(x[kept], middle, color=colour, ls=dash, lw=2.2, label=f"{level} (n = {len(rows)})")
+    if legend:
+        legend_below(ax, ncols=2)
+    return ax
+
+
+def plot_progress_by_size(ax, points, runs, clock="epoch", column="progress_train", *, legend=True):
+    """Progress of single runs against a clock, dark for the smallest network and light for the largest.
+
+    Parameters
+    ----------
+    points : DataFrame with run, `clock` and `column`, in order
+    runs : DataFrame of the runs to draw, with n_parameters
+    clock : {"epoch", "step"}; steps are drawn on a logarithmic axis
+    """
+    sizes = sorted(runs.n_parameters.unique())
+    shades = get_cmap(SEQUENTIAL)(np.linspace(0, 0.9, len(sizes)))
+    for size, shade in zip(sizes, shades, strict=True):
+        for k, run in enumerate(runs.index[runs.n_parameters == size]):
+            line = points[points.run == run]
+            label = None if k else f"{int(size):,} parameters"
+            ax.plot(line[clock], line[column], color=shade, lw=1.5, label=label)
+    ax.set(xlabel=f"{clock}s", xscale="symlog" if clock == "step" else "linear")
+    if legend:
+        ax.legend(loc="lower right", fontsize=9)
+    return ax
+
+
+def plot_steps_by_size(ax, n_parameters, steps, stations, targets=(0.25, 0.5, 0.75)):
+    """Mean steps to some values of progress against the number of parameters; runs that never get there are left out.
+
+    Parameters
+    ----------
+    n_parameters : (n_runs,) ndarray
+    steps : (n_runs, n_stations) ndarray, see `pace.crossings`
+    stations : (n_stations,) ndarray, progress
+    """
+    for (colour, marker, dash), target in zip(FACTOR_STYLES, targets, strict=False):
+        when = steps[:, np.argmin(np.abs(np.asarray(stations) - target))]
+        seen = pd.Series(np.where(np.isfinite(when), when, np.nan)).groupby(np.asarray(n_parameters)).mean()
+        ax.plot(seen.index, seen, color=colour, marker=marker, ls=dash, label=f"to progress {target}")
+    ax.set(xscale="log", yscale="log", xlabel="parameters")
+    plain_log(ax.yaxis)
+    return ax
+
+
+def plot_curves(ax, x, curves, levels, *, mean=True):
+    """Thin lines of single runs and a thick mean for every level of a factor; n stands in the legend.
+
+    Parameters
+    ----------
+    x : (n_x,) ndarray, common to all curves
+    curves : (n_curves, n_x) ndarray
+    levels : (n_curves,) sequence of str
+    """
+    levels, curves = pd.Series(np.asarray(levels)), np.asarray(curves)
+    for level in sorted(levels.unique(), key=str):
+        colour, _, dash = style_of(level, levels)
+        rows = (levels == level).to_numpy()
+        ax.plot(x, curves[rows].T, color=colour, lw=0.5, alpha=0.25)
+        if mean:
+            ax.plot(
+                x, np.nanmean(curves[rows], axis=0), color=colour, ls=dash, lw=2.6, label=f"{level} (n = {rows.sum()})"
+            )
+    legend_below(ax)
+    return ax
+
+
+def plot_scorecard(ax, judged, limit=1.5):
+    """One line a claim: the interval relative to its rule's limit, right of 0 where the rule holds.
+
+    Parameters
+    ----------
+    judged : DataFrame with claim, ours, low, high, verdict, direction, reproduced (see `claims.scorecard`)
+    limit : float
+        Values farther from the limit than this, relatively, are drawn at the edge.
+    """
+    sign = np.where(judged.direction == "at_least", 1, -1)
+    scale = np.abs(judged.reproduced.to_numpy(float))
+    ours, low, high = (
+        np.clip(sign * (judged[k].to_numpy(float) - judged.reproduced) / scale, -limit, limit)
+        for k in ("ours", "low", "high")
+    )
+    colours = judged.verdict.map(VERDICT_COLOURS)
+    place = np.arange(len(judged))[::-1]
+    ax.hlines(place, np.minimum(low, high), np.maximum(low, high), color=colours, lw=5, alpha=0.5)
+    ax.scatter(ours, place, c=colours, s=50, zorder=3)
+    ax.axvline(0, color="black", lw=1)
+    ax.set(yticks=place, yticklabels=judged.claim + "  " + judged.verdict, xlim=(-limit - 0.1, limit + 0.1))
+    ax.set_xlabel("distance beyond the rule's limit, relative (right: the rule holds)")
+    return ax

@@ -1,0 +1,232 @@
+"""Intervals and p-values: one bootstrap, one permutation p, and the ratios of pairs that they are taken of.
+
+An interval draws what its sentence generalises to, with replacement: configurations or runs, never pairs. A pair of
+two drawn things counts as often as both its members. It measures no distance and no regression (`associations`).
+"""
+
+import numpy as np
+import pandas as pd
+
+
+def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=0.95, rng=None):
+    """Percentile bootstrap interval of a statistic of independent values.
+
+    Parameters
+    ----------
+    values : (n, ...) ndarray; resampled along the first axis
+    statistic : function of such an array giving a number
+    rng : numpy Generator
+
+    Returns
+    -------
+    low, high : float
+    """
+    values, rng = np.asarray(values), rng or np.random.default_rng(0)
+    draws = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n_resamples)]
+    return tuple(float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
+
+
+def speed_ratios(steps, number, pairs, order):
+    """Steps of the smaller over steps of the larger configuration, to each value of progress.
+
+    Parameters
+    ----------
+    steps : ndarray of shape (n_runs, n_grid)
+        See `crossings`; the median over seeds stands for a configuration.
+    number : ndarray of shape (n_runs,), int configurations
+    pairs : DataFrame with `first` and `second`, see `factors.matched_pairs`
+    order : ndarray of shape (n_configurations,)
+        Size, for instance parameters; the smaller one of a pair is above the line.
+
+    Returns
+    -------
+    ndarray of shape (n_pairs, n_grid), float64
+        inf if only the larger gets there, 0 if only the smaller does, NaN if neither.
+
+    Examples
+    --------
+    >>> pairs = pd.DataFrame({"first": [0], "second": [1]})
+    >>> speed_ratios(np.array([[4.0, np.inf], [2.0, 5.0]]), np.array([0, 1]), pairs, np.array([10, 99])).tolist()
+    [[2.0, inf]]
+    """
+    middle = np.stack([_median(steps[number == k]) for k in range(len(order))])
+    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+    swap = order[first] > order[second]
+    small, large = np.where(swap, second, first), np.where(swap, first, second)
+    ratio = np.full((len(pairs), steps.shape[1]), np.nan)
+    above, below = middle[small], middle[large]
+    known = np.isfinite(above) & np.isfinite(below) & (below > 0)
+    ratio[known] = above[known] / below[known]
+    ratio[np.isinf(above) & np.isfinite(below)] = np.inf
+    ratio[np.isfinite(above) & np.isinf(below)] = 0.0
+    return ratio
+
+
+def _median(values):
+    """Median over runs, where inf is late and NaN (there from the start) is unknown."""
+    ordered = np.sort(values, axis=0)  # NaN goes last, inf before it
+    return np.where(np.isnan(values).any(axis=0), np.nan, ordered[(len(values) - 1) // 2])
+
+
+def median_ratio(ratios):
+    """Median of ratios that may be 0 or inf; NaN ones are left out.
+
+    Returns
+    -------
+    float, NaN if nothing is known
+    """
+    known = np.sort(np.asarray(ratios)[~np.isnan(ratios)])
+    if not len(known):
+        return np.nan
+    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
+    return float(low if np.isinf(high) and np.isinf(low) else 0.5 * (low + high))
+
+
+def drawn_pairs(pairs, n_resamples, rng):
+    """How often each pair comes up when configurations are drawn with replacement: both of its members count.
+
+    Parameters
+    ----------
+    pairs : DataFrame with `first` and `second`, or list of such DataFrames on the same configurations
+
+    Returns
+    -------
+    ndarray of shape (n_resamples, n_pairs), int; for a list, a list of arrays from the same draws
+    """
+    tables = [pairs] if isinstance(pairs, pd.DataFrame) else pairs
+    ends = [t[["first", "second"]].to_numpy(dtype=int).reshape(-1, 2) for t in tables]
+    names = np.unique(np.concatenate(ends))
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / max(1, len(names))), size=n_resamples)
+    weights = [drawn[:, np.searchsorted(names, e)].prod(axis=2) for e in ends]
+    return weights[0] if isinstance(pairs, pd.DataFrame) else weights
+
+
+def ratio_interval(upper, upper_pairs, lower, lower_pairs, *, n_resamples=1000, rng):
+    """Mean distance of one kind of pairs over that of another, at equal progress, with a 95 % interval.
+
+    At each value of progress the mean over comparable pairs is taken; the ratio is that of their sums over the values
+    where both kinds have some, so that neither kind is measured on another stretch of the road. The interval draws
+    configurations with replacement.
+
+    Parameters
+    ----------
+    upper, lower : ndarrays of shape (n_pairs, n_grid), nats; NaN where a pair cannot be compared
+    upper_pairs, lower_pairs : DataFrames with `first` and `second`
+
+    Returns
+    -------
+    value, low, high : float; NaN if there is nothing to compare
+
+    Examples
+    --------
+    >>> pairs = pd.DataFrame({"first": [0, 0], "second": [1, 2]})
+    >>> ratio_interval(np.full((2, 1), 3.0), pairs, np.full((2, 1), 2.0), pairs, rng=np.random.default_rng(0))
+    (1.5, 1.5, 1.5)
+    """
+    if not np.isfinite(upper).any() or not np.isfinite(lower).any():
+        return np.nan, np.nan, np.nan
+    ones = [np.ones((1, len(upper))), np.ones((1, len(lower)))]
+    value = float(_ratio_of_means(upper, ones[0], lower, ones[1])[0])
+    above, below = drawn_pairs([upper_pairs, lower_pairs], n_resamples, rng)
+    draws = _ratio_of_means(upper, above, lower, below)
+    draws = draws[np.isfinite(draws)]
+    return value, *(float(q) for q in (np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)))
+
+
+def _ratio_of_means(upper, above, lower, below):
+    parts = []
+    for values, weight in ((upper, above), (lower, below)):
+        known = np.isfinite(values)
+        counts = weight @ known
+        sums = weight @ np.where(known, values, 0.0)
+        parts.append(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
+    both = np.isfinite(parts[0]) & np.isfinite(parts[1])
+    top, bottom = (np.where(both, part, 0.0).sum(axis=1) for part in parts)
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+
+
+def median_interval(ratios, pairs, *, n_resamples=1000, rng):
+    """95 % interval of `median_ratio` over drawn configurations.
+
+    Parameters
+    ----------
+    ratios : ndarray of shape (n_pairs, n_grid), see `speed_ratios`
+    pairs : DataFrame with `first` and `second`
+
+    Returns
+    -------
+    low, high : float, inf where laggards prevail; NaN without pairs
+    """
+    if not len(pairs):
+        return np.nan, np.nan
+    draws = [median_ratio(np.repeat(ratios, w, axis=0)) for w in drawn_pairs(pairs, n_resamples, rng) if w.any()]
+    known = np.array([d for d in draws if not np.isnan(d)])
+    if not len(known):
+        return np.nan, np.nan
+    return tuple(float(q) for q in np.quantile(known, [0.025, 0.975], method="nearest"))
+
+
+def _interval(pairs, between, within, n_resamples, rng):
+    """95 % percentile interval of the ratio over drawn configurations; NaN if no draw holds a pair."""
+    names, ends = np.unique(pairs[["first", "second"]].to_numpy(), return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
+    weight = drawn[:, ends[:, 0]] * drawn[:, ends[:, 1]]
+    weight = weight[weight.sum(axis=1) > 0]
+    if not len(weight):
+        return np.nan, np.nan
+    return np.quantile((weight @ between) / (weight @ within), [0.025, 0.975])
+
+
+def p_value(real, draws):
+    """(1 + number of draws at or below `real`) / (1 + number of draws); never 0.
+
+    Examples
+    --------
+    >>> p_value(1.0, [2.0, 3.0, 0.5])
+    0.5
+    """
+    draws = np.asarray(draws)
+    return float((1 + np.sum(draws <= real)) / (1 + len(draws)))
+
+
+def ratio_over_runs(above, below, *, n_resamples=1000, level=0.95, rng):
+    """Ratio of two mean distances over pairs of runs, with an interval that draws *runs* again, not pairs.
+
+    A run drawn twice counts twice in each of its pairs, so that pairs which share a run are not taken for independent.
+
+    Parameters
+    ----------
+    above, below : DataFrames with first, second (numbers of runs) and value
+        Pairs of the numerator and of the denominator; they may be the same pairs.
+    n_resamples : int
+    level : float
+    rng : numpy Generator
+
+    Returns
+    -------
+    value, low, high : float
+        NaN without pairs on either side; draws of runs that contain no such pair are left out.
+
+    Examples
+    --------
+    >>> one = pd.DataFrame({"first": [0, 0, 1], "second": [1, 2, 2], "value": [1.0, 1.0, 1.0]})
+    >>> ratio_over_runs(one, one.assign(value=2.0), rng=np.random.default_rng(0))
+    (0.5, 0.5, 0.5)
+    """
+    above, below = (t[np.isfinite(t.value.to_numpy(float))] for t in (above, below))
+    if not len(above) or not len(below):
+        return np.nan, np.nan, np.nan
+    used = np.unique(np.concatenate([t[c].to_numpy() for t in (above, below) for c in ("first", "second")]))
+    ends = [[np.searchsorted(used, t[c].to_numpy()) for c in ("first", "second")] for t in (above, below)]
+    values = [t.value.to_numpy(float) for t in (above, below)]
+    drawn = np.empty(n_resamples)
+    for k in range(n_resamples):
+        count = np.bincount(rng.integers(len(used), size=len(used)), minlength=len(used))
+        weights = [count[first] * count[second] for first, second in ends]
+        means = [w @ x / w.sum() if w.any() else np.nan for w, x in zip(weights, values, strict=True)]
+        drawn[k] = means[0] / means[1]
+    known = drawn[np.isfinite(drawn)]
+    tail = (1 - level) / 2
+    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
+    return float(values[0].mean() / values[1].mean()), float(low), float(high)

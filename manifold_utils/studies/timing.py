@@ -1,0 +1,214 @@
+"""Timing for chapter 90: functions measured in turns, medians and ratios, growth exponents, memory, the sgemm roofline.
+
+A ratio of two timings means something only if both were taken under the same load: `interleaved` runs the candidates
+in turns and `compare` divides within each turn. The roofline of d_B is one multiplication and one addition a sample,
+class and pair: 2 N C m^2 / 2 flops for a symmetric matrix of m points. It measures what it is given and knows no
+kernel, no solver and no training loop.
+"""
+
+import math
+import time
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+
+SGEMM_SIDE = 1536  # three float32 matrices of 9 MB each: beyond the caches, as in real use
+DECIDED = 12.0  # logit by which a finished network prefers the true class
+
+
+def interleaved(functions, repeats=5, *, warm_up=True, clock=time.perf_counter):
+    """Seconds of several functions, run in turns: a, b, c, a, b, c, ...
+
+    Parameters
+    ----------
+    functions : dict of name -> function without arguments
+    repeats : int, turns
+    warm_up : bool
+        Call each once before, unmeasured (compilation, caches, page faults).
+    clock : function giving seconds
+
+    Returns
+    -------
+    DataFrame (repeats, len(functions)) of seconds
+
+    Examples
+    --------
+    >>> interleaved({"a": lambda: None, "b": lambda: None}, repeats=3).shape
+    (3, 2)
+    """
+    if warm_up:
+        for function in functions.values():
+            function()
+    rows = []
+    for _ in range(repeats):
+        row = {}
+        for name, function in functions.items():
+            start = clock()
+            function()
+            row[name] = clock() - start
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(functions)).rename_axis("turn")
+
+
+def compare(seconds, reference):
+    """Medians, and how many times faster than `reference` each one is.
+
+    Parameters
+    ----------
+    seconds : DataFrame of `interleaved`
+    reference : str, one of its columns
+
+    Returns
+    -------
+    DataFrame indexed by name: seconds (median), low, high (fastest and slowest turn), times, times_low, times_high: the
+    median, smallest and largest over turns of reference / this, taken within a turn
+    """
+    ratio = seconds[[reference]].to_numpy() / seconds
+    columns = {
+        "seconds": seconds.median(),
+        "low": seconds.min(),
+        "high": seconds.max(),
+        "times": ratio.median(),
+        "times_low": ratio.min(),
+        "times_high": ratio.max(),
+    }
+    return pd.DataFrame(columns).loc[list(seconds.columns)].rename_axis("name")
+
+
+def growth(sizes, values):
+    """Fit values = factor * sizes^exponent by least squares in logarithms.
+
+    Returns
+    -------
+    exponent, factor : float
+
+    Examples
+    --------
+    >>> [round(v, 6) for v in growth([1, 2, 4], [3.0, 12.0, 48.0])]
+    [2.0, 3.0]
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"a growth exponent needs two sizes at least, found {len(sizes)}")
+    exponent, intercept = np.polyfit(np.log(np.asarray(sizes, float)), np.log(np.asarray(values, float)), 1)
+    return float(exponent), float(math.exp(intercept))
+
+
+def peak_memory(function):
+    """Largest number of bytes that numpy and Python held at once during a call, beyond what they held before it.
+
+    Memory of torch and of compiled code's own stack is not seen.
+    """
+    tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        function()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def sgemm_task(side=SGEMM_SIDE, dtype=np.float32):
+    """A matrix product of this machine's BLAS to measure beside other work.
+
+    Returns
+    -------
+    function without arguments
+    flops : float, multiplications and additions of one call
+    """
+    rng = np.random.default_rng(0)
+    a, b = (rng.random((side, side)).astype(dtype) for _ in range(2))
+    out = np.empty((side, side), dtype)
+    return lambda: np.matmul(a, b, out=out), 2.0 * side**3
+
+
+def sgemm_rate(repeats=5, side=SGEMM_SIDE, dtype=np.float32):
+    """Flops per second of a matrix product of this machine's BLAS, with as many threads as it has now (median)."""
+    product, flops = sgemm_task(side, dtype)
+    return flops / float(interleaved({"sgemm": product}, repeats).sgemm.median())
+
+
+def pair_flops(m, n_samples, n_classes, m_other=None):
+    """Flops that the coefficients of all pairs need: 2 N C m^2 / 2 among m points, 2 N C m m' between two sets."""
+    pairs = m * m / 2 if m_other is None else m * m_other
+    return 2.0 * n_samples * n_classes * pairs
+
+
+def predictions(m, n_samples, n_classes, rng, dtype=np.float32, *, only=None, samples_rng=None):
+    """Made-up predictions that spread from ignorance to truth as those of training networks do.
+
+    Parameters
+    ----------
+    m, n_samples, n_classes : int
+    rng : numpy Generator
+    only : sequence of int, optional
+        Numbers of the points to make, of m; all by default.
+    samples_rng : numpy Generator, optional
+        Draws labels and difficulties of the samples; `rng` by default. For calls that must share them.
+
+    Returns
+    -------
+    log_probs : (m, n_samples, n_classes) ndarray of natural logs; the points go from ignorance to confident
+    labels : (n_samples,) int64
+    """
+    samples_rng = samples_rng or rng
+    labels = samples_rng.integers(n_classes, size=n_samples)
+    difficulty = samples_rng.gamma(2.0, 0.5, size=n_samples)  # some samples are learnt late by every network
+    times = np.linspace(0, 1, m)[slice(None) if only is None else np.asarray(only)]
+    log_probs = np.empty((len(times), n_samples, n_classes), dtype)
+    for k, t in enumerate(times):
+        logits = 2 * np.sqrt(t) * rng.standard_normal((n_samples, n_classes))
+        logits[np.arange(n_samples), labels] += DECIDED * t / (0.2 + difficulty)
+        top = logits.max(axis=1, keepdims=True)
+        log_probs[k] = logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+    return log_probs, labels
+
+
+def distance_matrix(m, rng, decay=0.6, n_axes=600):
+    """A made-up (m, m) float32 matrix of distances whose spectrum falls as that of trained networks does.
+
+    Signed coordinates with |lambda_k| ~ k^(-1/decay), every fourth axis time-like, and the first large enough that no
+    distance is negative.
+
+    Parameters
+    ----------
+    m : int
+    rng : numpy Generator
+    decay : float
+        Smaller is steeper.
+    n_axes : int
+        Far more than the eigenpairs that are asked for: a matrix of low rank would flatter a Krylov method.
+
+    Returns
+    -------
+    D : (m, m) float32 ndarray, symmetric, zero diagonal
+    """
+    x = rng.standard_normal((m, n_axes)) * np.arange(1, n_axes + 1) ** (-0.5 / decay)
+    sign = np.where(np.arange(n_axes) % 4 == 3, -1.0, 1.0)
+    norm = (x * x * sign).sum(axis=1)
+    D = np.empty((m, m), np.float32)
+    step = max(1, 2**22 // m)
+    for i in range(0, m, step):
+        D[i : i + step] = norm[i : i + step, None] + norm - 2 * (x[i : i + step] * sign) @ x.T
+    upper = np.triu(D, 1)
+    return upper + upper.T
+
+
+def full_size(rate, m, n_samples, n_classes):
+    """Hours and bytes of the matrix of m points at a measured rate.
+
+    Parameters
+    ----------
+    rate : float
+        Flops per second of the pairwise kernel, counted by `pair_flops`.
+
+    Returns
+    -------
+    dict: hours, bytes_matrix (float32), bytes_predictions (float32)
+    """
+    return {
+        "hours": pair_flops(m, n_samples, n_classes) / rate / 3600,
+        "bytes_matrix": 4 * m * m,
+        "bytes_predictions": 4 * m * n_samples * n_classes,
+    }
