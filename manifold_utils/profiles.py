@@ -2,7 +2,7 @@
 
 A profile spans named grids (PAPER.md's grid is one of them); `Profile.configs` lists their runs as `RunConfig`s in a
 fixed order. Unknown keys, wrong types and impossible values are refused with the file and the key. It trains nothing
-(see `training`) and counts no parameters (see `grid`).
+and counts no parameters (see `training`).
 """
 
 import re

@@ -13,7 +13,6 @@
 # | Inputs, outputs | the data set, distances/*, embeddings/*, trajectories/*; figures, results/63.json, guests/* |
 
 # %%
-import math
 import time
 from dataclasses import replace
 
@@ -98,7 +97,7 @@ def train(model, recorder, order):
 # We send two guests, neither from the book's families: a small network with one hidden layer of tanh units, and a linear softmax model, which is no deep network at all.
 
 # %%
-n_inputs, n_classes = math.prod(data.input_shape), data.n_classes
+n_inputs, n_classes = int(np.prod(data.input_shape)), data.n_classes
 flat, linear = torch.nn.Flatten(), torch.nn.Linear
 hidden = linear(n_inputs, n_hidden), torch.nn.Tanh(), linear(n_hidden, n_classes)
 models = {"tanh network": torch.nn.Sequential(flat, *hidden)}
@@ -216,7 +215,7 @@ logits = elsewhere.decision_function(inputs)
 point = recording.log_probs_from_logits(logits, len(labels), n_classes)
 closest, quantile = recording.judge_point(point, atlas)
 s_point = progress(point, labels)[0]
-print(f"progress {s_point:.3f}, nearest {closest.architecture}, quantile {quantile:.2f}")
+print(f"progress {s_point:.3f}, quantile {quantile:.2f}, nearest {closest.run}")
 
 # %% [markdown]
 # ## What we learned
@@ -229,8 +228,10 @@ farther = verdicts["shuffled control"].distance / verdicts["tanh network"].dista
 print(f"Shuffled, the tanh network is {farther:.1f} times as far from its nearest run.")
 
 # %%
-results = {"quantile_from_a_file": claims.result(quantile, note="by progress")}
-results["nearest_from_a_file"] = claims.result(closest.distance, unit="nats")
+note = "among checkpoints of about its progress"
+file_quantile = claims.result(quantile, n=closest.n_ruler, note=note)
+file_distance = claims.result(closest.distance, n=closest.n_compared, unit="nats")
+results = {"quantile_from_a_file": file_quantile, "nearest_from_a_file": file_distance}
 for verdict in verdicts.values():
     results |= verdict.results()
 for run in runs.values():

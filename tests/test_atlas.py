@@ -30,7 +30,8 @@ def record(config, rng, status="finished", n=4, sizes=(20, 10)):
         s: np.log(rng.dirichlet(np.ones(10), (n, size))).astype("f4")
         for s, size in zip(("train", "test"), sizes, strict=True)
     }
-    return RunRecord(config, status, points, log_probs, 1.0, {"n_parameters": 3})
+    factors = config.model_dump(mode="json")
+    return RunRecord(config.run_id, points, log_probs, "x", factors, status, 1.0, {"n_parameters": 3})
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def filled(tmp_path):
 
 def test_tables_and_predictions_follow_the_profiles_order(filled):
     atlas, _, records = filled
-    assert atlas.runs.index.tolist() == [r.config.run_id for r in records]
+    assert atlas.runs.index.tolist() == [r.name for r in records]
     expected = np.concatenate([r.log_probs["train"] for r in records])
     np.testing.assert_array_equal(atlas.log_probs("train").compute(), expected)
     assert len(atlas.points) == len(expected) == len(atlas.table("main"))
@@ -72,7 +73,7 @@ def test_a_rerun_of_collect_keeps_added_columns_and_new_points_drop_them(filled)
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
 def test_damaged_predictions_are_named(filled, damage):
     atlas, _, records = filled
-    run_id = records[1].config.run_id
+    run_id = records[1].name
     chunk = atlas.path / "predictions" / f"{run_id}.zarr" / "train" / "c" / "0" / "0" / "0"
     content = bytearray(chunk.read_bytes())
     if damage == "delete":

@@ -10,7 +10,7 @@ import time
 import nbformat
 import pytest
 
-from manifold_utils.book import BookFailed, Quiet, book_status, run_book, twins
+from manifold_utils.book import BookFailed, Edition, Quiet, book_status, run_book, twins
 from manifold_utils.book.contents import Book, check_parameters, declared_parameters, read_notebook
 from manifold_utils.book.dependencies import imported_modules
 from manifold_utils.book.pages import build_html, page
@@ -66,7 +66,9 @@ def run(tiny, tmp_path):
     """`run_book` on the tiny book, giving {job: status}."""
 
     def call(chapters=None, **options):
-        outcomes = run_book("smoke", chapters, data_dir=str(tmp_path / "data"), folder=tiny, **options)
+        given = {name: options.pop(name) for name in ("parameters", "client") if name in options}
+        edition = Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny, **given)
+        outcomes = run_book(edition, chapters, **options)
         return {outcome.job: outcome.status for outcome in outcomes}
 
     return call
@@ -101,7 +103,8 @@ def test_what_changed_is_run_again_with_what_depends_on_it(run, tiny, executed):
     assert (executed.parent / "figures" / "10_a.txt").read_text() == "0.5 4 False"
     (executed.parent / "figures" / "10_a.txt").unlink()
     (executed.parent / "figures" / "10_b.txt").unlink()
-    states = {name: reason for name, _, reason in book_status("smoke", data_dir=str(executed.parents[2]), folder=tiny)}
+    edition = Edition("smoke", data_dir=str(executed.parents[2]), folder=tiny)
+    states = {name: reason for name, _, reason in book_status(edition)}
     assert "is missing" in states["10_make-a"]
 
 
@@ -179,13 +182,14 @@ def test_a_chapter_about_a_grid_that_the_profile_lacks_is_left_out_aloud(tiny, t
         def left_out(self, chapter, lacking):
             told.append((chapter, lacking))
 
-    outcomes = run_book("smoke", data_dir=data_dir, folder=tiny, listener=Listener())
+    edition = Edition("smoke", data_dir=data_dir, folder=tiny)
+    outcomes = run_book(edition, listener=Listener())
     assert [o.job for o in outcomes if o.job.startswith("60")] == []
     assert told == [("60_beyond", ["the grid nowhere", "3 seeds in the grid main"])]
     with pytest.raises(ValueError, match="chapter 60 needs the grid nowhere, 3 seeds"):
-        run_book("smoke", ["60"], data_dir=data_dir, folder=tiny)
+        run_book(edition, ["60"])
     assert "Left out, since this profile does not have what they are about: Beyond." in (
-        build_html("smoke", data_dir=data_dir, folder=tiny).read_text(encoding="utf-8")
+        build_html(edition).read_text(encoding="utf-8")
     )
 
 
@@ -275,7 +279,7 @@ def test_an_interrupt_ends_the_kernels_and_the_next_call_goes_on(tiny, tmp_path,
     write(tiny, "60_beyond", f"import os, time\nPath({str(note)!r}).write_text(str(os.getpid()))", "time.sleep(600)")
     code = (
         "import sys; from manifold_utils import __main__ as m, book\n"
-        f"book.run_book.__kwdefaults__['folder'] = {str(tiny)!r}\n"
+        f"book.Edition.__init__.__kwdefaults__['folder'] = {str(tiny)!r}\n"
         f"sys.exit(m.main(['run', '60', '--profile', 'smoke', '--data-dir', {str(tmp_path / 'data')!r}]))"
     )
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -364,9 +368,9 @@ def test_student_edition_has_checks_but_no_solutions(tiny, tmp_path):
 def test_pages_need_no_network(run, tiny, tmp_path):
     write(tiny, "40_show", "import plotly.graph_objects as go", "go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))")
     with pytest.raises(ValueError, match="not run yet"):
-        build_html("smoke", data_dir=str(tmp_path / "data"), folder=tiny)
+        build_html(Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny))
     run(jobs=2)
-    index = build_html("smoke", data_dir=str(tmp_path / "data"), folder=tiny)
+    index = build_html(Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny))
     pages = {path.stem: path.read_text() for path in index.parent.glob("*.html")}
     assert {*ALL, "index", "search"} <= set(pages)
     assert not remote_resources(index.parent)
@@ -392,7 +396,7 @@ def test_a_malformed_page_is_an_error_that_quotes_sphinx(run, tiny, tmp_path):
     twins.sync(tiny, source="py")
     run()
     with pytest.raises(RuntimeError, match="99_nowhere"):
-        build_html("smoke", data_dir=str(tmp_path / "data"), folder=tiny)
+        build_html(Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny))
 
 
 def test_a_figure_cannot_end_its_script_early():

@@ -54,6 +54,10 @@ def test_a_text_needs_what_it_imports_and_what_that_imports(package, source, mod
     assert set(imported_modules([source], package)) == modules
 
 
+def test_what_one_cell_imports_others_use(package):
+    assert set(imported_modules(["from pack import rooms", "x = 1", "rooms.far()"], package)) == {"rooms.deep", "files"}
+
+
 def test_comments_and_layout_do_not_count_and_code_does(package):
     source, deep = ["from pack.rooms import far"], package / "rooms" / "deep.py"
     before = imported_modules(source, package)
@@ -90,3 +94,13 @@ def test_one_line_deep_in_the_package_makes_exactly_the_chapters_that_use_it_sta
         assert stale == {chapter for chapter, modules in before.items() if name in modules}, name
         used += bool(stale)
     assert used >= 4, "the modules that were changed belong to hardly any chapter"
+
+
+def test_chapters_depend_on_what_they_call_and_not_on_the_rest_of_a_room():
+    needs = {name[:2]: set(modules) for name, modules in _chapters(PACKAGE).items()}
+    assert all("distances.simd" in needs[chapter] for chapter in ("20", "40", "63", "90"))
+    assert {"recording.guests", "recording.yardsticks", "statistics.nulls"} <= needs["63"]
+    assert "training.run" in needs["11"] and "training.run" not in needs["40"] | needs["20"]
+    assert "statistics.nulls" in needs["60"] and "statistics.nulls" not in needs["44"]
+    assert {c for c, modules in needs.items() if "studies.linear" in modules} == {"61"}
+    assert not any(module.startswith("book") for modules in needs.values() for module in modules)

@@ -34,7 +34,7 @@ def test_examples_give_what_they_say(name, tmp_path, monkeypatch):
 def test_there_are_examples():
     finder = doctest.DocTestFinder(exclude_empty=True)
     modules = [importlib.import_module(name) for name in MODULES]
-    assert sum(bool(test.examples) for module in modules for test in finder.find(module)) >= 100
+    assert sum(bool(test.examples) for module in modules for test in finder.find(module)) >= 90
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))

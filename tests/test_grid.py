@@ -63,7 +63,7 @@ def test_the_plan_counts_what_training_makes(tmp_path, threads):
     tiny = profile()
     outline = plan(tiny, n_workers=1)
     atlas = Atlas.create(tiny, tmp_path)
-    train_grid(tiny, atlas, client=threads, progress=False)
+    train_grid(tiny, atlas, client=threads, show_progress=False)
     assert outline.table.points["total"] == len(atlas.points) + len(atlas.space("sloppy_05").points)
     expected = sum(n_parameters(make_network("fc", (1, 8, 8), 10, 1 / 16)) for _ in range(2))
     assert outline.table.parameters["main"] == expected and outline.table.minutes["total"] > 0
@@ -83,18 +83,18 @@ def test_the_plan_counts_both_phases():
 def test_what_is_stored_is_what_a_run_gives_and_is_not_trained_again(tmp_path, threads):
     tiny = profile()
     atlas = Atlas.create(tiny, tmp_path)
-    first = train_grid(tiny, atlas, client=threads, progress=False, grids=["main"])
+    first = train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
     assert (len(first.trained), first.n_skipped) == (2, 0)
     torch.set_num_threads(1)
     config = tiny.configs("main")[0][1]
     alone = train_run(config, load_dataset(config.dataset))
     assert alone.log_probs["test"].tobytes() == atlas.run_log_probs(config.run_id, "test").tobytes()
-    again = train_grid(tiny, atlas, client=threads, progress=False)
+    again = train_grid(tiny, atlas, client=threads, show_progress=False)
     assert (len(again.trained), again.n_skipped) == (1, 2)  # the sloppy run
     assert atlas.points.run.nunique() == 2 and atlas.space("sloppy_05").points.run.nunique() == 1
     np.testing.assert_array_equal(atlas.labels("test"), load_dataset(config.dataset).y_test)
     more = profile(seeds=(42, 43, 44))
-    assert train_grid(more, Atlas.create(more, tmp_path), client=threads, progress=False).trained == [
+    assert train_grid(more, Atlas.create(more, tmp_path), client=threads, show_progress=False).trained == [
         more.configs("main")[2][1].run_id
     ]
 
@@ -102,12 +102,12 @@ def test_what_is_stored_is_what_a_run_gives_and_is_not_trained_again(tmp_path, t
 def test_a_diverged_run_is_recorded_and_left_out_of_the_points(tmp_path, threads):
     tiny = profile(blocks=[{}, {"learning_rate": 1e30, "optimizer": "nesterov"}], seeds=(42,))
     atlas = Atlas.create(tiny, tmp_path)
-    report = train_grid(tiny, atlas, client=threads, progress=False, grids=["main"])
+    report = train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
     (run, step), *rest = report.diverged.items()
     assert not rest and atlas.runs.status[run] == "diverged" and atlas.runs.diverged_step[run] == step >= 0
     assert (
         run not in set(atlas.points.run)
-        and train_grid(tiny, atlas, client=threads, progress=False, grids=["main"]).n_skipped == 2
+        and train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"]).n_skipped == 2
     )
 
 
@@ -127,7 +127,7 @@ def test_a_run_whose_code_fails_is_reported_after_the_others_are_done(tmp_path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grid_module, "train_one", failing)
         with pytest.raises(GridFailure, match="1 runs failed(.|\n)*ZeroDivisionError: a bug") as caught:
-            train_grid(broken, atlas, client=threads, progress=False)
+            train_grid(broken, atlas, client=threads, show_progress=False)
     assert len(caught.value.report.trained) == 1 == len(atlas.runs)
 
 
@@ -138,16 +138,16 @@ def test_a_second_driver_is_refused(tmp_path, threads):
     tiny = profile()
     atlas = Atlas.create(tiny, tmp_path)
     with atlas.lock(), pytest.raises(RuntimeError, match="is being written by process"):
-        train_grid(tiny, atlas, client=threads, progress=False)
+        train_grid(tiny, atlas, client=threads, show_progress=False)
 
 
 def test_other_samples_are_refused(tmp_path, threads):
     tiny = profile()
     atlas = Atlas.create(tiny, tmp_path)
-    train_grid(tiny, atlas, client=threads, progress=False, grids=["main"])
+    train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
     other = tiny.model_copy(update={"dataset": tiny.dataset.model_copy(update={"seed": 5})})
     with pytest.raises(ValueError, match="made from other samples"):
-        train_grid(other, atlas, client=threads, progress=False, grids=["main"])
+        train_grid(other, atlas, client=threads, show_progress=False, grids=["main"])
 
 
 def test_a_disk_that_cannot_be_written_is_one_error(tmp_path, threads):
@@ -156,7 +156,7 @@ def test_a_disk_that_cannot_be_written_is_one_error(tmp_path, threads):
     (atlas.path / "predictions").rmdir()
     (atlas.path / "predictions").write_text("in the way")
     with pytest.raises(OSError, match="cannot store run fc-sgd.*runs stored so far are safe"):
-        train_grid(tiny, atlas, client=threads, progress=False, grids=["main"])
+        train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
     with pytest.raises(OSError, match="GB free; choose another data_dir"):
         check_disk(tmp_path, 10**18)
     with pytest.raises(OSError, match="cannot write to"):
@@ -194,7 +194,7 @@ def test_killed_workers(tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(grid_module, "train_one", deadly)
             with pytest.raises(GridFailure, match="its worker died 2 times") as caught:
-                train_grid(tiny, atlas, client=client, progress=False, grids=["main"])
+                train_grid(tiny, atlas, client=client, show_progress=False, grids=["main"])
         killer.join(20)
     report = caught.value.report
     assert victims and len(report.failed) == 1 and next(iter(report.failed)).startswith("fc-sgd-25-s45")
@@ -204,14 +204,14 @@ def test_killed_workers(tmp_path):
 DRIVER = """
 import sys
 from manifold_utils.atlas import Atlas
-from manifold_utils.grid import train_grid
-from manifold_utils.parallel import client
+from manifold_utils.training.grid import train_grid
+from manifold_utils.workers import client
 from manifold_utils.profiles import Profile
 
 if __name__ == "__main__":
     profile = Profile.load(sys.argv[1])
     with client(n_workers=1) as workers:
-        print(train_grid(profile, Atlas.create(profile, sys.argv[2]), client=workers, progress=False))
+        print(train_grid(profile, Atlas.create(profile, sys.argv[2]), client=workers, show_progress=False))
 """
 
 
@@ -237,7 +237,7 @@ def test_a_killed_driver(tmp_path, threads):
     time.sleep(1)  # its worker notices within a moment that nobody is there
     stored = {path.name: path.stat().st_mtime_ns for path in predictions.glob("fc-*.zarr")}
     assert 1 <= len(stored) < 8
-    report = train_grid(tiny, Atlas(tmp_path / "tiny"), client=threads, progress=False, grids=["main"])
+    report = train_grid(tiny, Atlas(tmp_path / "tiny"), client=threads, show_progress=False, grids=["main"])
     assert report.n_skipped == len(stored) and len(report.trained) == 8 - len(stored)
     assert all((predictions / name).stat().st_mtime_ns == when for name, when in stored.items())
     atlas = Atlas(tmp_path / "tiny")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes, geodesic, ignorance, progress, truth
-from manifold_utils.profiles import DatasetConfig, RunConfig
+from manifold_utils.profiles import FACTORS, DatasetConfig, RunConfig
 from manifold_utils.statistics import (
     KINDS,
     METRICS,
@@ -161,9 +161,8 @@ def test_wrong_input_is_refused(change, message):
 
 def table_of_runs(**columns):
     n = len(next(iter(columns.values())))
-    base = {"architecture": "fc", "optimizer": "sgd", "augmentation": "none", "initialisation": "ordinary"}
-    numbers = dict.fromkeys(("scale", "batch_size", "learning_rate", "weight_decay", "label_noise", "epochs"), 1.0)
-    return pd.DataFrame({**{k: [v] * n for k, v in {**base, **numbers}.items()}, **columns})
+    base = dict.fromkeys(FACTORS, 1.0) | {"architecture": "fc", "optimizer": "sgd"}
+    return pd.DataFrame({**{k: [v] * n for k, v in base.items()}, **columns})
 
 
 def test_pairs_differ_in_what_they_say_and_never_share_a_seed():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manifold_utils import plots
+from manifold_utils.book import pages
 
 COLOURS = {"a": (200, 0, 0), "b": (0, 200, 0), "c": (0, 0, 200)}
 
@@ -24,7 +24,7 @@ def box(sheet, colour):
 
 def test_contact_sheet_wastes_no_space(figures):
     path = figures / "sheet.png"
-    assert plots.contact_sheet(figures, path, columns=2, width=100) == 3
+    assert pages.contact_sheet(figures, path, columns=2, width=100) == 3
     with Image.open(path) as image:
         sheet = np.asarray(image.convert("RGB"))
     a, b, c = (box(sheet, colour) for colour in COLOURS.values())
@@ -36,8 +36,8 @@ def test_contact_sheet_wastes_no_space(figures):
 
 
 def test_contact_sheet_leaves_itself_out_and_needs_figures(figures, tmp_path_factory):
-    first = plots.contact_sheet(figures, figures / "sheet.png")
-    assert plots.contact_sheet(figures, figures / "sheet.png") == first == 3
+    first = pages.contact_sheet(figures, figures / "sheet.png")
+    assert pages.contact_sheet(figures, figures / "sheet.png") == first == 3
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(FileNotFoundError, match="run the chapters"):
-        plots.contact_sheet(empty, empty / "sheet.png")
+        pages.contact_sheet(empty, empty / "sheet.png")

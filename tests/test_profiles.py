@@ -1,8 +1,23 @@
 """Profiles: what they span, and that every mistake in one is named with its file and key."""
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from manifold_utils.profiles import PROFILE_FOLDER, Profile, RunConfig, load_yaml
+from manifold_utils.profiles import (
+    CONFIGURATION,
+    FACTORS,
+    FAMILY,
+    PROFILE_FOLDER,
+    SEED,
+    Block,
+    DatasetConfig,
+    Profile,
+    RunConfig,
+    load_yaml,
+)
+from manifold_utils.statistics import configurations
 
 HEAD = """
 name: mine
@@ -105,3 +120,48 @@ def test_any_changed_setting_is_another_run():
         {"dataset": {"name": "digits", "n_train": 9}},
     ):
         assert RunConfig(**{**base, **change}).run_id != first.run_id
+
+
+OTHER_VALUE = {
+    "architecture": "vit",
+    "optimizer": "adam",
+    "batch_size": 100,
+    "learning_rate": 0.2,
+    "weight_decay": 1e-3,
+    "augmentation": "simple",
+    "initialisation": "subset_50",
+    "seed": 43,
+    "scale": 0.5,
+    "epochs": 100,
+    "pretrain_epochs": 7,
+    "warmup_epochs": 2,
+    "label_noise": 0.5,
+}
+
+
+def _table(*configs):
+    return pd.DataFrame([{name: config.model_dump()[name] for name in FACTORS} for config in configs])
+
+
+def test_every_field_of_a_run_but_its_data_is_a_factor():
+    assert set(FACTORS) == set(RunConfig.model_fields) - {"dataset"} == set(OTHER_VALUE)
+    assert set(CONFIGURATION) == set(FACTORS) - {SEED} and FAMILY in CONFIGURATION
+    assert set(Block.model_fields) == {*FACTORS, "linked"}
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_runs_that_differ_in_a_field_other_than_the_seed_are_never_one_configuration(factor):
+    first = RunConfig(dataset=DatasetConfig(name="digits", n_train=50), architecture="fc", initialisation="subset_10",
+                      pretrain_epochs=3)  # fmt: skip
+    second = first.model_copy(update={factor: OTHER_VALUE[factor]})
+    assert first.run_id != second.run_id
+    number, table = configurations(_table(first, second))
+    assert len(table) == (1 if factor == SEED else 2) and len(set(number)) == len(table)
+
+
+@given(st.lists(st.sampled_from(FACTORS), unique=True, min_size=1))
+def test_configurations_are_the_runs_up_to_their_seed(changed):
+    first = RunConfig(dataset=DatasetConfig(name="digits", n_train=50), architecture="fc")
+    second = first.model_copy(update={factor: OTHER_VALUE[factor] for factor in changed})
+    number, _ = configurations(_table(first, second))
+    assert (number[0] == number[1]) == (changed == [SEED])

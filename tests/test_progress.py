@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifold_utils import geometry
-from manifold_utils.geometry import _roots, progress
+from manifold_utils.geometry import progress
+from manifold_utils.geometry.progress import _roots
 
 
 def random_log_probs(rng, shape, spread):

@@ -1,6 +1,5 @@
 """A run from outside: recorded in a real training loop, kept on disk, refused where it must be, placed and measured."""
 
-import json
 import subprocess
 import sys
 import textwrap
@@ -14,16 +13,22 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manifold_utils.atlas.records import read_facts
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
 from manifold_utils.files import PROJECT
 from manifold_utils.geometry import progress
 from manifold_utils.inpca import InPCA
-from manifold_utils.inpca.embedding import place_in
+from manifold_utils.inpca.embedding import place as place_in_embedding
 from manifold_utils.profiles import DatasetConfig
-from manifold_utils.recording import Recorder, check_same_space, load_run, log_probs_from_logits
-from manifold_utils.recording.guests import common_stations, distances_at_progress, held_out_distances, quantile_among
-from manifold_utils.trajectories.of_atlas import reached, trajectories_of
+from manifold_utils.recording import Diverged, Recorder, check_same_space, load_run, log_probs_from_logits
+from manifold_utils.recording.yardsticks import (
+    common_stations,
+    distances_at_progress,
+    held_out_distances,
+    quantile_among,
+)
+from manifold_utils.trajectories.of_atlas import reached, resampled
 
 DIGITS = DatasetConfig(name="digits", n_train=200, n_test=60, record_every=2)
 DATA = load_dataset(DIGITS)
@@ -116,8 +121,9 @@ def test_a_diverged_model_is_named_and_what_was_recorded_stays(value):
     model, recorder = tiny(), Recorder(DATA)
     recorder.record(model, 0, 0.0)
     torch.nn.init.constant_(model[4].bias, value)
-    with pytest.raises(ValueError, match="step 5: .*train sample 0 is not finite"):
+    with pytest.raises(Diverged, match="step 5: .*train sample 0 is not finite") as error:
         recorder.record(model, 5, 0.5)
+    assert isinstance(error.value, ValueError) and error.value.step == 5
     assert len(recorder.run().points) == 1
     with pytest.raises(ValueError, match="steps must grow"):
         recorder.record(model, 0, 0.0)
@@ -128,8 +134,9 @@ def test_what_is_saved_comes_back_and_holds_no_code(run, tmp_path):
     again = load_run(path)
     assert again.name == "tiny" and again.data == DATA.fingerprint and again.points.equals(run.points)
     assert all(np.array_equal(again.log_probs[s], run.log_probs[s]) for s in ("train", "test"))
-    endings = {p.suffix for p in path.rglob("*") if p.is_file() and "predictions.zarr" not in p.parts}
-    assert endings == {".json", ".parquet"}
+    files = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+    chunks = {f"{split}/c/0/0/0" for split in ("train", "test")}
+    assert files == {"zarr.json", "train/zarr.json", "test/zarr.json"} | chunks
     shorter = replace(run, points=run.points[:2], log_probs={s: v[:2] for s, v in run.log_probs.items()})
     shorter.save(path)
     assert len(load_run(path).points) == 2 and [p.name for p in path.parent.iterdir()] == ["tiny"]
@@ -139,9 +146,10 @@ def test_a_save_that_is_killed_leaves_the_old_run(run, tmp_path):
     path = run.save(tmp_path / "tiny")
     script = f"""
         import os, signal
-        from manifold_utils import recorder
-        run = recorder.load_run({str(path)!r})
-        recorder.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # all but the last file is written
+        from manifold_utils.atlas import records
+        run, write = records.load_run({str(path)!r}), records._write
+        # everything is written, but not yet in its place
+        records._write = lambda *parts: (write(*parts), os.kill(os.getpid(), signal.SIGKILL))
         run.save({str(path)!r})
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=PROJECT)
@@ -152,8 +160,8 @@ def test_a_save_that_is_killed_leaves_the_old_run(run, tmp_path):
 
 
 def test_an_error_while_saving_leaves_nothing_behind(run, tmp_path):
-    broken = replace(run, name=float("nan"))  # JSON knows no NaN
-    with pytest.raises(ValueError):
+    broken = replace(run, info={"model": object()})  # no JSON
+    with pytest.raises(TypeError):
         broken.save(tmp_path / "tiny")
     assert list(tmp_path.iterdir()) == []
 
@@ -162,7 +170,7 @@ def test_damage_is_named(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="no recorded run at"):
         load_run(tmp_path / "nowhere")
     path = run.save(tmp_path / "tiny")
-    chunk = max((path / "predictions.zarr" / "test").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
+    chunk = max((path / "test").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
     content = bytearray(chunk.read_bytes())
     content[len(content) // 2] ^= 1
     chunk.write_bytes(content)
@@ -172,16 +180,28 @@ def test_damage_is_named(run, tmp_path):
     with pytest.raises(OSError, match="test is damaged .*missing"):
         load_run(path)
     path = run.save(path)
-    (path / "points.parquet").write_bytes(b"no")
-    with pytest.raises(OSError, match="points.parquet is damaged"):
+    facts = path / "zarr.json"
+    assert f'"run": "{run.name}"' in facts.read_text()
+    facts.write_text(facts.read_text().replace(f'"run": "{run.name}"', '"run": "another"'))
+    with pytest.raises(OSError, match="do not agree with their checksum"):
         load_run(path)
-    (path / "run.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99"):
-        load_run(path)
+    facts.write_text("no")
+    with pytest.raises(OSError, match="tiny is damaged"):
+        read_facts(path)
+
+
+def test_predictions_made_elsewhere_are_scored_like_recorded_ones(run):
+    recorder = Recorder(DATA, "elsewhere", factors={"optimizer": "by hand"})
+    for k, row in enumerate(run.points.itertuples()):
+        recorder.add({split: run.log_probs[split][k] for split in ("train", "test")}, row.step, row.epoch)
+    again = recorder.run(status="finished", info={"n_parameters": 3})
+    assert again.points.equals(run.points) and again.factors == {"optimizer": "by hand"}
+    with pytest.raises(ValueError, match="steps must grow"):
+        recorder.add({split: run.log_probs[split][0] for split in ("train", "test")}, 0, 0.0)
 
 
 class SmallAtlas:
-    """What `check_same_space` and `guests` ask of an atlas: two runs that are copies of a recorded one."""
+    """What `check_same_space` and the yardsticks ask of an atlas: two runs that are copies of a recorded one."""
 
     def __init__(self, run):
         self.values = {"a": run.log_probs["train"], "b": run.log_probs["train"][:, ::-1]}
@@ -253,11 +273,11 @@ def test_placing_by_stored_coordinates_is_what_the_estimator_does(seed):
     coordinates[fitted] = estimator.embedding_
     stored = xr.Dataset(
         {"embedding": (("point", "component"), coordinates), "fitted": ("point", fitted),
-         "eigenvalues": ("component", estimator.eigenvalues_)}
+         "eigenvalues": ("component", estimator.eigenvalues_), "offset": ("component", estimator.offset_)}
     )  # fmt: skip
     guest = pairwise(np.log(rng.dirichlet([1.0, 1.0, 1.0], size=(3, 5))), points)
-    assert np.allclose(place_in(stored, matrix, guest), estimator.transform(guest[:, fitted]), atol=1e-8)
-    assert np.allclose(place_in(stored, matrix, matrix[fitted]), estimator.embedding_, atol=1e-8)
+    assert np.allclose(place_in_embedding(stored, guest), estimator.transform(guest[:, fitted]), atol=1e-9)
+    assert np.allclose(place_in_embedding(stored, matrix[fitted]), estimator.embedding_, atol=1e-9)
 
 
 def test_a_copy_of_a_run_is_at_distance_zero_at_every_progress(run):
@@ -266,7 +286,7 @@ def test_a_copy_of_a_run_is_at_distance_zero_at_every_progress(run):
     passed = reached(atlas.points, ["a", "b"], np.array([0.05, 0.15, 0.25, 0.999]))
     stations = common_stations(clock, passed)
     assert 0 < len(stations) < 4 and passed.to_numpy()[:, -1].sum() == 0
-    others = list(trajectories_of(atlas, "train", ["a", "b"], stations))
+    others = [(name, resampled(atlas, "train", [name], stations)[0]) for name in ("a", "b")]
     found = distances_at_progress(others[0][1][None], others)
     assert found.shape == (1, 2, len(stations))
     assert np.allclose(found[0, 0], 0, atol=1e-6) and (found[0, 1] > 1e-3).all()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from manifold_utils import geometry, trajectories
+from manifold_utils.statistics import between_configurations
 from manifold_utils.trajectories import METHODS, average
 
 
@@ -171,13 +172,13 @@ def test_trajectory_distances_are_means_over_equal_index():
 def test_between_configurations_by_loops():
     D = trajectories.trajectory_distances(random_log_probs(6, (6, 2, 3, 3)))
     labels = ["b", "a", "b", "c", "a", "b"]
-    names, between, within = trajectories.between_configurations(D, labels)
+    names, between, within = between_configurations(D, labels)
     assert names.tolist() == ["a", "b", "c"]
     a, b = [1, 4], [0, 2, 5]
     assert between[0, 1] == pytest.approx(np.mean([D[i, j] for i in a for j in b])) and between[0, 0] == 0
     assert within[:2] == pytest.approx([D[1, 4], np.mean([D[0, 2], D[0, 5], D[2, 5]])]) and np.isnan(within[2])
     with pytest.raises(ValueError, match="labels"):
-        trajectories.between_configurations(D, labels[:3])
+        between_configurations(D, labels[:3])
 
 
 def test_frechet_against_recursion():

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_book import remote_resources
 
-from manifold_utils.book import book_status, run_book
+from manifold_utils.book import Edition, book_status, run_book
 from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook
 from manifold_utils.profiles import Profile
 
@@ -55,7 +55,7 @@ def atlas(data_dir):
 
 
 def test_every_job_ran_without_an_error(data_dir, atlas):
-    states = {name: state for name, state, _ in book_status("smoke", data_dir=str(data_dir))}
+    states = {name: state for name, state, _ in book_status(Edition("smoke", data_dir=str(data_dir)))}
     assert states == {job.name: "done" for job in JOBS}
     for job in JOBS:
         executed = read_notebook(atlas / "notebooks" / f"{job.name}.ipynb")
@@ -119,7 +119,7 @@ def test_shown_chapters_give_the_same_numbers_in_another_order(data_dir, atlas):
     chosen = random.Random(0).sample(shown, min(N_SHOWN_AGAIN, len(shown)))
     before = {id_: [_steady(p) for p in result_files(atlas, id_)] for id_ in chosen}
     for id_ in sorted(chosen, reverse=True):
-        outcomes = run_book("smoke", [id_], only=True, force=True, data_dir=str(data_dir))
+        outcomes = run_book(Edition("smoke", data_dir=str(data_dir)), [id_], only=True, force=True)
         assert {outcome.status for outcome in outcomes} == {"ran"}
     assert {id_: [_steady(p) for p in result_files(atlas, id_)] for id_ in chosen} == before
 

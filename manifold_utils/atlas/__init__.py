@@ -2,7 +2,7 @@
 
 An atlas is a folder of Parquet, Zarr and JSON only, so that opening a stranger's atlas never runs code. Every file is
 written under a temporary name and renamed; prediction chunks carry crc32c checksums, and a damaged file is named. It
-computes nothing: distances come from `tiles`, embeddings from `inpca`.
+computes nothing: distances come from `distances.tiles`, embeddings from `inpca`.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
 from manifold_utils.profiles import FACTORS, Profile
 
-FORMAT = 1
+FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
 
 class Atlas:
@@ -33,8 +33,8 @@ class Atlas:
     Attributes
     ----------
     runs : DataFrame, one row a run
-        Index `run`; columns grid, status, the factors (architecture ... seed, scale, epochs, label_noise),
-        n_parameters, n_points, seconds, final losses and errors, diverged_step.
+        Index `run`; columns grid, status, all factors (`profiles.FACTORS`), n_parameters, n_points, seconds, final
+        losses and errors, diverged_step.
     points : DataFrame, one row a point (one network at one checkpoint), in the order of every array of the atlas
         run, step, epoch, phase, loss_train, error_train, loss_test, error_test and, after chapter 31, progress_train,
         progress_test. Points of diverged runs are left out.
@@ -54,7 +54,10 @@ class Atlas:
             )
         found = read_json(self.path / "atlas.json")["format"]
         if found != FORMAT:
-            raise ValueError(f"{self.path} has atlas format {found}; this code reads format {FORMAT}")
+            raise ValueError(
+                f"{self.path} has atlas format {found}, this code reads format {FORMAT}: work in another data_dir, or "
+                "remove that folder and run the book again"
+            )
 
     def __repr__(self):
         return f"Atlas({str(self.path)!r})"

@@ -21,7 +21,7 @@ def imported_modules(sources, package=PACKAGE):
     Parameters
     ----------
     sources : list of str
-        Python source texts; lines of IPython magics are passed over.
+        Python source texts that belong together, such as a notebook's cells; lines of magics are passed over.
     package : path of the package's folder
 
     Returns
@@ -34,10 +34,9 @@ def imported_modules(sources, package=PACKAGE):
     >>> sorted(imported_modules(["from manifold_utils.compat import import_torchvision"]))
     ['compat']
     """
-    package = Path(package)
-    waiting, found = set(), {}
-    for text in sources:
-        waiting |= _needs(ast.parse(_without_magics(text)), package)
+    package, found = Path(package), {}
+    # one text: what one cell imports, others use
+    waiting = _needs(ast.parse("\n".join(_without_magics(text) for text in sources)), package)
     while waiting:
         name = waiting.pop()
         path = _file(name, package)

@@ -124,7 +124,7 @@ class Edition:
         return check_parameters(notebook, {**common, **job.values})
 
     def inputs(self, job):
-        """See `chapters.job_inputs`. A needed job counts by its record, a needed artefact by its size and time."""
+        """See `contents.job_inputs`. A needed job counts by its record, a needed artefact by its size and time."""
         needs = {}
         for name in self.needed(job):
             path = self.output / f"{name}.json"

@@ -144,7 +144,7 @@ def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, 
     output : path
         Where papermill keeps the executed notebook.
     parameters : dict
-        Checked values (`chapters.check_parameters`), injected after the cell tagged `parameters`.
+        Checked values (`contents.check_parameters`), injected after the cell tagged `parameters`.
     folder : path
         Working directory of the kernel.
     n_threads : int

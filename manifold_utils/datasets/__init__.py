@@ -3,7 +3,7 @@ sloppy data.
 
 Images stay uint8 until a batch is normalised. Subsets are class-balanced and seeded. Files are looked for where the
 error of a missing data set says; nothing is downloaded unless asked. Readers of file formats are in
-`datasets_readers`; the synthetic data follow PAPER.md section 1. It trains nothing.
+`readers`; the synthetic data follow PAPER.md section 1. It trains nothing.
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 W = -L D L / 2 = U Lambda U', ordered by |Lambda|; coordinates U_k sqrt|Lambda_k|; a negative eigenvalue makes a
 time-like axis, and D_uv = sum_k sign_k (x_uk - x_vk)^2 exactly (PAPER.md section 1, InPCA). D is used as it is: it
 plays the role of a squared distance. Quality, weights and new points are the closed forms given there. Where the
-eigenpairs come from is `gram` and `eigensolvers`; embedding through landmarks is `landmarks`.
+eigenpairs come from is `gram` and `solvers`; embedding through landmarks is `landmarks`.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ With weights n (counts of repeated points; M their sum, w = n/M) and J = 1 - 1 w
 B = sqrt(n) [-J D J'/2] sqrt(n), which for n = 1 is W itself (PAPER.md section 1: InPCA, Weighted). The first product
 also checks D (finite, symmetric, zero diagonal; offending rows are named) and collects the norms, so nothing needs a
 pass of its own. D is an array in memory, or anything on disk that slices by rows, read by panels here or on Dask
-workers. It does not find eigenpairs: `eigensolvers` does.
+workers. It does not find eigenpairs: `solvers` does.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -170,7 +170,8 @@ def judge_point(log_probs, atlas, *, n_ruler=100):
     Returns
     -------
     nearest : Series
-        The nearest checkpoint: its columns of `Atlas.table`, and `distance` in nats.
+        The nearest checkpoint: its columns of `Atlas.table`, `distance` in nats, and the numbers of checkpoints that it
+        was found among (`n_compared`) and measured by (`n_ruler`).
     quantile : float
         Share of those checkpoints that are as near.
     """
@@ -180,5 +181,5 @@ def judge_point(log_probs, atlas, *, n_ruler=100):
     ruler = table.index[np.argsort(gap)[:n_ruler]]
     rows = np.concatenate([np.asarray(matrix[i : i + 1], dtype=float)[:, table.index] for i in ruler])
     held_out = nearest_of_others(rows, table[FAMILY][ruler], table[FAMILY])
-    nearest = table.iloc[distance.argmin()]
-    return pd.concat([nearest, pd.Series({"distance": distance.min()})]), quantile_among(distance.min(), held_out)
+    found = {"distance": distance.min(), "n_compared": len(table), "n_ruler": len(ruler)}
+    return pd.concat([table.iloc[distance.argmin()], pd.Series(found)]), quantile_among(distance.min(), held_out)

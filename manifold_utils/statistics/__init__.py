@@ -1,7 +1,7 @@
-"""What chance would give: effects of factors (`configurations`), nulls, intervals, associations of numbers of runs."""
+"""What chance would give: effects of factors (`effects`), nulls, intervals, associations of numbers of runs."""
 
 from manifold_utils.statistics.associations import exchanged, held_out_errors, r2_interval, rank_association
-from manifold_utils.statistics.configurations import (
+from manifold_utils.statistics.effects import (
     LINKED,
     between_configurations,
     configurations,
@@ -14,11 +14,13 @@ from manifold_utils.statistics.configurations import (
 from manifold_utils.statistics.intervals import (
     bootstrap_interval,
     drawn_pairs,
+    interval,
     median_interval,
     median_ratio,
     p_value,
     ratio_interval,
     ratio_over_runs,
+    resamples,
     speed_ratios,
 )
 from manifold_utils.statistics.nulls import (
@@ -39,8 +41,8 @@ from manifold_utils.statistics.nulls import (
 __all__ = [
     "KINDS", "LINKED", "METRICS", "NullDistances", "against_shuffles", "best_matching", "between_configurations",
     "bootstrap_interval", "class_costs", "compare_with_shuffled", "configurations", "drawn_pairs", "effect_ratio",
-    "effect_size", "exchanged", "held_out_errors", "matched_pairs", "median_interval", "median_ratio",
+    "effect_size", "exchanged", "held_out_errors", "interval", "matched_pairs", "median_interval", "median_ratio",
     "nearest_of_others", "null_distances", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
-    "rank_association", "ratio_interval", "ratio_over_runs", "seed_means", "shuffle_within_class", "speed_ratios",
-    "unit_roots",
+    "rank_association", "ratio_interval", "ratio_over_runs", "resamples", "seed_means", "shuffle_within_class",
+    "speed_ratios", "unit_roots",
 ]  # fmt: skip

@@ -6,6 +6,12 @@ Association only: nothing here shows a cause.
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from manifold_utils.statistics.intervals import LEVEL, interval, resamples
 
 PENALTY = 1.0  # of the ridge regression, on standardised features
 MIN_FREEDOM = 5  # configurations left over after what is held fixed; fewer say nothing about a correlation
@@ -67,11 +73,6 @@ def held_out_errors(features, target, groups, *, n_splits=5, seed=0):
     ValueError
         Fewer than two groups.
     """
-    from sklearn.linear_model import Ridge
-    from sklearn.model_selection import GroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     number = pd.factorize(np.asarray(groups))[0]
     n_groups = number.max() + 1
     if n_groups < 2:
@@ -86,7 +87,7 @@ def held_out_errors(features, target, groups, *, n_splits=5, seed=0):
     return model**2, guess**2
 
 
-def r2_interval(model, guess, groups, *, against=None, n_resamples=1000, level=0.95, rng):
+def r2_interval(model, guess, groups, *, against=None, n_resamples=1000, level=LEVEL, rng):
     """Held-out R^2, 1 - sum(model) / sum(guess), or what it gains over another model, with an interval.
 
     Parameters
@@ -108,13 +109,12 @@ def r2_interval(model, guess, groups, *, against=None, n_resamples=1000, level=0
     """
     other = np.asarray(guess if against is None else against)
     sums = pd.DataFrame({"saved": other - model, "guess": guess}).groupby(np.asarray(groups)).sum().to_numpy()
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n_resamples) @ sums
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    drawn = resamples(len(sums), n_resamples, rng) @ sums
     total = sums.sum(axis=0)
-    return float(total[0] / total[1]), float(low), float(high)
+    return float(total[0] / total[1]), *interval(drawn[:, 0] / drawn[:, 1], level)
 
 
-def rank_association(x, y, groups, *, given=None, n_resamples=1000, level=0.95, rng):
+def rank_association(x, y, groups, *, given=None, n_resamples=1000, level=LEVEL, rng):
     """Spearman correlation of two numbers a run, with an interval that draws configurations.
 
     Parameters
@@ -148,12 +148,10 @@ def rank_association(x, y, groups, *, given=None, n_resamples=1000, level=0.95, 
         fixed = np.hstack([fixed, *(part.to_numpy(dtype=float) for part in parts)])
     if n_groups - np.linalg.matrix_rank(fixed) < MIN_FREEDOM:
         return np.nan, np.nan, np.nan
-    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples)
+    drawn = resamples(n_groups, n_resamples, rng)
     columns = np.hstack([fixed, table.to_numpy()])
     found = _partial_correlation(columns, np.vstack([np.ones(len(columns)), drawn[:, number]]))
-    known, tail = found[1:][np.isfinite(found[1:])], (1 - level) / 2
-    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
-    return float(found[0]), float(low), float(high)
+    return float(found[0]), *interval(found[1:], level)
 
 
 def _partial_correlation(columns, weights):

@@ -7,8 +7,61 @@ two drawn things counts as often as both its members. It measures no distance an
 import numpy as np
 import pandas as pd
 
+from manifold_utils.workers import check_choice
 
-def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=0.95, rng=None):
+LEVEL = 0.95  # of every interval of the book, where nothing else is said
+
+
+def interval(draws, level=LEVEL, *, method="linear"):
+    """Percentile interval of draws.
+
+    Parameters
+    ----------
+    draws : array-like of shape (n_draws,)
+        NaN is left out: a draw that says nothing.
+    level : float in (0, 1)
+    method : str, of `numpy.quantile`; "nearest" where draws may be infinite
+
+    Returns
+    -------
+    low, high : float
+        NaN without draws.
+
+    Examples
+    --------
+    >>> interval([0.0, 1.0, 2.0, float("nan")], level=0.5)
+    (0.5, 1.5)
+    """
+    draws = np.asarray(draws, dtype=np.float64)
+    known, tail = draws[~np.isnan(draws)], (1 - level) / 2
+    if not len(known):
+        return np.nan, np.nan
+    return tuple(float(q) for q in np.quantile(known, [tail, 1 - tail], method=method))
+
+
+def resamples(n_units, n_resamples, rng):
+    """The one bootstrap: how often each unit comes up when as many are drawn with replacement.
+
+    Parameters
+    ----------
+    n_units : int, at least 1
+    n_resamples : int
+    rng : numpy Generator
+
+    Returns
+    -------
+    ndarray of shape (n_resamples, n_units), int
+        Each row sums to n_units.
+
+    Examples
+    --------
+    >>> resamples(3, 2, np.random.default_rng(0)).sum(axis=1).tolist()
+    [3, 3]
+    """
+    return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_resamples)
+
+
+def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=LEVEL, rng=None):
     """Percentile bootstrap interval of a statistic of independent values.
 
     Parameters
@@ -22,8 +75,29 @@ def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=0.9
     low, high : float
     """
     values, rng = np.asarray(values), rng or np.random.default_rng(0)
-    draws = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n_resamples)]
-    return tuple(float(q) for q in np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]))
+    drawn = resamples(len(values), n_resamples, rng)
+    return interval([statistic(np.repeat(values, count, axis=0)) for count in drawn], level)
+
+
+def p_value(real, draws, *, side="low"):
+    """The one permutation p: (1 + number of draws as extreme as `real`) / (1 + number of draws); never 0.
+
+    Parameters
+    ----------
+    real : float
+    draws : array-like of shape (n_draws,), what chance gave
+    side : {"low", "high"}
+        Which draws are as extreme: those at or below `real`, or those at or above it.
+
+    Examples
+    --------
+    >>> p_value(1.0, [2.0, 3.0, 0.5]), p_value(1.0, [2.0, 3.0, 0.5], side="high")
+    (0.5, 0.75)
+    """
+    check_choice("side", side, ("low", "high"))
+    draws = np.asarray(draws)
+    extreme = draws <= real if side == "low" else draws >= real
+    return float((1 + np.sum(extreme)) / (1 + len(draws)))
 
 
 def speed_ratios(steps, number, pairs, order):
@@ -34,7 +108,7 @@ def speed_ratios(steps, number, pairs, order):
     steps : ndarray of shape (n_runs, n_grid)
         See `crossings`; the median over seeds stands for a configuration.
     number : ndarray of shape (n_runs,), int configurations
-    pairs : DataFrame with `first` and `second`, see `factors.matched_pairs`
+    pairs : DataFrame with `first` and `second`, see `matched_pairs`
     order : ndarray of shape (n_configurations,)
         Size, for instance parameters; the smaller one of a pair is above the line.
 
@@ -96,7 +170,7 @@ def drawn_pairs(pairs, n_resamples, rng):
     tables = [pairs] if isinstance(pairs, pd.DataFrame) else pairs
     ends = [t[["first", "second"]].to_numpy(dtype=int).reshape(-1, 2) for t in tables]
     names = np.unique(np.concatenate(ends))
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / max(1, len(names))), size=n_resamples)
+    drawn = resamples(len(names), n_resamples, rng)
     weights = [drawn[:, np.searchsorted(names, e)].prod(axis=2) for e in ends]
     return weights[0] if isinstance(pairs, pd.DataFrame) else weights
 
@@ -129,8 +203,7 @@ def ratio_interval(upper, upper_pairs, lower, lower_pairs, *, n_resamples=1000, 
     value = float(_ratio_of_means(upper, ones[0], lower, ones[1])[0])
     above, below = drawn_pairs([upper_pairs, lower_pairs], n_resamples, rng)
     draws = _ratio_of_means(upper, above, lower, below)
-    draws = draws[np.isfinite(draws)]
-    return value, *(float(q) for q in (np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)))
+    return value, *interval(draws[np.isfinite(draws)])
 
 
 def _ratio_of_means(upper, above, lower, below):
@@ -160,37 +233,23 @@ def median_interval(ratios, pairs, *, n_resamples=1000, rng):
     if not len(pairs):
         return np.nan, np.nan
     draws = [median_ratio(np.repeat(ratios, w, axis=0)) for w in drawn_pairs(pairs, n_resamples, rng) if w.any()]
-    known = np.array([d for d in draws if not np.isnan(d)])
-    if not len(known):
-        return np.nan, np.nan
-    return tuple(float(q) for q in np.quantile(known, [0.025, 0.975], method="nearest"))
+    return interval(draws, method="nearest")
 
 
-def _interval(pairs, between, within, n_resamples, rng):
-    """95 % percentile interval of the ratio over drawn configurations; NaN if no draw holds a pair."""
-    names, ends = np.unique(pairs[["first", "second"]].to_numpy(), return_inverse=True)
-    ends = ends.reshape(-1, 2)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
-    weight = drawn[:, ends[:, 0]] * drawn[:, ends[:, 1]]
-    weight = weight[weight.sum(axis=1) > 0]
-    if not len(weight):
-        return np.nan, np.nan
-    return np.quantile((weight @ between) / (weight @ within), [0.025, 0.975])
+def ratio_of_sums_interval(pairs, between, within, *, n_resamples=1000, rng):
+    """95 % interval of sum(between) / sum(within) over drawn configurations; NaN if no draw holds a pair.
 
-
-def p_value(real, draws):
-    """(1 + number of draws at or below `real`) / (1 + number of draws); never 0.
-
-    Examples
-    --------
-    >>> p_value(1.0, [2.0, 3.0, 0.5])
-    0.5
+    Parameters
+    ----------
+    pairs : DataFrame with `first` and `second`
+    between, within : ndarrays of shape (n_pairs,), nats
     """
-    draws = np.asarray(draws)
-    return float((1 + np.sum(draws <= real)) / (1 + len(draws)))
+    weight = drawn_pairs(pairs, n_resamples, rng)
+    weight = weight[weight.sum(axis=1) > 0]
+    return interval((weight @ between) / (weight @ within))
 
 
-def ratio_over_runs(above, below, *, n_resamples=1000, level=0.95, rng):
+def ratio_over_runs(above, below, *, n_resamples=1000, level=LEVEL, rng):
     """Ratio of two mean distances over pairs of runs, with an interval that draws *runs* again, not pairs.
 
     A run drawn twice counts twice in each of its pairs, so that pairs which share a run are not taken for independent.
@@ -220,13 +279,13 @@ def ratio_over_runs(above, below, *, n_resamples=1000, level=0.95, rng):
     used = np.unique(np.concatenate([t[c].to_numpy() for t in (above, below) for c in ("first", "second")]))
     ends = [[np.searchsorted(used, t[c].to_numpy()) for c in ("first", "second")] for t in (above, below)]
     values = [t.value.to_numpy(float) for t in (above, below)]
-    drawn = np.empty(n_resamples)
-    for k in range(n_resamples):
-        count = np.bincount(rng.integers(len(used), size=len(used)), minlength=len(used))
-        weights = [count[first] * count[second] for first, second in ends]
-        means = [w @ x / w.sum() if w.any() else np.nan for w, x in zip(weights, values, strict=True)]
-        drawn[k] = means[0] / means[1]
-    known = drawn[np.isfinite(drawn)]
-    tail = (1 - level) / 2
-    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
-    return float(values[0].mean() / values[1].mean()), float(low), float(high)
+    counts = resamples(len(used), n_resamples, rng)
+    means = []
+    for (first, second), x in zip(ends, values, strict=True):
+        weight = counts[:, first] * counts[:, second]
+        total = weight.sum(axis=1)
+        means.append(np.divide(weight @ x, total, out=np.full(len(weight), np.nan), where=total > 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = means[0] / means[1]
+    value = values[0].mean() / values[1].mean()
+    return float(value), *interval(drawn[np.isfinite(drawn)], level)

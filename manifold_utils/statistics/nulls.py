@@ -15,7 +15,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_numpy, labels_of
-from manifold_utils.statistics.configurations import configurations, matched_pairs
+from manifold_utils.profiles import SEED
+from manifold_utils.statistics.effects import configurations, matched_pairs
 from manifold_utils.statistics.intervals import p_value
 from manifold_utils.workers import check_choice
 
@@ -269,7 +270,7 @@ def pairs_of_runs(runs, max_pairs=None, rng=None):
 
     Parameters
     ----------
-    runs : DataFrame of n_runs rows with the factors, see `factors.configurations`
+    runs : DataFrame of n_runs rows with the factors, see `configurations`
     max_pairs : int, optional
         At most so many pairs of a kind, drawn by `rng`; by default all.
     rng : numpy Generator, needed with `max_pairs`
@@ -280,14 +281,14 @@ def pairs_of_runs(runs, max_pairs=None, rng=None):
 
     Examples
     --------
-    >>> runs = pd.DataFrame({"optimizer": ["sgd", "sgd", "adam"], "seed": [1, 2, 2]})
-    >>> runs = runs.assign(architecture="fc", **dict.fromkeys(("scale", "batch_size", "learning_rate"), 1))
-    >>> runs = runs.assign(**dict.fromkeys(("weight_decay", "augmentation", "label_noise", "epochs"), 0))
-    >>> pairs_of_runs(runs.assign(initialisation="ordinary")).to_numpy().tolist()
+    >>> from manifold_utils.profiles import CONFIGURATION
+    >>> runs = pd.DataFrame(dict.fromkeys(CONFIGURATION, 0), index=range(3))
+    >>> runs = runs.assign(optimizer=["sgd", "sgd", "adam"], seed=[1, 2, 2])
+    >>> pairs_of_runs(runs).to_numpy().tolist()
     [['seeds', 0, 1], ['optimisers', 0, 2]]
     """
     number, table = configurations(runs)
-    seeds = runs.seed.to_numpy()
+    seeds = runs[SEED].to_numpy()
     rows = []
     for kind, factor in KINDS.items():
         if factor is None:
@@ -316,7 +317,7 @@ def compare_with_shuffled(trajectories, labels, pairs, *, metrics=METRICS, n_shu
     Parameters
     ----------
     trajectories : array-like of shape (n_runs, n_points, n_samples, n_classes)
-        Log-predictions at equal progress, see `reparametrise.resampled`. All runs should have reached every point.
+        Log-predictions at equal progress (`trajectories.of_atlas.resampled`); all runs should have reached every point.
     labels : array-like of shape (n_samples,), int
     pairs : DataFrame with first and second (row numbers of `trajectories`)
     metrics, n_shuffles, rng : as in `null_distances`

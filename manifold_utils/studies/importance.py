@@ -2,7 +2,7 @@
 
 The paper's importance of factors (PAPER.md section 1): d_traj of a pair of runs is learnt from its factors, and the
 importance of a factor is the R^2 lost when its column is permuted. Learning and judging use different configurations;
-for the null, call it on a table whose runs are permuted (Mantel's test). Effect sizes are in `factors`.
+for the null, call it on a table whose runs are permuted (Mantel's test). Effect sizes are in `statistics`.
 """
 
 import numpy as np

@@ -51,7 +51,7 @@ def joining_at_equal_progress(dataset, runs, points, split, grid="initialisation
 
     Parameters
     ----------
-    dataset : xarray Dataset with `distance` (s, run, other), from `reparametrise.load_trajectories`
+    dataset : xarray Dataset with `distance` (s, run, other), from `trajectories.of_atlas.load_trajectories`
     runs : DataFrame of the same runs in the same order
     points : DataFrame
         The points of the atlas: they say where each run begins and ends.

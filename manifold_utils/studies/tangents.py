@@ -2,7 +2,7 @@
 
 Tangent vectors are log maps on the product of spheres (PAPER.md section 1, Tangents): at ignorance P0 of early points,
 at truth P* of late ones. "Three bases": InPCA of P0, P* and two weighted averages of all models, then all models as new
-points. Judged against ordinary InPCA by the L1 explained distance. Trajectories come resampled from `reparametrise`.
+points. Judged against ordinary InPCA by the L1 explained distance. Trajectories come resampled.
 """
 
 import numpy as np

@@ -166,7 +166,7 @@ class UsualRecorder(Recorder):
 
 
 def train_only(config):
-    """Train a run on a worker as `grid.train_one` does, but store nothing: for timing. Returns its status."""
+    """Train a run on a worker as `training.grid.train_one` does, but store nothing: for timing. Returns its status."""
     torch.set_num_threads(1)
     keep_memory()
     return train_run(config, cached_dataset(config.dataset, "")).status

@@ -1,7 +1,7 @@
 """A profile's grids, trained: one Dask task a run, what is finished is skipped, what fails is reported.
 
 Each worker writes its run whole or not at all, so a kill of a worker or of the driver loses at most the runs in
-flight, and the next call goes on. Divergence is a result and is recorded (see `training`); a worker that dies has
+flight, and the next call goes on. Divergence is a result and is recorded (see `run`); a worker that dies has
 its run tried once more; a full or unwritable disk stops everything with one error. It holds the atlas' lock while
 it works, and it computes no distances.
 """

@@ -167,6 +167,7 @@ def start_network(config, data):
 
 def fit(network, data, phase, config, generator, recorder):
     """Train through one phase, recording at its checkpoints; returns the step that diverged, or None."""
+    # when to record, and how fast to learn at each step
     optimizer = Optimizer(network, config.optimizer, config.weight_decay)
     checkpoints = set(checkpoint_steps(phase.epochs, phase.n_batches))
     n_warmup = config.warmup_epochs * phase.n_batches if phase.name == "main" else 0
@@ -176,9 +177,11 @@ def fit(network, data, phase, config, generator, recorder):
     try:
         for _ in range(phase.epochs):
             for inputs, index in data.batches("train", phase.order(generator), phase.batch_size, augment):
+                # a checkpoint is the network before this batch, on un-augmented samples
                 if step in checkpoints:
                     losses.check()
                     phase.record(recorder, network, step)
+                # one step: forward, gradients, update with the scheduled rate
                 with _precision(inputs.device):
                     loss = F.cross_entropy(network(inputs), phase.labels[index])
                 optimizer.zero_grad()
@@ -187,7 +190,8 @@ def fit(network, data, phase, config, generator, recorder):
                 losses.append(loss.detach())
                 step += 1
             losses.check()
-        if phase.name == "main":  # the end of pretraining is step 0 of main
+        # the last checkpoint is the trained network; the end of pretraining is step 0 of main
+        if phase.name == "main":
             phase.record(recorder, network, step)
     except Diverged as error:
         return error.step

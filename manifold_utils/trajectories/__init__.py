@@ -223,7 +223,7 @@ def tube_width(log_probs, *, labels=None, method="arithmetic", metric="bhattacha
     Returns
     -------
     ndarray of shape (n_runs, n_points), float64
-        In the metric's unit; NaN for a configuration with one seed, whose spread is unknown.
+        In the metric's unit; 0 for a configuration with one seed.
 
     Examples
     --------
@@ -235,11 +235,9 @@ def tube_width(log_probs, *, labels=None, method="arithmetic", metric="bhattacha
     labels = np.zeros(len(log_probs), dtype=int) if labels is None else np.asarray(labels)
     if len(labels) != len(log_probs):
         raise ValueError(f"{len(labels)} labels for {len(log_probs)} runs")
-    width = np.full(log_probs.shape[:2], np.nan)
+    width = np.empty(log_probs.shape[:2])
     for name in np.unique(labels):
         runs = np.flatnonzero(labels == name)
-        if len(runs) == 1:
-            continue
         centre = average(log_probs[runs], method)
         for t in range(len(centre)):
             width[runs, t] = pairwise(log_probs[runs, t], centre[t : t + 1], metric=metric)[:, 0]

@@ -67,6 +67,8 @@ def compare_trajectories(atlas, split, grid, *, memory=MEMORY, show_progress=Tru
             distance[start + k] = pairwise(values[:, k])
             to_geodesic[:, start + k] = pairwise(values[:, k], geodesic(*ends, [s]))[:, 0]
         width[:, part] = tube_width(values, labels=configuration)
+    alone = np.bincount(configuration)[configuration] == 1
+    width[alone] = np.nan  # the spread of one seed is unknown, not zero
     return xr.Dataset(
         {
             "distance": (("s", "run", "other"), distance),
@@ -121,7 +123,7 @@ def own_road(atlas, run, fitted=None):
     run : str
     fitted : array-like of shape (n_samples,), optional
         Labels it was fitted to, if they are not the true ones; two classes are then exchanged on every sample, so that
-        these labels stand where truth does (see `null_pairs.exchange_classes`).
+        these labels stand where truth does (see `geometry.exchange_classes`).
 
     Returns
     -------

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from manifold_utils.profiles import CONFIGURATION, SEED
-from manifold_utils.statistics.intervals import _interval
+from manifold_utils.statistics.intervals import p_value, ratio_of_sums_interval
 
 LINKED = {  # factors that a grid may only vary together with another: a rate belongs to its optimiser and batch size
     "architecture": ("scale",),
@@ -225,13 +225,13 @@ def effect_size(
     if not len(pairs):
         return found | dict.fromkeys(("value", "low", "high", "p_value", "null_high", "between", "within"), np.nan)
     value, n_cells = between.sum() / within.sum(), cells.sum()
-    low, high = _interval(pairs, between, within, n_resamples, rng)
+    low, high = ratio_of_sums_interval(pairs, between, within, n_resamples=n_resamples, rng=rng)
     null = [compared.sums(compared.shuffled(rng)) for _ in range(n_permutations)]
     null = np.array([b.sum() / w.sum() for b, w, _ in null if w.sum() > 0])
     found |= {"value": value, "low": low, "high": high}
     found |= {"between": between.sum() / n_cells, "within": within.sum() / n_cells}
     # a hair of tolerance: shuffles that change nothing must count as reaching the value
-    found["p_value"] = (1 + (null >= value * (1 - 1e-9)).sum()) / (1 + len(null)) if len(null) else np.nan
+    found["p_value"] = p_value(value * (1 - 1e-9), null, side="high") if len(null) else np.nan
     found["null_high"] = np.quantile(null, 0.95) if len(null) else np.nan
     return {k: float(v) if isinstance(v, np.floating) else v for k, v in found.items()}
 
