@@ -13,6 +13,8 @@ import os
 import platform
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,47 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's names for mallopt
 KEPT_BYTES, LARGEST_KEPT = 2**30, 2**25  # freed memory that a process keeps, and the largest block (glibc's own limit)
 TIMEOUT = 30.0  # seconds to wait for a scheduler's answer, and for its first worker
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a long computation may use.
+
+    Attributes
+    ----------
+    client : distributed.Client, optional
+        Whose workers compute; without it this process does, with all its threads.
+    memory_budget : int, bytes, optional
+        Of all computing processes together, their interpreters included; half of the free memory by default.
+    device : {"auto", "cpu", "cuda"}
+    """
+
+    client: Any = None
+    memory_budget: int | None = None
+    device: str = "auto"
+
+    def n_processes(self):
+        """Computing processes: a client's worker threads, else 1."""
+        return 1 if self.client is None else max(1, sum(self.client.nthreads().values()))
+
+    def share(self, process_bytes):
+        """Bytes of arrays that one process may hold, itself taking `process_bytes` before it computes.
+
+        Raises
+        ------
+        ValueError
+            If the budget does not hold the processes alone.
+        """
+        import psutil  # a dependency of distributed
+
+        budget, n = self.memory_budget, self.n_processes()
+        budget = psutil.virtual_memory().available // 2 if budget is None else budget
+        if budget // n <= process_bytes:
+            raise ValueError(
+                f"memory_budget of {budget / 1e6:.0f} MB does not hold {n} processes, which take "
+                f"{process_bytes / 1e6:.0f} MB each before they compute; raise it or take fewer workers"
+            )
+        return int(budget // n - process_bytes)
 
 
 @contextmanager
@@ -193,7 +236,7 @@ def _has_driver():
 
 @contextmanager
 def engine(address):
-    """The client that `write_tiles` takes, from a word: "threads" (None: this process), "local", or an address."""
+    """The client that `Resources` takes, from a word: "threads" (None: this process), "local", or an address."""
     if address == "threads":
         yield None
         return

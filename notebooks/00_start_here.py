@@ -88,7 +88,10 @@ assert np.isclose(distance, np.log(3) / 2)
 # %%
 guess = np.log(rng.dirichlet(np.ones(3), size=(1, 2)))
 cross_entropy = -guess[0, [0, 1], labels].mean()
-print(f"d_B(P, P*) = {pairwise(guess, P_star)[0, 0]:.6f}    cross-entropy / 2 = {cross_entropy / 2:.6f}")
+print(
+    f"d_B(P, P*) = {pairwise(guess, P_star)[0, 0]:.6f} "
+    f"   cross-entropy / 2 = {cross_entropy / 2:.6f}"
+)
 assert np.isclose(pairwise(guess, P_star)[0, 0], cross_entropy / 2)
 
 # %% [markdown]
@@ -129,25 +132,25 @@ print("paths (runs, steps, samples, classes):", paths.shape)
 # %% [markdown]
 # With three classes a prediction is a point of a triangle, one triangle a sample. *Prediction:* all paths must end in the corner of the true class. Must they go there the same way?
 
-# %%
+# %% tags=["hide-input"]
 lambdas = np.linspace(0, 1, 50)
 road = geodesic(P_0, P_star, lambdas)
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
 for n, ax in enumerate(axes):
     plots.plot_triangle(ax, f"sample {n}, true class {labels[n]}")
-    ax.plot(*plots.barycentric(np.exp(road[:, n])).T, color="black", lw=2.5, label="geodesic")
+    straight = plots.barycentric(np.exp(road[:, n]))
+    ax.plot(*straight.T, color="black", lw=2.5, label="geodesic")
     for k, path in enumerate(paths):
         colour, _, dash = plots.style_of(names[k], names)
         label = None if names[k] in names[:k] else f"model {names[k]!r}"
-        ax.plot(*plots.barycentric(np.exp(path[:, n])).T, color=colour, ls=dash, lw=1.3, label=label)
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-plots.save_figure(
-    fig,
-    atlas.figure_path("00_triangles.png"),
-    alt="Two triangles of predictions, one a sample: training paths run from scattered starts to the true corner, near the black geodesic.",
-)
+        bent = plots.barycentric(np.exp(path[:, n]))
+        ax.plot(*bent.T, color=colour, ls=dash, lw=1.3, label=label)
+handles, shown = axes[0].get_legend_handles_labels()
+fig.legend(handles, shown, loc="outside lower center", ncols=3)
+alt = "Two triangles, one a sample: paths run from scattered starts to the true corner."
+plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 
 # %% [markdown]
 # Corners are certain predictions of classes 0, 1 and 2; the next section explains the geodesic. All paths run into the right corner, and they do not go straight: each start bends its own way, and the two models bend it differently.
@@ -163,7 +166,10 @@ plots.save_figure(
 
 # %%
 true_class = np.exp(road[:, 0, 0])
-print("probability of the true class at lambda = 0, 1/2, 1:", true_class[[0, 25, 49]].round(3))
+print(
+    "probability of the true class at lambda = 0, 1/2, 1:",
+    true_class[[0, 25, 49]].round(3),
+)
 assert np.isclose(true_class[0], 1 / 3) and np.isclose(true_class[-1], 1)
 assert np.all(np.diff(true_class) > 0)
 
@@ -205,21 +211,19 @@ assert np.allclose(rebuilt, D, atol=1e-6)
 # %% [markdown]
 # It does. Now the picture itself, the first two axes. *Prediction:* from the triangles, do you expect the two models to separate, or the starts?
 
-# %%
+# %% tags=["hide-input"]
 n_each = len(kept)
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
 for k, name in enumerate(names):
     colour, marker, dash = plots.style_of(name, names)
     x, y = inpca.embedding_[k * n_each : (k + 1) * n_each, :2].T
-    ax.plot(x, y, color=colour, ls=dash, marker=marker, ms=3, label=name if name not in names[:k] else None)
+    label = None if name in names[:k] else name
+    ax.plot(x, y, color=colour, ls=dash, marker=marker, ms=3, label=label)
 plots.plot_reference(ax, inpca.embedding_[len(names) * n_each :])
 plots.label_embedding(ax, inpca.eigenvalues_, total=np.sum(full.eigenvalues_**2))
 ax.legend(fontsize=9)
-plots.save_figure(
-    fig,
-    atlas.figure_path("00_embedding.png"),
-    alt="InPCA of the toy training paths: six paths from different starts join near the truth; the black geodesic runs through them.",
-)
+alt = "InPCA of six toy training paths: they join near the truth, along the geodesic."
+plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt=alt)
 
 # %% [markdown]
 # Two curves that leave from one place are one start, given to both models: they bend apart at once and close in on the star together. The first axis sorts points by how far they are from the truth. The star stands one step before truth, since truth itself was left out of the matrix.
@@ -227,9 +231,18 @@ plots.save_figure(
 # How much of it is the model, how much the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
 
 # %%
-same_start = [pairwise(paths[i], paths[i + n_starts]).diagonal().mean() for i in range(n_starts)]
-same_model = [pairwise(paths[i], paths[j]).diagonal().mean() for i in range(n_starts) for j in range(i)]
-print(f"models apart: {np.mean(same_start):.4f} nats, starts apart: {np.mean(same_model):.4f} nats")
+same_start = [
+    pairwise(paths[i], paths[i + n_starts]).diagonal().mean() for i in range(n_starts)
+]
+same_model = [
+    pairwise(paths[i], paths[j]).diagonal().mean()
+    for i in range(n_starts)
+    for j in range(i)
+]
+print(
+    f"models apart: {np.mean(same_start):.4f} nats, "
+    f"starts apart: {np.mean(same_model):.4f} nats"
+)
 
 # %% [markdown]
 # Take the first number with care: equal steps are not equal progress, and the column of last values above shows that one model is faster than the other. Two runs on one road, one ahead of the other, are apart at equal steps. That is why this book compares runs at equal *progress* from chapter 31 on.
@@ -239,19 +252,28 @@ print(f"models apart: {np.mean(same_start):.4f} nats, starts apart: {np.mean(sam
 # %%
 ratio = float(np.mean(same_start) / np.mean(same_model))
 stress = inpca.explained_stress_[1]
-print(f"Two axes carry {100 * stress:.0f} % of the stress of {len(D)} points in a space of 4 dimensions.")
-print(f"At equal steps, the two toy models are {ratio:.2f} times as far apart as two starting points.")
 print(
-    f"Ignorance and truth are {distance:.4f} nats apart; for ten classes it is {np.log(10) / 2:.4f}, the paper's 1.1513."
+    f"Two axes carry {100 * stress:.0f} % of the stress "
+    f"of {len(D)} points in a space of 4 dimensions."
+)
+print(
+    f"At equal steps, the two toy models are {ratio:.2f} "
+    "times as far apart as two starting points."
+)
+print(
+    f"Ignorance and truth are {distance:.4f} nats apart; for "
+    f"ten classes it is {np.log(10) / 2:.4f}, the paper's 1.1513."
 )
 
 # %% [markdown]
 # The last line is exact for every data set. The first two are about toys: whether thousands of *real* networks share a road is the question of the book.
 
-# %%
+# %% tags=["hide-input"]
 results = {
     "stress_2": claims.result(stress, n=len(D), note="toy paths, two axes"),
-    "models_over_starts": claims.result(ratio, n=len(names), note="mean d_B at equal steps"),
+    "models_over_starts": claims.result(
+        ratio, n=len(names), note="mean d_B at equal steps"
+    ),
 }
 claims.save_results(atlas, "00", results, seed=seed, started=started)
 
@@ -265,7 +287,9 @@ imagenet_distance = np.log(1000) / 2
 imagenet_distance
 
 # %% tags=["check"]
-assert np.isclose(imagenet_distance, pairwise(ignorance(4, 1000), truth(np.arange(4), 1000))[0, 0])
+assert np.isclose(
+    imagenet_distance, pairwise(ignorance(4, 1000), truth(np.arange(4), 1000))[0, 0]
+)
 
 # %% [markdown]
 # 2. We left the point truth out of the matrix `D`. Compute its distance to a prediction that gives the true class of sample 0 a probability of exactly 0. Why would InPCA refuse such a matrix?
@@ -283,8 +307,12 @@ assert np.isinf(never_distance)
 
 # %% tags=["solution"]
 for coupling in (0.1, 0.7, 0.95):
-    coupled = np.array([train(np.array([[1, coupling], [coupling, 1]]), s) for s in starts])
-    apart = np.mean([pairwise(paths[i], coupled[i]).diagonal().mean() for i in range(n_starts)])
+    coupled = np.array(
+        [train(np.array([[1, coupling], [coupling, 1]]), s) for s in starts]
+    )
+    apart = np.mean(
+        [pairwise(paths[i], coupled[i]).diagonal().mean() for i in range(n_starts)]
+    )
     print(f"coupling {coupling}: {apart:.4f} nats from the separate model")
 
 # %% tags=["check"]

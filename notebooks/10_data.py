@@ -50,7 +50,10 @@ data = load_dataset(settings.dataset, data_dir)
 recorded = {split: data.recorded(split) for split in ("train", "test")}
 labels = {split: data.labels(split)[recorded[split]].numpy() for split in recorded}
 for split, y in labels.items():
-    print(f"{split}: N = {len(y)}, C = {data.n_classes}, {len(y) * (data.n_classes - 1)} dimensions")
+    print(
+        f"{split}: N = {len(y)}, C = {data.n_classes}, "
+        f"{len(y) * (data.n_classes - 1)} dimensions"
+    )
 
 # %% [markdown]
 # The labels are kept in the atlas, so that later chapters never need the data set itself. Reading them back must give the same numbers.
@@ -64,8 +67,10 @@ for split, y in labels.items():
 # %% [markdown]
 # *Prediction:* which classes would you confuse? Look at the samples and decide, before any network does.
 
-# %%
-fig, axes = plt.subplots(data.n_classes, n_pictures, figsize=(0.8 * n_pictures, 0.8 * data.n_classes))
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(
+    data.n_classes, n_pictures, figsize=(0.8 * n_pictures, 0.8 * data.n_classes)
+)
 images = data.x_train[recorded["train"]].numpy()
 for c, row in enumerate(axes):
     for image, ax in zip(images[labels["train"] == c], row, strict=False):
@@ -74,9 +79,8 @@ for c, row in enumerate(axes):
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     row[0].set_ylabel(str(data.classes[c]), rotation=0, ha="right", va="center")
-plots.save_figure(
-    fig, atlas.figure_path("10_samples.png"), alt=f"Samples of the data set {settings.dataset.name}, one row a class."
-)
+alt = f"Samples of the data set {settings.dataset.name}, one row a class."
+plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=alt)
 
 # %% [markdown]
 # Each row is a class. Where two rows share strokes or shapes, networks have something to confuse. Samples that you find hard are candidates for those on which networks disagree longest.
@@ -85,26 +89,29 @@ plots.save_figure(
 #
 # Ignorance, the point where training starts, is the right guess only if the classes are balanced. The subsets are drawn class by class for that reason.
 
-# %%
-counts = {split: np.bincount(y, minlength=data.n_classes) for split, y in labels.items()}
+# %% tags=["hide-input"]
+n_classes, width = data.n_classes, 0.38
+counts = {split: np.bincount(y, minlength=n_classes) for split, y in labels.items()}
 fig, ax = plt.subplots(figsize=(7, 3))
 for k, (split, count) in enumerate(counts.items()):
-    ax.bar(np.arange(data.n_classes) + 0.4 * k - 0.2, count, width=0.38, label=split, color=plots.FACTOR_STYLES[k][0])
-ax.set(xticks=range(data.n_classes), xticklabels=data.classes, xlabel="class", ylabel="samples")
+    colour = plots.FACTOR_STYLES[k][0]
+    place = np.arange(n_classes) + 0.4 * k - 0.2
+    ax.bar(place, count, width=width, label=split, color=colour)
+ax.set_xticks(range(n_classes), data.classes)
+ax.set(xlabel="class", ylabel="samples")
 ax.tick_params(axis="x", rotation=30 if len(str(data.classes[-1])) > 3 else 0)
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-plots.save_figure(
-    fig,
-    atlas.figure_path("10_classes.png"),
-    alt="Number of train and test samples of every class, as pairs of columns of nearly equal height.",
-)
+alt = "Number of train and test samples of every class, as pairs of columns."
+plots.save_figure(fig, atlas.figure_path("10_classes.png"), alt=alt)
 
 # %% [markdown]
 # Columns of one colour are of nearly equal height. The next cell says how far from balance the largest class is.
 
 # %%
 imbalance = {split: count.max() / count.mean() - 1 for split, count in counts.items()}
-print({split: f"{100 * value:.1f} % above the mean" for split, value in imbalance.items()})
+print(
+    {split: f"{100 * value:.1f} % above the mean" for split, value in imbalance.items()}
+)
 
 # %% [markdown]
 # ## In how many directions do the inputs vary?
@@ -130,18 +137,17 @@ assert np.isclose(variance.sum(), total)
 # %% [markdown]
 # With the check passed, here is the whole spectrum. A straight falling line on the logarithmic axis would be an exponential decay.
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 3.4))
 positive = variance > 1e-12 * variance[0]
-ax.semilogy(np.arange(1, positive.sum() + 1), variance[positive] / variance.sum(), color=plots.SPACE_LIKE)
-ax.axvline(n_90, color="black", ls="--", lw=1, label=f"90 % of the variance: {n_90} directions")
+visible = variance[positive] / variance.sum()
+ax.semilogy(np.arange(1, len(visible) + 1), visible, color=plots.SPACE_LIKE)
+label = f"90 % of the variance: {n_90} directions"
+ax.axvline(n_90, color="black", ls="--", lw=1, label=label)
 ax.set(xlabel="direction", ylabel="share of the variance")
 ax.legend()
-plots.save_figure(
-    fig,
-    atlas.figure_path("10_spectrum.png"),
-    alt="Eigenvalues of the input covariance on a logarithmic axis, falling over several orders of magnitude.",
-)
+alt = "Eigenvalues of the input covariance, falling over several orders of magnitude."
+plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt=alt)
 
 # %% [markdown]
 # The faster the curve falls, and the farther to the left the dashed line stands, the sloppier the inputs. A curve that bends down at its right end has directions in which the pixels hardly vary at all, such as the borders of the pictures. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
@@ -151,13 +157,20 @@ plots.save_figure(
 # %%
 decades = float(np.log10(variance[0] / variance[positive][-1]))
 n_train, n_test = len(labels["train"]), len(labels["test"])
-print(f"The train predictions of one network are a point in {n_train * (data.n_classes - 1)} dimensions.")
 print(
-    f"The inputs' eigenvalues span {decades:.1f} decades; {n_90} of {flat.shape[1]} directions hold 90 % of the variance."
+    "The train predictions of one network are a point "
+    f"in {n_train * (data.n_classes - 1)} dimensions."
 )
-print("The paper's CIFAR-10 has 50,000 train samples of 3,072 numbers each, in 10 classes.")
+print(
+    f"The inputs' eigenvalues span {decades:.1f} decades; {n_90} "
+    f"of {flat.shape[1]} directions hold 90 % of the variance."
+)
+print(
+    "The paper's CIFAR-10 has 50,000 train "
+    "samples of 3,072 numbers each, in 10 classes."
+)
 
-# %%
+# %% tags=["hide-input"]
 results = {
     "n_train": claims.result(n_train, unit="samples"),
     "n_test": claims.result(n_test, unit="samples"),
@@ -187,17 +200,23 @@ frequency_distance = -0.5 * np.log(frequencies[labels["train"]]).mean()
 frequency_distance, np.log(data.n_classes) / 2
 
 # %% tags=["check"]
-assert frequency_distance <= np.log(data.n_classes) / 2 + 1e-12, "knowing the frequencies cannot hurt"
+assert frequency_distance <= np.log(data.n_classes) / 2 + 1e-12, (
+    "knowing the frequencies cannot hurt"
+)
 
 # %% [markdown]
 # 3. Shuffle the pixels of every image by one fixed permutation. Which of this chapter's figures changes?
 
 # %% tags=["solution"]
 permuted = flat[:, np.random.default_rng(0).permutation(flat.shape[1])]
-permuted_variance = np.linalg.svd(permuted - permuted.mean(axis=0), compute_uv=False) ** 2
+permuted_variance = (
+    np.linalg.svd(permuted - permuted.mean(axis=0), compute_uv=False) ** 2
+)
 
 # %% tags=["check"]
-assert np.allclose(permuted_variance, variance, atol=1e-6 * variance[0]), "only the pictures change, not the spectrum"
+assert np.allclose(permuted_variance, variance, atol=1e-6 * variance[0]), (
+    "only the pictures change, not the spectrum"
+)
 
 # %% [markdown]
 # ## What next

@@ -20,14 +20,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, training
 from manifold_utils.atlas import Atlas
 from manifold_utils.files import data_root
 from manifold_utils.profiles import Profile
 from manifold_utils.statistics import bootstrap_interval
-from manifold_utils.training import checkpoint_steps, train_run
-from manifold_utils.training.grid import train_grid
-from manifold_utils.training.planning import plan
+from manifold_utils.training import grid, planning
 from manifold_utils.workers import client as connect
 
 # %% [markdown]
@@ -36,7 +34,7 @@ from manifold_utils.workers import client as connect
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds data sets and atlases; empty: the project's data/
-client = "local"  # Dask: "local" processes, or the address of a scheduler such as tcp://host:8786
+client = "local"  # Dask: "local" processes, or a scheduler such as tcp://host:8786
 n_workers = 0  # local worker processes; 0: one a core
 
 # %% tags=["hide-input"]
@@ -51,7 +49,8 @@ todo = sum(
     for _, c in settings.configs(n)
 )
 print(
-    f"profile {settings.name}: {len(settings.configs())} runs in {len(settings.grids)} grids, {todo} of them still to train"
+    f"profile {settings.name}: {len(settings.configs())} runs in "
+    f"{len(settings.grids)} grids, {todo} of them still to train"
 )
 
 # %% [markdown]
@@ -60,7 +59,7 @@ print(
 # A grid is a product of factors: architecture, optimiser, batch size, learning rate, weight decay, augmentation, start and seed. Before anything runs, we ask for the plan: how many runs, how many numbers to store, how long.
 
 # %%
-outline = plan(settings)
+outline = planning.plan(settings)
 outline.table
 
 # %% [markdown]
@@ -74,15 +73,18 @@ outline.table
 config = settings.configs("main")[0][1]
 n_train = len(atlas.labels("train")) * settings.dataset.record_every
 n_batches = n_train // config.batch_size
-steps = checkpoint_steps(config.epochs, n_batches)
-print(f"{config.epochs} epochs of {n_batches} batches: {len(steps)} checkpoints, the first at steps {list(steps[:6])}")
+steps = training.checkpoint_steps(config.epochs, n_batches)
+print(
+    f"{config.epochs} epochs of {n_batches} batches: {len(steps)} "
+    f"checkpoints, the first at steps {list(steps[:6])}"
+)
 assert steps[0] == 0 and steps[-1] == config.epochs * n_batches
 
 # %% [markdown]
 # Step 0 is the network before any training. At the paper's 200 epochs of 250 batches the same function must give its 67 checkpoints.
 
 # %%
-paper_steps = checkpoint_steps(200, 250)
+paper_steps = training.checkpoint_steps(200, 250)
 print(f"at the paper's settings: {len(paper_steps)} checkpoints")
 assert len(paper_steps) == 67
 
@@ -92,14 +94,14 @@ assert len(paper_steps) == 67
 # The whole of it fits on a page. Data lies on the device as tensors, a batch is an index, augmentation works on the whole batch, and predictions are taken in evaluation mode on un-augmented samples.
 
 # %% tags=["hide-output"]
-print(inspect.getsource(train_run))
+print(inspect.getsource(training.train_run))
 
 # %% [markdown]
 # Now the training itself. A run that is in the store is not trained again, so this cell takes minutes the first time and a moment afterwards. A bar shows the progress.
 
 # %%
 with connect(client, n_workers=n_workers or None) as workers:
-    report = train_grid(settings, atlas, client=workers, data_dir=data_dir)
+    report = grid.train_grid(settings, atlas, client=workers, data_dir=data_dir)
 report
 
 # %% [markdown]
@@ -134,13 +136,13 @@ assert (np.diff(first.step) > 0).all()
 #
 # *Prediction:* which family will be the first to know the training data, and will the same one be best on the test data? Each thin line is a run of the main grid, each thick line the mean of a family.
 
-# %%
+# %% tags=["hide-input"]
 table = atlas.table("main")
 axis = np.linspace(0, table.epoch.max(), 60)
 by_run = list(table.groupby("run", sort=False))
 families = [rows.architecture.iloc[0] for _, rows in by_run]
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
 for split, ax in zip(("train", "test"), axes, strict=True):
     curves = [np.interp(axis, rows.epoch, rows[f"error_{split}"]) for _, rows in by_run]
@@ -149,11 +151,11 @@ for split, ax in zip(("train", "test"), axes, strict=True):
     ax.get_legend().remove()
 axes[0].set_ylabel("fraction wrong")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-plots.save_figure(
-    fig,
-    atlas.figure_path("11_learning_curves.png"),
-    alt="Train and test error against epochs, thin lines for runs and thick lines for the mean of each architecture.",
+alt = (
+    "Train and test error against epochs, thin lines for "
+    "runs and thick lines for the mean of each architecture."
 )
+plots.save_figure(fig, atlas.figure_path("11_learning_curves.png"), alt=alt)
 
 # %% [markdown]
 # Left, a thin line that stays high is a run that does not learn its samples in the epochs it has; the last table of the next section names such runs. Right, the thick lines end at the families' mean test errors: this is the ordinary view, one number a network. The rest of the book keeps all predictions instead.
@@ -162,7 +164,9 @@ plots.save_figure(
 
 # %%
 final = runs[(runs.grid == "main") & (runs.status == "finished")]
-ends = final.groupby("architecture")[["final_error_train", "final_error_test", "seconds", "n_parameters"]].mean()
+ends = final.groupby("architecture")[
+    ["final_error_train", "final_error_test", "seconds", "n_parameters"]
+].mean()
 ends.assign(runs=final.groupby("architecture").size()).round(4)
 
 # %% [markdown]
@@ -170,8 +174,19 @@ ends.assign(runs=final.groupby("architecture").size()).round(4)
 
 # %%
 untrained = final[final.final_error_train > 0.1]
-print(f"{len(untrained)} of {len(final)} runs of the main grid end above 10 % train error")
-untrained[["architecture", "optimizer", "batch_size", "learning_rate", "augmentation", "final_error_train"]].head(20)
+print(
+    f"{len(untrained)} of {len(final)} runs of the main grid end above 10 % train error"
+)
+untrained[
+    [
+        "architecture",
+        "optimizer",
+        "batch_size",
+        "learning_rate",
+        "augmentation",
+        "final_error_train",
+    ]
+].head(20)
 
 # %% [markdown]
 # ## Which runs failed, and why?
@@ -181,7 +196,21 @@ untrained[["architecture", "optimizer", "batch_size", "learning_rate", "augmenta
 # %%
 diverged = runs[runs.status == "diverged"]
 print(f"{len(diverged)} of {len(runs)} runs diverged")
-diverged[[c for c in ("grid", "optimizer", "learning_rate", "diverged_step") if c in diverged]].head(10)
+diverged[
+    [
+        c
+        for c in ("grid", "optimizer", "learning_rate", "diverged_step")
+        if c in diverged
+    ]
+].head(10)
+
+# %% [markdown]
+# A disk can lose what a run had. Every stored run carries checksums, so all of them can be read back and checked.
+
+# %%
+damaged = atlas.verify()
+print(f"{len(damaged)} of {len(atlas.runs)} stored runs are damaged")
+assert not damaged, damaged
 
 # %% [markdown]
 # ## What we learned
@@ -195,25 +224,41 @@ best = (
     if len(trained)
     else pd.Series({"none": np.nan})
 )
-print(
-    f"{len(runs)} runs gave {len(atlas.points)} points of the main space; {len(diverged)} diverged, {len(untrained)} stayed untrained."
-)
-print(
-    f"Mean test error of the trained runs: {error_test.mean():.1f} % ({low:.1f} to {high:.1f}); best family: {best.index[0]}."
-)
-print("The paper trained 2,296 configurations and kept 151,407 points.")
 
 # %%
+print(
+    f"{len(runs)} runs gave {len(atlas.points)} points of the main "
+    f"space; {len(diverged)} diverged, {len(untrained)} stayed untrained."
+)
+print(
+    f"Mean test error of the trained runs: {error_test.mean():.1f} "
+    f"% ({low:.1f} to {high:.1f}); best family: {best.index[0]}."
+)
+
+# %%
+print("The paper trained 2,296 configurations and kept 151,407 points.")
+
+# %% tags=["hide-input"]
 results = {
     "n_runs": claims.result(len(runs), unit="runs"),
     "n_points": claims.result(len(atlas.points), unit="points"),
     "n_diverged": claims.result(len(diverged), n=len(runs), unit="runs"),
     "n_untrained": claims.result(len(untrained), n=len(final), unit="runs"),
     "test_error": claims.result(
-        error_test.mean(), low=low, high=high, n=len(trained), unit="%", note="95 % bootstrap over trained runs"
+        error_test.mean(),
+        low=low,
+        high=high,
+        n=len(trained),
+        unit="%",
+        note="95 % bootstrap over trained runs",
     ),
 }
-results |= {f"test_error_{name}": claims.result(100 * value, unit="%") for name, value in best.items()}
+
+# %% tags=["hide-input"]
+results |= {
+    f"test_error_{name}": claims.result(100 * value, unit="%")
+    for name, value in best.items()
+}
 claims.save_results(atlas, "11", results, started=started)
 
 # %% [markdown]
@@ -222,7 +267,7 @@ claims.save_results(atlas, "11", results, started=started)
 # 1. How many checkpoints would 20 epochs of 10 batches have, and which share of them lies in the first fifth of training?
 
 # %% tags=["solution"]
-short = checkpoint_steps(20, 10)
+short = training.checkpoint_steps(20, 10)
 early_share = np.mean(np.asarray(short) <= 40)
 len(short), early_share
 
@@ -237,20 +282,25 @@ best_train, best_test = ends.final_error_train.idxmin(), ends.final_error_test.i
 best_train, best_test
 
 # %% tags=["check"]
-assert ends.loc[best_test, "final_error_test"] <= ends.loc[best_train, "final_error_test"]
+assert (
+    ends.loc[best_test, "final_error_test"] <= ends.loc[best_train, "final_error_test"]
+)
 
 # %% [markdown]
 # 3. Change the seed of one configuration and predict which columns of its row in `runs` change. Which factor explains most of the spread of the test error: architecture, optimiser or seed?
 
 # %% tags=["solution"]
 explained = {
-    f: final.groupby(f).final_error_test.transform("mean").var() / final.final_error_test.var()
+    f: final.groupby(f).final_error_test.transform("mean").var()
+    / final.final_error_test.var()
     for f in ("architecture", "optimizer", "seed")
 }
 explained
 
 # %% tags=["check"]
-assert set(explained) == {"architecture", "optimizer", "seed"} and all(v >= 0 for v in explained.values())
+assert set(explained) == {"architecture", "optimizer", "seed"} and all(
+    v >= 0 for v in explained.values()
+)
 
 # %% [markdown]
 # ## What next

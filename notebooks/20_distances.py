@@ -26,7 +26,7 @@ from manifold_utils.distances.tiles import write_tiles
 from manifold_utils.geometry import ignorance, truth
 from manifold_utils.profiles import Profile
 from manifold_utils.statistics import bootstrap_interval
-from manifold_utils.workers import engine
+from manifold_utils.workers import Resources, engine
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -34,8 +34,8 @@ from manifold_utils.workers import engine
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-space = ""  # prediction space: empty is the main one, else a grid with its own data set
-client = "threads"  # "threads": this process; "local": Dask processes; or a scheduler's address
+space = ""  # prediction space: empty is the main one, else a grid with its own data
+client = "threads"  # "threads", "local" Dask processes, or a scheduler's address
 n_pairs = 200  # pairs that are checked against the formula in float64
 seed = 0  # of the choice of these pairs
 
@@ -46,7 +46,10 @@ settings = Profile.load(profile)
 atlas = Atlas.open(profile, data_dir).space(space)
 plots.use_house_style()
 chapter = f"20-{space}" if space else "20"
-print(f"{len(atlas.points)} points, metrics {settings.metrics}, tiles of {settings.tile} points")
+print(
+    f"{len(atlas.points)} points, metrics "
+    f"{settings.metrics}, tiles of {settings.tile} points"
+)
 
 # %% [markdown]
 # ## What goes in?
@@ -69,8 +72,13 @@ for split, array in log_probs.items():
 P, Q = np.asarray(log_probs["train"][[0, -1]], dtype=float)
 coefficients = np.exp(0.5 * (P + Q)).sum(axis=1)
 one_log_each = np.log(coefficients).sum()
-naive_product = np.log(np.maximum(np.prod(coefficients.astype(np.float32)), np.float32(1e-45)))
-print(f"a log each: {one_log_each:.3f}; the log of the float32 product: {naive_product:.3f}")
+naive_product = np.log(
+    np.maximum(np.prod(coefficients.astype(np.float32)), np.float32(1e-45))
+)
+print(
+    f"a log each: {one_log_each:.3f}; the log "
+    f"of the float32 product: {naive_product:.3f}"
+)
 
 # %% [markdown]
 # The product of all coefficients falls below the smallest float32 as soon as the sum of logarithms is below about $-103$; then every pair gets the same wrong answer. The cure is older than computers: keep the *exponent* apart, as on a slide rule.
@@ -123,7 +131,7 @@ with engine(client) as workers:
                 atlas.distances_path(split, metric),
                 metric=metric,
                 tile=settings.tile,
-                client=workers,
+                resources=Resources(client=workers),
                 fingerprint=atlas.points_fingerprint(),
             )
 
@@ -133,8 +141,15 @@ with engine(client) as workers:
 # %%
 D = {split: np.asarray(atlas.distances(split)[:]) for split in ("train", "test")}
 for split, matrix in D.items():
-    print(f"{split}: {matrix.shape}, median {np.median(matrix):.3f}, largest {matrix.max():.3f} nats")
-    assert np.all(np.diag(matrix) == 0) and np.array_equal(matrix, matrix.T) and matrix.min() >= 0
+    print(
+        f"{split}: {matrix.shape}, median "
+        f"{np.median(matrix):.3f}, largest {matrix.max():.3f} nats"
+    )
+    assert (
+        np.all(np.diag(matrix) == 0)
+        and np.array_equal(matrix, matrix.T)
+        and matrix.min() >= 0
+    )
 
 # %% [markdown]
 # ## Are the numbers right?
@@ -144,8 +159,12 @@ for split, matrix in D.items():
 # %%
 pairs = rng.integers(len(atlas.points), size=(n_pairs, 2))
 rows = {i: np.asarray(log_probs["train"][i], dtype=float) for i in np.unique(pairs)}
-formula = [-np.log(np.exp(0.5 * (rows[i] + rows[j])).sum(axis=1)).mean() for i, j in pairs]
-error = np.abs(D["train"][tuple(pairs.T)] - np.where(pairs[:, 0] == pairs[:, 1], 0, formula)).max()
+formula = [
+    -np.log(np.exp(0.5 * (rows[i] + rows[j])).sum(axis=1)).mean() for i, j in pairs
+]
+error = np.abs(
+    D["train"][tuple(pairs.T)] - np.where(pairs[:, 0] == pairs[:, 1], 0, formula)
+).max()
 print(f"largest difference from the formula in float64: {error:.1e} nats")
 assert error < 1e-6 * max(1, np.max(formula)), "the store keeps float32, 7 digits"
 
@@ -154,9 +173,17 @@ assert error < 1e-6 * max(1, np.max(formula)), "the store keeps float32, 7 digit
 
 # %%
 one_run = atlas.points.run.iloc[0]
-to_truth = pairwise(atlas.run_log_probs(one_run, "train"), truth(labels["train"], log_probs["train"].shape[2]))[:, 0]
+to_truth = pairwise(
+    atlas.run_log_probs(one_run, "train"),
+    truth(labels["train"], log_probs["train"].shape[2]),
+)[:, 0]
+
+# %%
 loss = atlas.points.loss_train[atlas.points.run == one_run]
-print(f"largest |d_B(P, P*) - loss / 2| of one run: {np.abs(to_truth - loss / 2).max():.1e} nats")
+print(
+    "largest |d_B(P, P*) - loss / 2| of one run: "
+    f"{np.abs(to_truth - loss / 2).max():.1e} nats"
+)
 assert np.allclose(to_truth, loss / 2, atol=1e-4)
 
 # %% [markdown]
@@ -164,7 +191,9 @@ assert np.allclose(to_truth, loss / 2, atol=1e-4)
 
 # %%
 n_classes = log_probs["train"].shape[2]
-constant = pairwise(ignorance(len(labels["train"]), n_classes), truth(labels["train"], n_classes))[0, 0]
+constant = pairwise(
+    ignorance(len(labels["train"]), n_classes), truth(labels["train"], n_classes)
+)[0, 0]
 print(f"d_B(P0, P*) = {constant:.6f}, (log C)/2 = {np.log(n_classes) / 2:.6f}")
 assert np.isclose(constant, np.log(n_classes) / 2)
 
@@ -173,20 +202,19 @@ assert np.isclose(constant, np.log(n_classes) / 2)
 #
 # We order the points by their train loss and draw the matrix as a picture. *Prediction:* where will the small distances be, if all networks follow one road?
 
-# %%
+# %% tags=["hide-input"]
 order = np.argsort(-atlas.points.loss_train.to_numpy(), kind="stable")
 shown = order[:: max(1, len(order) // 400)]
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.4))
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.8))
 for ax, (split, matrix) in zip(axes, D.items(), strict=True):
-    picture = ax.imshow(matrix[np.ix_(shown, shown)], cmap=plots.SEQUENTIAL, vmin=0, vmax=np.quantile(matrix, 0.99))
-    ax.set(title=f"{split} predictions", xlabel="points, from high to low train loss", xticks=[], yticks=[])
+    ordered, top = matrix[np.ix_(shown, shown)], np.quantile(matrix, 0.99)
+    picture = ax.imshow(ordered, cmap=plots.SEQUENTIAL, vmin=0, vmax=top)
+    ax.set(title=f"{split} predictions", xticks=[], yticks=[])
+    ax.set_xlabel("points, from high to low train loss")
     ax.grid(visible=False)
 fig.colorbar(picture, ax=axes, label="$d_B$ (nats)")
-plots.save_figure(
-    fig,
-    atlas.figure_path(f"{chapter}_matrix.png"),
-    alt="Distance matrices of train and test predictions, points ordered by train loss: dark near the diagonal, brightest far from it.",
-)
+alt = "Distance matrices of train and test predictions, points ordered by train loss."
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_matrix.png"), alt=alt)
 
 # %% [markdown]
 # Dark means near. Points of equal loss are neighbours in the order, and most neighbours come from different runs: where the diagonal lies in a dark band, networks of equal loss are near each other *whatever network they are*. This is the manifold, seen before any embedding. Bright lines are points that are far from nearly everything, such as networks that are sure and wrong; the brightest are beyond the end of the colour scale.
@@ -195,8 +223,16 @@ plots.save_figure(
 
 # %%
 best = order[-len(order) // 10 :]
-corner = {split: matrix[np.ix_(best, best)].sum() / (len(best) * (len(best) - 1)) for split, matrix in D.items()}
-print({split: f"{value:.4f} nats between two of the {len(best)} best" for split, value in corner.items()})
+corner = {
+    split: matrix[np.ix_(best, best)].sum() / (len(best) * (len(best) - 1))
+    for split, matrix in D.items()
+}
+print(
+    {
+        split: f"{value:.4f} nats between two of the {len(best)} best"
+        for split, value in corner.items()
+    }
+)
 
 # %% [markdown]
 # If the test number is the larger one, networks that have learned their samples still disagree on samples they have not seen.
@@ -208,15 +244,31 @@ loss_order = np.sort(atlas.points.loss_train.to_numpy())
 end = atlas.points.groupby("run", sort=False).tail(1)
 end = end[end.error_train <= 0.1]
 near_truth = {s: end[f"loss_{s}"].to_numpy() / 2 for s in ("train", "test")}
-interval = {s: bootstrap_interval(v, rng=rng) if len(v) else (np.nan, np.nan) for s, v in near_truth.items()}
-print(f"{len(D['train']) ** 2} distances a split; the largest error against float64 is {error:.1e} nats.")
+
+# %%
+interval = {
+    s: bootstrap_interval(v, rng=rng) if len(v) else (np.nan, np.nan)
+    for s, v in near_truth.items()
+}
+print(
+    f"{len(D['train']) ** 2} distances a split; the "
+    f"largest error against float64 is {error:.1e} nats."
+)
+
+# %%
 for split, paper in (("train", 0.026), ("test", 0.586)):
     low, high = interval[split]
     mean = np.mean(near_truth[split]) if len(end) else np.nan
-    print(f"{split}: trained runs end {mean:.3f} ({low:.3f} to {high:.3f}) nats from truth; the paper's runs {paper}.")
-print("Ours are the trained runs of all grids of this space; the paper's numbers are means over its trained runs.")
+    print(
+        f"{split}: trained runs end {mean:.3f} ({low:.3f} to "
+        f"{high:.3f}) nats from truth; the paper's runs {paper}."
+    )
+print(
+    "Ours are the trained runs of all grids of this space; "
+    "the paper's numbers are means over its trained runs."
+)
 
-# %%
+# %% tags=["hide-input"]
 results = {
     "n_points": claims.result(len(atlas.points), unit="points"),
     "error_float64": claims.result(error, n=n_pairs, unit="nats"),
@@ -225,8 +277,12 @@ for split, values in near_truth.items():
     low, high = interval[split]
     mean = np.mean(values) if len(values) else np.nan
     note = "95 % bootstrap over trained runs"
-    results[f"{split}_end_to_truth"] = claims.result(mean, low=low, high=high, n=len(values), unit="nats", note=note)
-    results[f"{split}_median_distance"] = claims.result(np.median(D[split]), n=len(D[split]), unit="nats")
+    results[f"{split}_end_to_truth"] = claims.result(
+        mean, low=low, high=high, n=len(values), unit="nats", note=note
+    )
+    results[f"{split}_median_distance"] = claims.result(
+        np.median(D[split]), n=len(D[split]), unit="nats"
+    )
 claims.save_results(atlas, chapter, results, seed=seed, started=started)
 
 # %% [markdown]

@@ -34,8 +34,8 @@ from manifold_utils.workers import engine
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-space = ""  # prediction space: empty is the main one, else a grid with its own data set
-client = "threads"  # for matrices beyond memory: "threads", "local" Dask processes, or a scheduler's address
+space = ""  # prediction space: empty is the main one, else a grid with its own data
+client = "threads"  # "threads", or beyond memory "local" or a scheduler's address
 n_small = 150  # points of the worked example
 seed = 0  # of the choice of these points
 
@@ -46,7 +46,10 @@ settings = Profile.load(profile)
 atlas = Atlas.open(profile, data_dir).space(space)
 plots.use_house_style()
 chapter = f"30-{space}" if space else "30"
-print(f"{len(atlas.points)} points, metrics {settings.metrics}, {settings.n_components} components")
+print(
+    f"{len(atlas.points)} points, metrics "
+    f"{settings.metrics}, {settings.n_components} components"
+)
 
 # %% [markdown]
 # ## What goes in?
@@ -70,13 +73,21 @@ assert D.shape == (len(table), len(table)) and fitted.sum() > 3
 # An eigendecomposition $W = U \Lambda U^\top$ gives them: $x_k = U_k \sqrt{|\Lambda_k|}$ and $s_k = \operatorname{sign} \Lambda_k$. Five lines of numpy do it for a small sample of points.
 
 # %%
-chosen = np.sort(rng.choice(np.flatnonzero(fitted), size=min(n_small, fitted.sum()), replace=False))
+chosen = np.sort(
+    rng.choice(np.flatnonzero(fitted), size=min(n_small, fitted.sum()), replace=False)
+)
 small = np.asarray(select(D, chosen), dtype=float)
-W = -0.5 * (small - small.mean(axis=0) - small.mean(axis=1, keepdims=True) + small.mean())
+W = -0.5 * (
+    small - small.mean(axis=0) - small.mean(axis=1, keepdims=True) + small.mean()
+)
 eigenvalues, vectors = np.linalg.eigh(W)
 order = np.argsort(-np.abs(eigenvalues))
 n_negative = int((eigenvalues < -1e-9 * eigenvalues.max()).sum())
-print("largest eigenvalues:", eigenvalues[order][:6].round(3), f"; negative: {n_negative} of {len(eigenvalues)}")
+print(
+    "largest eigenvalues:",
+    eigenvalues[order][:6].round(3),
+    f"; negative: {n_negative} of {len(eigenvalues)}",
+)
 
 # %% [markdown]
 # The negative ones are no error: $D$ is not a matrix of squared Euclidean distances. `InPCA` in the package is the same computation as an estimator with scikit-learn's conventions; it must agree.
@@ -84,7 +95,9 @@ print("largest eigenvalues:", eigenvalues[order][:6].round(3), f"; negative: {n_
 # %%
 estimator = InPCA(n_components=len(small)).fit(small)
 print("InPCA:              ", estimator.eigenvalues_[:6].round(3))
-assert np.allclose(estimator.eigenvalues_, eigenvalues[order], atol=1e-8 * np.abs(eigenvalues).max())
+assert np.allclose(
+    estimator.eigenvalues_, eigenvalues[order], atol=1e-8 * np.abs(eigenvalues).max()
+)
 
 # %% [markdown]
 # It does. Its source is short, apart from the checks at the door:
@@ -101,25 +114,31 @@ print(inspect.getsource(InPCA.fit))
 squared = (estimator.embedding_[:, None, :] - estimator.embedding_[None, :, :]) ** 2
 signed = squared @ estimator.signature_
 positive_only = squared @ (estimator.signature_ > 0)
-errors = {"all axes, signed": np.abs(signed - small).max(), "positive axes only": np.abs(positive_only - small).max()}
-print({name: f"{error:.1e} nats" for name, error in errors.items()}, f"; median distance {np.median(small):.2f}")
+errors = {
+    "all axes, signed": np.abs(signed - small).max(),
+    "positive axes only": np.abs(positive_only - small).max(),
+}
+print(
+    {name: f"{error:.1e} nats" for name, error in errors.items()},
+    f"; median distance {np.median(small):.2f}",
+)
 assert errors["all axes, signed"] < 1e-8
 
 # %% [markdown]
 # With signs, every distance comes back to rounding error. Without the negative axes the largest error is to be compared with the distances themselves, of which the last number is the median. The next figure shows the error of every pair.
 
-# %%
+# %% tags=["hide-input"]
 pairs = np.triu_indices(len(small), k=1)
 fig, ax = plt.subplots(figsize=(5.4, 4.4))
-ax.plot(small[pairs], positive_only[pairs], ".", ms=2, alpha=0.3, color=plots.TIME_LIKE, label="positive axes only")
-ax.plot(small[pairs], signed[pairs], ".", ms=2, alpha=0.3, color=plots.SPACE_LIKE, label="all axes, signed")
+look = {"marker": ".", "ls": "", "ms": 2, "alpha": 0.3}
+rebuilt = {"positive axes only": positive_only, "all axes, signed": signed}
+colours = plots.TIME_LIKE, plots.SPACE_LIKE
+for (label, values), colour in zip(rebuilt.items(), colours, strict=True):
+    ax.plot(small[pairs], values[pairs], color=colour, label=label, **look)
 ax.set(xlabel="$d_B$ (nats)", ylabel="rebuilt from coordinates (nats)")
 ax.legend(markerscale=6)
-plots.save_figure(
-    fig,
-    atlas.figure_path(f"{chapter}_isometry.png"),
-    alt="Rebuilt against true distances: with all signed axes on the diagonal, with positive axes only above it.",
-)
+alt = "Rebuilt against true distances: signed axes on the diagonal, others above it."
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_isometry.png"), alt=alt)
 
 # %% [markdown]
 # Grey points lie on the diagonal. Red points lie on it or above it, never below: dropping time-like axes makes points look farther apart than they are, and not by a constant factor.
@@ -131,7 +150,9 @@ flat = rng.normal(size=(60, 4))
 euclidean = np.linalg.norm(flat[:, None] - flat[None], axis=2)
 library = ClassicalMDS(n_components=4, metric="precomputed").fit_transform(euclidean)
 ours = InPCA(n_components=4).fit_transform(euclidean**2)
-print(f"largest difference up to sign: {np.abs(np.abs(library) - np.abs(ours)).max():.1e}")
+print(
+    f"largest difference up to sign: {np.abs(np.abs(library) - np.abs(ours)).max():.1e}"
+)
 assert np.allclose(np.abs(library), np.abs(ours), atol=1e-8)
 
 # %% [markdown]
@@ -144,7 +165,14 @@ embeddings = {}
 with engine(client) as workers:
     for metric in settings.metrics:
         for split in ("train", "test"):
-            found = embed(atlas, split, metric, settings.n_components, fitted=fitted, client=workers)
+            found = embed(
+                atlas,
+                split,
+                metric,
+                settings.n_components,
+                fitted=fitted,
+                client=workers,
+            )
             atlas.save_embedding(found, split, metric)
             embeddings[split, metric] = found
 train, test = embeddings["train", "bhattacharyya"], embeddings["test", "bhattacharyya"]
@@ -183,17 +211,17 @@ quality.round(3)
 #
 # The first two axes, coloured by architecture. Chapter 40 draws them properly.
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.2))
 plots.plot_embedding(ax, train.embedding.values[fitted], table.architecture[fitted])
 plots.plot_reference(ax, train.reference_embedding.values)
 plots.label_embedding(ax, train.eigenvalues.values)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plots.save_figure(
-    fig,
-    atlas.figure_path(f"{chapter}_first_look.png"),
-    alt="First two InPCA axes of the train predictions by architecture, with the geodesic from ignorance to truth in black.",
+alt = (
+    "First two InPCA axes of the train predictions by architecture, "
+    "with the geodesic from ignorance to truth in black."
 )
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_first_look.png"), alt=alt)
 
 # %% [markdown]
 # Points of all families form one bent band from the square (ignorance) to the star (truth). The geodesic looks bent as well, because this is a flat picture of a curved space. Where the points leave the black line, networks do not take the straight road. Mind the axes: a time-like axis makes points nearer than they look.
@@ -202,20 +230,35 @@ plots.save_figure(
 
 # %%
 k = min(3, train.sizes["component"])
-stress = {s: e.explained_stress.values[k - 1] for s, e in (("train", train), ("test", test))}
+stress = {
+    s: e.explained_stress.values[k - 1] for s, e in (("train", train), ("test", test))
+}
 n_time_like = int((train.signature.values[:10] < 0).sum())
 print(
-    f"Signed coordinates rebuild every distance to {errors['all axes, signed']:.1e} nats; positive axes alone miss by up to {errors['positive axes only']:.2f}."
+    "Signed coordinates rebuild every distance to "
+    f"{errors['all axes, signed']:.1e} nats; positive axes "
+    f"alone miss by up to {errors['positive axes only']:.2f}."
 )
-print(
-    f"{k} axes explain {100 * stress['train']:.0f} % of the train stress (paper, CIFAR-10: 76 %) and {100 * stress['test']:.0f} % of the test stress."
-)
-print(f"{n_time_like} of the first {min(10, train.sizes['component'])} train axes are time-like.")
 
 # %%
+print(
+    f"{k} axes explain {100 * stress['train']:.0f} % "
+    "of the train stress (paper, CIFAR-10: 76 %) and "
+    f"{100 * stress['test']:.0f} % of the test stress."
+)
+print(
+    f"{n_time_like} of the first "
+    f"{min(10, train.sizes['component'])} train axes are time-like."
+)
+
+# %% tags=["hide-input"]
 results = {
-    "isometry_error": claims.result(errors["all axes, signed"], n=len(small), unit="nats"),
-    "positive_part_error": claims.result(errors["positive axes only"], n=len(small), unit="nats"),
+    "isometry_error": claims.result(
+        errors["all axes, signed"], n=len(small), unit="nats"
+    ),
+    "positive_part_error": claims.result(
+        errors["positive axes only"], n=len(small), unit="nats"
+    ),
     "train_stress_3": claims.result(stress["train"], n=int(fitted.sum())),
     "test_stress_3": claims.result(stress["test"], n=int(fitted.sum())),
     "n_time_like_of_10": claims.result(n_time_like, n=10, unit="axes"),
@@ -232,7 +275,9 @@ few_axes = InPCA(n_components=5).fit(small)
 landed = few_axes.transform(small[:10])
 
 # %% tags=["check"]
-assert np.allclose(landed, few_axes.embedding_[:10], atol=1e-8 * np.abs(few_axes.embedding_).max())
+assert np.allclose(
+    landed, few_axes.embedding_[:10], atol=1e-8 * np.abs(few_axes.embedding_).max()
+)
 
 # %% [markdown]
 # 2. Repeat five of the points three times each. Which weights give `fit(D, sample_weight=...)` the same eigenvalues?
@@ -244,7 +289,11 @@ repeated = InPCA(n_components=3).fit(small[np.ix_(index, index)])
 weighted = InPCA(n_components=3).fit(small, sample_weight=repeats)
 
 # %% tags=["check"]
-assert np.allclose(weighted.embedding_, repeated.embedding_[np.unique(index, return_index=True)[1]], atol=1e-6)
+assert np.allclose(
+    weighted.embedding_,
+    repeated.embedding_[np.unique(index, return_index=True)[1]],
+    atol=1e-6,
+)
 
 # %% [markdown]
 # 3. At how many axes does the explained *distance* fall, and how many of those are time-like?
@@ -256,7 +305,10 @@ n_falls, n_time_like_falls = len(falls), int((estimator.signature_[falls] < 0).s
 n_falls, n_time_like_falls
 
 # %% tags=["check"]
-assert n_falls == int((np.diff(estimator.explained_distance_) < -1e-12).sum()) and 0 <= n_time_like_falls <= n_falls
+assert (
+    n_falls == int((np.diff(estimator.explained_distance_) < -1e-12).sum())
+    and 0 <= n_time_like_falls <= n_falls
+)
 
 # %% [markdown]
 # ## What next

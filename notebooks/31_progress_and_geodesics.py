@@ -19,13 +19,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, geometry, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.geometry import geodesic, great_circle_distance, ignorance, progress, truth
+from manifold_utils.geometry import ignorance, progress, truth
 from manifold_utils.inpca.embedding import road
 from manifold_utils.profiles import Profile
-from manifold_utils.trajectories import resample
-from manifold_utils.trajectories.of_atlas import compare_trajectories, save_trajectories
+from manifold_utils.trajectories import of_atlas, resample
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -41,7 +40,10 @@ settings = Profile.load(profile)
 atlas = Atlas.open(profile, data_dir).space(space)
 plots.use_house_style()
 chapter = f"31-{space}" if space else "31"
-print(f"{len(atlas.runs)} runs, {len(atlas.points)} points, {settings.n_progress} values of progress")
+print(
+    f"{len(atlas.runs)} runs, {len(atlas.points)} "
+    f"points, {settings.n_progress} values of progress"
+)
 
 # %% [markdown]
 # ## What is the straight road?
@@ -52,7 +54,10 @@ print(f"{len(atlas.runs)} runs, {len(atlas.points)} points, {settings.n_progress
 labels = atlas.labels("train")
 lambdas, straight = road(atlas, "train", n=5)
 of_true_class = np.exp(straight[:, np.arange(len(labels)), labels])
-print("probability of the true class along the geodesic:", of_true_class.mean(axis=1).round(3))
+print(
+    "probability of the true class along the geodesic:",
+    of_true_class.mean(axis=1).round(3),
+)
 assert np.allclose(of_true_class, of_true_class[:, :1]), "every sample travels alike"
 
 # %% [markdown]
@@ -60,8 +65,12 @@ assert np.allclose(of_true_class, of_true_class[:, :1]), "every sample travels a
 
 # %%
 n_classes = straight.shape[2]
-steps = [float(np.squeeze(great_circle_distance(straight[i : i + 1], straight[i + 1 : i + 2]))) for i in range(4)]
-print(f"four steps of {steps[0]:.4f} rad; arccos(1/sqrt C) = {np.arccos(n_classes**-0.5):.4f} rad")
+quarters = zip(straight[:4], straight[1:5], strict=True)
+steps = [float(geometry.great_circle_distance(p, q)) for p, q in quarters]
+print(
+    f"four steps of {steps[0]:.4f} rad; arccos(1/sqrt "
+    f"C) = {np.arccos(n_classes**-0.5):.4f} rad"
+)
 assert np.isclose(sum(steps), np.arccos(n_classes**-0.5))
 
 # %% [markdown]
@@ -69,17 +78,17 @@ assert np.isclose(sum(steps), np.arccos(n_classes**-0.5))
 #
 # $s(P) = \arg\min_\lambda \frac1N \sum_n \arccos \sum_c \sqrt{p^n_c\, p^n_{\lambda,c}}$ asks for one number per point, but its objective need not be smooth. *Look at it before you trust any optimiser:* here it is for one run, at five of its checkpoints.
 
-# %%
+# %% tags=["hide-input"]
 one_run = atlas.points.run.iloc[0]
 log_probs = atlas.run_log_probs(one_run, "train")
 fine, fine_road = road(atlas, "train", n=101)
 shown = np.unique(np.linspace(0, len(log_probs) - 1, 5).astype(int))
-objective = np.array(
-    [[float(np.squeeze(great_circle_distance(log_probs[i : i + 1], q[None]))) for q in fine_road] for i in shown]
-)
+angle = geometry.great_circle_distance
+objective = [[float(angle(log_probs[i], q)) for q in fine_road] for i in shown]
+objective = np.array(objective)
 s_shown = progress(log_probs[shown], labels)
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 4))
 colours = plt.get_cmap(plots.SEQUENTIAL)(np.linspace(0, 0.9, len(shown)))
 for i, values, s, colour in zip(shown, objective, s_shown, colours, strict=True):
@@ -87,18 +96,21 @@ for i, values, s, colour in zip(shown, objective, s_shown, colours, strict=True)
     ax.plot(s, np.interp(s, fine, values), "o", color=colour)
 ax.set(xlabel=r"$\lambda$ on the geodesic", ylabel="mean angle (rad)")
 ax.legend()
-plots.save_figure(
-    fig,
-    atlas.figure_path(f"{chapter}_objective.png"),
-    alt="Mean angle to points of the geodesic for five checkpoints; each curve has its minimum further right as training goes on.",
+alt = (
+    "Mean angle to points of the geodesic for five checkpoints; "
+    "each curve has its minimum further right as training goes on."
 )
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_objective.png"), alt=alt)
 
 # %% [markdown]
 # Each curve is one checkpoint, and the dot is the progress that the package found: it sits in the minimum, which moves right as training goes on. The package's solver must agree with the best of a fine grid, to the grid's spacing.
 
 # %%
 grid_minimum = fine[np.argmin(objective, axis=1)]
-print(f"largest difference from the grid of spacing {fine[1]:.3f}: {np.abs(grid_minimum - s_shown).max():.4f}")
+print(
+    "largest difference from the grid of spacing "
+    f"{fine[1]:.3f}: {np.abs(grid_minimum - s_shown).max():.4f}"
+)
 assert np.abs(grid_minimum - s_shown).max() <= fine[1]
 assert progress(ignorance(len(labels), n_classes), labels)[0] < 1e-5
 assert progress(truth(labels, n_classes), labels)[0] > 1 - 1e-5
@@ -112,28 +124,30 @@ assert progress(truth(labels, n_classes), labels)[0] > 1 - 1e-5
 points = atlas.points
 for split in ("train", "test"):
     y = atlas.labels(split)
-    clock = [progress(atlas.run_log_probs(run, split), y) for run in points.run.unique()]
+    clock = [
+        progress(atlas.run_log_probs(run, split), y) for run in points.run.unique()
+    ]
     points[f"progress_{split}"] = np.concatenate(clock)
 atlas.save_points(points)
-points[["progress_train", "progress_test"]].describe().loc[["mean", "min", "max"]].round(3)
+points[["progress_train", "progress_test"]].describe().loc[
+    ["mean", "min", "max"]
+].round(3)
 
 # %% [markdown]
 # Progress lies between 0 and 1 by construction. It should follow the loss, but it is not a function of the loss: *prediction:* where will two networks of equal loss differ most in progress?
 
-# %%
+# %% tags=["hide-input"]
 table = atlas.table(space or "main")
-fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
 for ax, split in zip(axes, ("train", "test"), strict=True):
     coordinates = table[[f"loss_{split}", f"progress_{split}"]].to_numpy()
     plots.plot_embedding(ax, coordinates, table.architecture, size=6, legend=False)
-    ax.set(xscale="log", xlabel=f"{split} loss (nats)", ylabel="progress" if split == "train" else "")
+    ax.set(xscale="log", xlabel=f"{split} loss (nats)")
+axes[0].set_ylabel("progress")
 handles, names = axes[0].get_legend_handles_labels()
 fig.legend(handles, names, loc="outside lower center", ncols=len(names))
-plots.save_figure(
-    fig,
-    atlas.figure_path(f"{chapter}_progress_and_loss.png"),
-    alt="Progress against loss on a logarithmic axis for train and test predictions by architecture: a falling band in both.",
-)
+alt = "Progress against loss for train and test predictions: a falling band in both."
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_progress_and_loss.png"), alt=alt)
 
 # %% [markdown]
 # Where the band is narrow, progress and loss tell the same story. Go along a horizontal line, from its left end to the right: these points have equal progress, and the right ones have the larger loss. They make a few confident errors, which cost much loss and little angle; far to the right at the bottom are networks that are sure and wrong. If networks overfit, the right panel has a hook: test loss rises again while progress goes on.
@@ -141,7 +155,10 @@ plots.save_figure(
 # How tight is the relation? The rank correlation says it in one number for each split.
 
 # %%
-rank = {s: table[[f"loss_{s}", f"progress_{s}"]].corr("spearman").iloc[0, 1] for s in ("train", "test")}
+rank = {
+    s: table[[f"loss_{s}", f"progress_{s}"]].corr("spearman").iloc[0, 1]
+    for s in ("train", "test")
+}
 print({split: round(value, 4) for split, value in rank.items()})
 
 # %% [markdown]
@@ -153,7 +170,11 @@ print({split: round(value, 4) for split, value in rank.items()})
 rows = (points.run == one_run) & (points.phase == "main")
 own_clock = points.progress_train[rows].to_numpy()
 asked = np.linspace(own_clock.min(), own_clock.max(), 12)
-resampled = resample(log_probs[(points.phase[points.run == one_run] == "main").to_numpy()], own_clock, asked)
+resampled = resample(
+    log_probs[(points.phase[points.run == one_run] == "main").to_numpy()],
+    own_clock,
+    asked,
+)
 answered = progress(resampled, labels)
 pd.DataFrame({"asked": asked, "answered": answered}).T.round(3)
 
@@ -172,9 +193,11 @@ assert np.abs(asked[0] - answered[0]) < 0.05
 
 # %%
 grid = np.linspace(0, 1, settings.n_progress + 1)[1:]
-trajectories = {split: compare_trajectories(atlas, split, grid) for split in ("train", "test")}
+trajectories = {}
+for split in ("train", "test"):
+    trajectories[split] = of_atlas.compare_trajectories(atlas, split, grid)
 for split, dataset in trajectories.items():
-    save_trajectories(atlas, dataset, split)
+    of_atlas.save_trajectories(atlas, dataset, split)
     print(split, dict(dataset.sizes))
 
 # %% [markdown]
@@ -182,27 +205,31 @@ for split, dataset in trajectories.items():
 
 # %%
 distance = trajectories["train"].distance.values
-assert np.all(distance[:, np.arange(distance.shape[1]), np.arange(distance.shape[1])] == 0)
+assert np.all(
+    distance[:, np.arange(distance.shape[1]), np.arange(distance.shape[1])] == 0
+)
 assert np.array_equal(distance, distance.transpose(0, 2, 1))
 
 # %% [markdown]
 # As a first look, the mean distance between runs against progress, beside their mean distance to the geodesic. What would we expect if networks left the geodesic each in its own direction? $d_B$ is like a squared length, and squared lengths of unrelated directions add up (Pythagoras): two such runs would be *twice* as far from each other as one is from the road. If all took the same detour, they would be at distance 0. *Prediction:* where between these two does the solid curve lie?
 
-# %%
-main = (atlas.runs.loc[trajectories["train"].run.values].grid == (space or "main")).to_numpy()
-between = distance[:, main][:, :, main].sum(axis=(1, 2)) / (main.sum() * (main.sum() - 1))
+# %% tags=["hide-input"]
+grids = atlas.runs.loc[trajectories["train"].run.values].grid
+main = (grids == (space or "main")).to_numpy()
+n_pairs = main.sum() * (main.sum() - 1)
+between = distance[:, main][:, :, main].sum(axis=(1, 2)) / n_pairs
 to_road = trajectories["train"].to_geodesic.values[main].mean(axis=0)
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 3.8))
 ax.plot(grid, between, color=plots.SPACE_LIKE, label="between runs")
 ax.plot(grid, to_road, color="black", ls="--", label="to the geodesic")
-ax.plot(grid, 2 * to_road, color="black", ls=":", lw=1, label="twice to the geodesic: detours unrelated")
+label = "twice to the geodesic: detours unrelated"
+ax.plot(grid, 2 * to_road, color="black", ls=":", lw=1, label=label)
 ax.set(xlabel="progress s", ylabel="mean $d_B$ (nats)", ylim=(0, None))
 plots.legend_below(ax)
-plots.save_figure(
-    fig,
-    atlas.figure_path(f"{chapter}_between_runs.png"),
-    alt="Mean distance between runs against progress, with the mean distance from runs to the geodesic, once and twice.",
-)
+alt = "Mean distance between runs against progress, and once and twice to the geodesic."
+plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt=alt)
 
 # %% [markdown]
 # As far as the solid curve lies below the dotted one, detours have a direction in common. Below the dashed one they share more than half: then runs travel together on a road that is not the geodesic. Chapter 46 takes this apart by architecture, by optimiser and by seed.
@@ -213,20 +240,34 @@ plots.save_figure(
 middle = int(np.argmin(np.abs(grid - 0.5)))
 together = float(to_road[middle] / between[middle])
 shared = 1 - between[middle] / (2 * to_road[middle])
-low, high = np.quantile(trajectories["train"].to_geodesic.values[main][:, middle] / between[middle], [0.025, 0.975])
+at_middle = trajectories["train"].to_geodesic.values[main][:, middle]
+low, high = statistics.interval(at_middle / between[middle])
 print(
-    f"Train progress follows the loss with a rank correlation of {rank['train']:.3f}; test progress with {rank['test']:.3f}."
+    "Train progress follows the loss with a rank correlation of "
+    f"{rank['train']:.3f}; test progress with {rank['test']:.3f}."
 )
-print(f"Half-way (s = {grid[middle]:.2f}), the geodesic is {together:.2f} times as far from a run as another run is.")
-print(f"So detours have {100 * shared:.0f} % of their squared length in common (0 %: unrelated, 100 %: one road).")
 
 # %%
+print(
+    f"Half-way (s = {grid[middle]:.2f}), the geodesic is "
+    f"{together:.2f} times as far from a run as another run is."
+)
+print(
+    f"So detours have {100 * shared:.0f} % of their squared "
+    "length in common (0 %: unrelated, 100 %: one road)."
+)
+
+# %% tags=["hide-input"]
 results = {
     "rank_correlation_train": claims.result(rank["train"], n=len(table)),
     "rank_correlation_test": claims.result(rank["test"], n=len(table)),
     "clock_deviation": claims.result(deviation, n=len(asked)),
     "geodesic_over_between": claims.result(
-        together, low=low, high=high, n=int(main.sum()), note="at s = 0.5; 95 % of the runs"
+        together,
+        low=low,
+        high=high,
+        n=int(main.sum()),
+        note="at s = 0.5; 95 % of the runs",
     ),
 }
 claims.save_results(atlas, chapter, results, started=started)
@@ -249,13 +290,15 @@ assert s_wrong < 1e-5, "its nearest point of the geodesic is ignorance"
 
 # %% tags=["solution"]
 ends = ignorance(len(labels), n_classes), truth(labels, n_classes)
-slow, fast = geodesic(*ends, [0.3, 0.7])
+slow, fast = geometry.geodesic(*ends, [0.3, 0.7])
 mixed = np.where(np.arange(len(labels))[:, None] % 2 == 0, slow, fast)[None]
 s_mixed = progress(mixed, labels)[0]
 s_mixed
 
 # %% tags=["check"]
-assert 0.3 - 1e-4 <= s_mixed <= 0.7 + 1e-4, "any value between minimises a mean of two angles on one line"
+assert 0.3 - 1e-4 <= s_mixed <= 0.7 + 1e-4, (
+    "any value between minimises a mean of two angles on one line"
+)
 
 # %% [markdown]
 # 3. Is progress monotone along every run? Count the checkpoints at which it falls by more than 0.01.

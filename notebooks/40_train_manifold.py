@@ -22,10 +22,9 @@ from matplotlib.colors import LogNorm
 from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.distances import pairwise
-from manifold_utils.inpca.embedding import road
+from manifold_utils.inpca.embedding import distances_to, road
 from manifold_utils.plots import interactive
 
 # %% [markdown]
@@ -43,7 +42,10 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{len(atlas.points)} points of {len(atlas.runs)} runs; this chapter reads artefacts only")
+print(
+    f"{len(atlas.points)} points of {len(atlas.runs)} "
+    "runs; this chapter reads artefacts only"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -57,7 +59,10 @@ table = atlas.table()[shown]
 coordinates = embedding.embedding.values[shown]
 reference = embedding.reference_embedding.values
 eigenvalues = embedding.eigenvalues.values
-print(f"{coordinates.shape[0]} points, {coordinates.shape[1]} axes, {table.run.nunique()} runs")
+print(
+    f"{coordinates.shape[0]} points, {coordinates.shape[1]} "
+    f"axes, {table.run.nunique()} runs"
+)
 assert len(table) == len(coordinates)
 
 # %% [markdown]
@@ -66,26 +71,31 @@ assert len(table) == len(coordinates)
 # %%
 kept = ((reference[0] - reference[-1]) ** 2 * embedding.signature.values).sum()
 exact = np.log(atlas.log_probs("train").shape[2]) / 2
-print(f"ignorance to truth: {kept:.3f} nats in {len(eigenvalues)} axes, {exact:.3f} exactly")
+print(
+    f"ignorance to truth: {kept:.3f} nats in "
+    f"{len(eigenvalues)} axes, {exact:.3f} exactly"
+)
 
 # %% [markdown]
 # ## Is there one manifold?
 #
 # Three views of the first three axes. If each network went its own way in a space of thousands of dimensions, we would see a cloud. *Prediction:* do the colours separate?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
 for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True):
-    plots.plot_embedding(ax, coordinates, table.architecture, components=pair, size=6, legend=False)
+    plots.plot_embedding(
+        ax, coordinates, table.architecture, components=pair, size=6, legend=False
+    )
     plots.plot_reference(ax, reference, pair)
     plots.label_embedding(ax, eigenvalues, pair)
 axes[0, 1].axis("off")
 axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
-plots.save_figure(
-    fig,
-    atlas.figure_path("40_panels.png"),
-    alt="Three panels of the first three InPCA axes of train predictions, by architecture, with the geodesic.",
+alt = (
+    "Three panels of the first three InPCA axes of train "
+    "predictions, by architecture, with the geodesic."
 )
+plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt=alt)
 
 # %% [markdown]
 # Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where everyone knows nothing or everything. In between, look for colours that stand off from the others: such a family has a track of its own, and the axis on which it stands off says how far. The share of that axis says how much it matters beside the way itself. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road.
@@ -94,7 +104,11 @@ plots.save_figure(
 
 # %%
 space_like = coordinates[:, : min(10, coordinates.shape[1])]
-near = NearestNeighbors(n_neighbors=min(60, len(table) - 1)).fit(space_like).kneighbors(return_distance=False)
+near = (
+    NearestNeighbors(n_neighbors=min(60, len(table) - 1))
+    .fit(space_like)
+    .kneighbors(return_distance=False)
+)
 run_code = table.run.factorize()[0]
 other_run = run_code[near] != run_code[:, None]
 first_others = other_run & (np.cumsum(other_run, axis=1) <= n_neighbours)
@@ -110,9 +124,10 @@ def same_share(architecture_of_run):
 # %%
 same = same_share(run_architecture)
 permuted = np.array([same_share(rng.permutation(run_architecture)) for _ in range(200)])
-p_value = (1 + (permuted >= same).sum()) / (1 + len(permuted))
+p_value = statistics.p_value(same, permuted, side="high")
 print(
-    f"same architecture among neighbours: {100 * same:.0f} %, permuted runs {100 * permuted.mean():.0f} % (p = {p_value:.3f})"
+    f"same architecture among neighbours: {100 * same:.0f} %, "
+    f"permuted runs {100 * permuted.mean():.0f} % (p = {p_value:.3f})"
 )
 
 # %% [markdown]
@@ -122,36 +137,48 @@ print(
 #
 # The first axis should be the way from ignorance to truth. We colour the same points by their train loss and by their train error.
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
-columns = {"loss_train": ("train loss (nats)", LogNorm()), "error_train": ("train error", None)}
-for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
-    values = table[column].clip(lower=1e-4) if norm else table[column]
-    plots.plot_embedding_values(ax, coordinates, values, norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r")
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+columns = {"loss_train": "train loss (nats)", "error_train": "train error"}
+look = {"size": 6, "alpha": 0.8, "cmap": plots.SEQUENTIAL + "_r"}
+for ax, (column, label) in zip(axes, columns.items(), strict=True):
+    is_loss = column.startswith("loss")
+    values = table[column].clip(lower=1e-4) if is_loss else table[column]
+    norm = LogNorm() if is_loss else None
+    plots.plot_embedding_values(ax, coordinates, values, norm=norm, **look)
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues)
-plots.save_figure(
-    fig,
-    atlas.figure_path("40_loss_and_error.png"),
-    alt="The first two InPCA axes of train predictions, coloured by train loss on the left and by train error on the right.",
-)
+alt = "First two InPCA axes of train predictions, coloured by train loss and error."
+plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
 # Colour changes from the square to the star: along the band runs the progress of training. The rank correlation of an axis with progress says how nearly the two are the same thing. What is left for the other axes? For each of the first three we also ask how much of its variance lies between architectures, at equal progress: within slices of progress, so that nobody is counted as different for being early or late.
 
 # %%
 slices = (table.progress_train * 20).astype(int).to_numpy()
-axis_meaning = pd.DataFrame(index=pd.Index([1, 2, 3], name="axis"), columns=["progress", "architecture"], dtype=float)
+axis_meaning = pd.DataFrame(
+    index=pd.Index([1, 2, 3], name="axis"),
+    columns=["progress", "architecture"],
+    dtype=float,
+)
 for axis in axis_meaning.index:
     x = pd.Series(coordinates[:, axis - 1])
     rest = x - x.groupby(slices).transform("mean")
     of_family = rest.groupby([slices, table.architecture.to_numpy()]).transform("mean")
-    axis_meaning.loc[axis] = abs(spearmanr(x, table.progress_train).statistic), of_family.var() / rest.var()
+    axis_meaning.loc[axis] = (
+        abs(spearmanr(x, table.progress_train).statistic),
+        of_family.var() / rest.var(),
+    )
 
 # %%
 correlation = axis_meaning.progress[1]
-axis_meaning.rename(columns={"progress": "rank correlation with progress", "architecture": "share of architecture"})
+axis_meaning.rename(
+    columns={
+        "progress": "rank correlation with progress",
+        "architecture": "share of architecture",
+    }
+)
 
 # %% [markdown]
 # ## How near do networks come to the straight road?
@@ -161,31 +188,37 @@ axis_meaning.rename(columns={"progress": "rank correlation with progress", "arch
 # %%
 lambdas, straight = road(atlas, "train", n=101)
 stations = straight[[1, 50, 99]]
-runs = table.run.unique()
-to_station = np.concatenate([pairwise(stations, atlas.run_log_probs(r, "train")) for r in runs], axis=1)
-order = np.concatenate([np.flatnonzero((atlas.points.run == r).to_numpy()) for r in runs])
-to_station = to_station[:, np.searchsorted(order, table.index)]
+to_station = distances_to(atlas, "train", stations)[:, table.index]
 within, nearest = to_station < radius, to_station.min(axis=1)
 
 # %%
 at_station = np.abs(table.progress_train.to_numpy() - lambdas[[1, 50, 99], None]) < 0.05
 company = (within & at_station).sum(axis=1) / np.maximum(1, at_station.sum(axis=1))
-stations_table = {"within": within.sum(axis=1), "share at this progress": company, "nearest": nearest}
-pd.DataFrame(stations_table, index=pd.Index(lambdas[[1, 50, 99]].round(2), name="station")).round(3)
+stations_table = {
+    "within": within.sum(axis=1),
+    "share at this progress": company,
+    "nearest": nearest,
+}
+pd.DataFrame(
+    stations_table, index=pd.Index(lambdas[[1, 50, 99]].round(2), name="station")
+).round(3)
 
 # %% [markdown]
 # The same on the map, where each colour is what lies within the radius of one of the three points:
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.6))
 ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
-for near_it, s, (colour, marker, _) in zip(within, lambdas[[1, 50, 99]], plots.FACTOR_STYLES, strict=False):
-    label = f"within {radius} of s = {s:.2f} (n = {near_it.sum()})"
-    ax.scatter(*coordinates[near_it, :2].T, s=9, color=colour, marker=marker, linewidths=0, label=label)
+look = {"s": 9, "linewidths": 0}
+for k, s in enumerate(lambdas[[1, 50, 99]]):
+    colour, marker, _ = plots.FACTOR_STYLES[k]
+    label = f"within {radius} of s = {s:.2f} (n = {within[k].sum()})"
+    near_it = coordinates[within[k], :2].T
+    ax.scatter(*near_it, color=colour, marker=marker, label=label, **look)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
-alt = "Train embedding in grey with the points near three stations of the geodesic marked."
+alt = "Train embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
@@ -195,7 +228,7 @@ plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 #
 # Turn it with the mouse. A line is a run. Press the button or pull the slider: every trajectory grows to the last checkpoint before its progress exceeds the value, so that one sees the front of all networks move from ignorance to truth.
 
-# %%
+# %% tags=["hide-input"]
 figure = interactive.embedding_3d(
     coordinates,
     reference,
@@ -203,7 +236,10 @@ figure = interactive.embedding_3d(
     table.progress_train,
     eigenvalues,
     runs=table.run,
-    title=f"Train predictions of {table.run.nunique()} networks, profile {atlas.profile.name}",
+    title=(
+        f"Train predictions of {table.run.nunique()} "
+        f"networks, profile {atlas.profile.name}"
+    ),
 )
 interactive.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
 
@@ -215,25 +251,36 @@ interactive.save_interactive(figure, atlas.figure_path("40_train_manifold.html")
 # %%
 stress = embedding.explained_stress.values
 print(
-    f"{table.run.nunique()} networks of {table.architecture.nunique()} families: 3 axes explain {100 * stress[2]:.0f} % of the stress (paper: 76 % on CIFAR-10)."
+    f"{table.run.nunique()} networks of {table.architecture.nunique()} "
+    f"families: 3 axes explain {100 * stress[2]:.0f} % of "
+    "the stress (paper: 76 % on CIFAR-10)."
 )
 print(
-    f"Of the nearest points from other runs, {100 * same:.0f} % share the architecture; by chance {100 * permuted.mean():.0f} % would."
-)
-print(
-    f"Within {radius} nats of the geodesic are {100 * company[0]:.0f} % of the points at its start, {100 * company[1]:.0f} % half-way and {100 * company[2]:.0f} % at its end; half-way the nearest is {nearest[1]:.3f} nats away."
+    f"Of the nearest points from other runs, {100 * same:.0f} % share "
+    f"the architecture; by chance {100 * permuted.mean():.0f} % would."
 )
 
 # %%
+print(
+    f"Within {radius} nats of the geodesic are {100 * company[0]:.0f} "
+    f"% of the points at its start, {100 * company[1]:.0f} % "
+    f"half-way and {100 * company[2]:.0f} % at its end; half-way "
+    f"the nearest is {nearest[1]:.3f} nats away."
+)
+
+# %% tags=["hide-input"]
+n_points, n_near = len(table), int(at_station[1].sum())
+drawn = {"low": permuted.min(), "high": permuted.max()}
+n_shared, note = len(run_architecture), "interval: permuted runs"
+alike = claims.result(same, n=n_shared, note=note, **drawn)
+midway = claims.result(company[1], n=n_near, note=f"share within {radius} nats")
 results = {
-    "train_stress_3": claims.result(stress[2], n=len(table)),
-    "same_architecture_share": claims.result(
-        same, low=permuted.min(), high=permuted.max(), n=len(run_architecture), note="interval: permuted runs"
-    ),
+    "train_stress_3": claims.result(stress[2], n=n_points),
+    "same_architecture_share": alike,
     "same_architecture_p": claims.result(p_value, n=len(permuted)),
-    "axis_1_progress_correlation": claims.result(correlation, n=len(table)),
-    "nearest_to_midway": claims.result(nearest[1], n=len(table), unit="nats"),
-    "near_road_midway": claims.result(company[1], n=int(at_station[1].sum()), note=f"share within {radius} nats"),
+    "axis_1_progress_correlation": claims.result(correlation, n=n_points),
+    "nearest_to_midway": claims.result(nearest[1], n=n_points, unit="nats"),
+    "near_road_midway": midway,
 }
 claims.save_results(atlas, "40", results, seed=seed, started=started)
 
@@ -268,7 +315,9 @@ assert 0 <= same_optimizer <= 1
 
 # %% tags=["solution"]
 by_run = pd.Series(to_station[1], index=table.run).groupby(level=0).min()
-winner = atlas.runs.loc[by_run.idxmin(), ["architecture", "optimizer", "learning_rate", "augmentation"]]
+winner = atlas.runs.loc[
+    by_run.idxmin(), ["architecture", "optimizer", "learning_rate", "augmentation"]
+]
 winner
 
 # %% tags=["check"]

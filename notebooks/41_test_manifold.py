@@ -34,7 +34,7 @@ from manifold_utils.plots import interactive
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
 radius = 0.06  # nats around each of three points of the geodesic
-max_error = 0.1  # final train error up to which a run counts as trained (the paper's limit)
+max_error = 0.1  # final train error up to which a run counts as trained
 n_compared = 400  # points drawn for the comparison with the train distances
 n_permutations = 200  # permutations of runs for its null
 seed = 0  # of all draws
@@ -44,7 +44,10 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{len(atlas.points)} points of {len(atlas.runs)} runs; this chapter reads artefacts only")
+print(
+    f"{len(atlas.points)} points of {len(atlas.runs)} "
+    "runs; this chapter reads artefacts only"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -58,7 +61,10 @@ table = atlas.table()[shown]
 coordinates = embedding.embedding.values[shown]
 reference = embedding.reference_embedding.values
 eigenvalues, stress = embedding.eigenvalues.values, embedding.explained_stress.values
-print(f"{coordinates.shape[0]} points, {coordinates.shape[1]} axes, {table.run.nunique()} runs")
+print(
+    f"{coordinates.shape[0]} points, {coordinates.shape[1]} "
+    f"axes, {table.run.nunique()} runs"
+)
 
 # %% [markdown]
 # A known value: the test loss is twice the distance to the test truth, so the distance of any point to the truth needs no embedding at all.
@@ -66,7 +72,10 @@ print(f"{coordinates.shape[0]} points, {coordinates.shape[1]} axes, {table.run.n
 # %%
 one = table.groupby("run").tail(1).iloc[0]
 direct = distances_to(atlas, "test", road(atlas, "test", n=2)[1][1:])[0]
-print(f"distance to truth {direct[one.name]:.4f} nats, half the loss {one.loss_test / 2:.4f}")
+print(
+    f"distance to truth {direct[one.name]:.4f} "
+    f"nats, half the loss {one.loss_test / 2:.4f}"
+)
 assert np.isclose(direct[one.name], one.loss_test / 2, rtol=1e-3)
 
 # %% [markdown]
@@ -74,15 +83,20 @@ assert np.isclose(direct[one.name], one.loss_test / 2, rtol=1e-3)
 #
 # Three views of the first three axes. *Prediction:* will any part of the picture of chapter 40 be missing?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
 for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True):
-    plots.plot_embedding(ax, coordinates, table.architecture, components=pair, size=6, legend=False)
+    plots.plot_embedding(
+        ax, coordinates, table.architecture, components=pair, size=6, legend=False
+    )
     plots.plot_reference(ax, reference, pair)
     plots.label_embedding(ax, eigenvalues, pair)
 axes[0, 1].axis("off")
 axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
-alt = "Three panels of the first three InPCA axes of test predictions, by architecture, with the geodesic."
+alt = (
+    "Three panels of the first three InPCA axes of test "
+    "predictions, by architecture, with the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path("41_panels.png"), alt=alt)
 
 # %% [markdown]
@@ -94,27 +108,32 @@ trained = last[last.error_train <= max_error].set_index("run")
 ends = {split: trained[f"loss_{split}"] / 2 for split in ("train", "test")}
 
 # %%
-pd.DataFrame({split: e.describe()[["count", "mean", "25%", "50%", "75%"]] for split, e in ends.items()}).round(4)
+pd.DataFrame(
+    {
+        split: e.describe()[["count", "mean", "25%", "50%", "75%"]]
+        for split, e in ends.items()
+    }
+).round(4)
 
 # %% [markdown]
 # Compare the two columns: the test column is larger by what networks do not carry over to new samples. In the paper the two means are .026 and .586. By architecture, with one dot a run:
 
-# %%
+# %% tags=["hide-input"]
 order = sorted(last.architecture.unique())
+trained = last[last.error_train <= max_error]
+sides = {"train": (-0.16, plots.SPACE_LIKE), "test": (0.16, plots.TIME_LIKE)}
 fig, ax = plt.subplots(figsize=(8.5, 4.2))
 for k, architecture in enumerate(order):
-    of_family = last[(last.architecture == architecture) & (last.error_train <= max_error)]
-    for shift, split, colour in ((-0.16, "train", plots.SPACE_LIKE), (0.16, "test", plots.TIME_LIKE)):
-        place = k + shift + rng.uniform(-0.09, 0.09, size=len(of_family))
-        ax.plot(place, of_family[f"loss_{split}"] / 2, "o", ms=4, alpha=0.7, color=colour, label=None if k else split)
+    member = trained[trained.architecture == architecture]
+    for split, (shift, colour) in sides.items():
+        place = k + shift + rng.uniform(-0.09, 0.09, size=len(member))
+        look = {"ms": 4, "alpha": 0.7, "color": colour, "label": None if k else split}
+        ax.plot(place, member[f"loss_{split}"] / 2, "o", **look)
 ax.set(yscale="log", ylabel="distance to truth at the end (nats)")
 ax.set_xticks(range(len(order)), order)
 ax.legend()
-plots.save_figure(
-    fig,
-    atlas.figure_path("41_ends.png"),
-    alt="Distance to truth at the end of training for train and test predictions, one dot a run, by architecture, logarithmic.",
-)
+alt = "Distance to truth at the end of training, one dot a run, by architecture."
+plots.save_figure(fig, atlas.figure_path("41_ends.png"), alt=alt)
 
 # %% [markdown]
 # The gap between the two colours of a column is the generalisation gap, in nats of $d_B$. Where the test dots of a family lie far above its train dots, the family has learned its samples by heart; where both lie low, it has learned what carries over. Compare also the spread: the dots of one column differ in seed, optimiser and regularisation, so that a tall column is a family for which these choices matter to what it predicts on new samples.
@@ -123,30 +142,31 @@ plots.save_figure(
 #
 # We colour the test points by their test loss and by their test error. *Prediction:* will both change along the first axis in the same way?
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 3.8))
-columns = {"loss_test": ("test loss (nats)", LogNorm()), "error_test": ("test error", None)}
-for ax, (column, (label, norm)) in zip(axes, columns.items(), strict=True):
-    plots.plot_embedding_values(
-        ax, coordinates, table[column], norm=norm, size=6, alpha=0.8, cmap=plots.SEQUENTIAL + "_r"
-    )
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+columns = {"loss_test": "test loss (nats)", "error_test": "test error"}
+look = {"size": 6, "alpha": 0.8, "cmap": plots.SEQUENTIAL + "_r"}
+for ax, (column, label) in zip(axes, columns.items(), strict=True):
+    norm = LogNorm() if column.startswith("loss") else None
+    plots.plot_embedding_values(ax, coordinates, table[column], norm=norm, **look)
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues)
-plots.save_figure(
-    fig,
-    atlas.figure_path("41_loss_and_error.png"),
-    alt="The first two InPCA axes of test predictions, coloured by test loss on the left and by test error on the right.",
-)
+alt = "First two InPCA axes of test predictions, coloured by test loss and error."
+plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
 # Dark is early in both panels. Does the first axis order the points as progress does, as the loss does, as the error does? A rank correlation answers without assuming a straight line.
 
 # %%
 correlation = {
-    c: abs(spearmanr(coordinates[:, 0], table[c]).statistic) for c in ("progress_test", "loss_test", "error_test")
+    c: abs(spearmanr(coordinates[:, 0], table[c]).statistic)
+    for c in ("progress_test", "loss_test", "error_test")
 }
-print("rank correlation of the first axis with", {c: round(float(v), 3) for c, v in correlation.items()})
+print(
+    "rank correlation of the first axis with",
+    {c: round(float(v), 3) for c, v in correlation.items()},
+)
 
 # %% [markdown]
 # The nearer the first number is to 1, the more the first axis is progress once more. If the loss has a lower rank correlation than the error, networks grow sure of wrong answers: then the loss rises again while the error does not. If the error has the lower one, it is too coarse: many points share one number of wrong samples while their confidence still grows.
@@ -159,23 +179,25 @@ print("rank correlation of the first axis with", {c: round(float(v), 3) for c, v
 lambdas, straight = road(atlas, "test", n=101)
 to_station = distances_to(atlas, "test", straight[[1, 50, 99]])[:, table.index]
 within, nearest = to_station < radius, to_station.min(axis=1)
-pd.DataFrame({"within": within.sum(axis=1), "nearest": nearest.round(3)}, index=lambdas[[1, 50, 99]].round(2))
+pd.DataFrame(
+    {"within": within.sum(axis=1), "nearest": nearest.round(3)},
+    index=lambdas[[1, 50, 99]].round(2),
+)
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.6))
 ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
+look = {"s": 9, "linewidths": 0}
 for k, s in enumerate(lambdas[[1, 50, 99]]):
     colour, marker, _ = plots.FACTOR_STYLES[k]
     label = f"within {radius} of s = {s:.2f} (n = {within[k].sum()})"
-    ax.scatter(*coordinates[within[k], :2].T, s=9, color=colour, marker=marker, linewidths=0, label=label)
+    near_it = coordinates[within[k], :2].T
+    ax.scatter(*near_it, color=colour, marker=marker, label=label, **look)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
-plots.save_figure(
-    fig,
-    atlas.figure_path("41_near_the_geodesic.png"),
-    alt="Test embedding in grey with the points near three stations of the test geodesic marked.",
-)
+alt = "Test embedding in grey; points near three stations of the geodesic are marked."
+plots.save_figure(fig, atlas.figure_path("41_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
 # If the last station has few points and the nearest network stays outside the radius, nobody gets to the end of the test road; if it has many, the data are easy enough to be learnt and generalised at once.
@@ -185,25 +207,35 @@ plots.save_figure(
 # Two networks that agree on train samples need not agree on test samples. For some runs drawn at random, and the same few checkpoints of each, we compare the two distance matrices pair by pair; and then again with the runs permuted within the test matrix, checkpoints kept in their order.
 
 # %%
-rows = pd.Series(table.index.to_numpy()).groupby(table.run.to_numpy()).apply(np.array)  # of each run
+# Of each run.
+rows = pd.Series(table.index.to_numpy()).groupby(table.run.to_numpy()).apply(np.array)
 length = rows.map(len)
-drawn_runs = rows[length == length.mode()[0]]  # runs with the same number of checkpoints can be exchanged
+# Runs with the same number of checkpoints can be exchanged.
+drawn_runs = rows[length == length.mode()[0]]
 drawn_runs = drawn_runs.sample(min(len(drawn_runs), n_compared // 4), random_state=seed)
 
 # %%
 checkpoints = np.unique(np.linspace(1, length.mode()[0] - 1, 4).astype(int))
 drawn_points = np.sort(np.concatenate([r[checkpoints] for r in drawn_runs]))
-on_train, on_test = (pairwise(np.asarray(atlas.log_probs(split)[drawn_points])) for split in ("train", "test"))
+on_train, on_test = (
+    pairwise(np.asarray(atlas.log_probs(split)[drawn_points]))
+    for split in ("train", "test")
+)
 
 # %%
 upper = np.triu_indices(len(drawn_points), 1)
 agreement = spearmanr(on_train[upper], on_test[upper]).statistic
 
 # %%
-block, null = np.arange(len(drawn_points)).reshape(len(drawn_runs), -1), np.empty(n_permutations)
+block, null = (
+    np.arange(len(drawn_points)).reshape(len(drawn_runs), -1),
+    np.empty(n_permutations),
+)
 for k in range(n_permutations):
     shuffle = block[rng.permutation(len(drawn_runs))].ravel()
-    null[k] = spearmanr(on_train[upper], on_test[np.ix_(shuffle, shuffle)][upper]).statistic
+    null[k] = spearmanr(
+        on_train[upper], on_test[np.ix_(shuffle, shuffle)][upper]
+    ).statistic
 print(f"rank correlation of train and test distances: {agreement:.3f}")
 print(f"with permuted runs {null.mean():.3f}, at most {null.max():.3f}")
 
@@ -214,7 +246,7 @@ print(f"with permuted runs {null.mean():.3f}, at most {null.max():.3f}")
 #
 # Turn it with the mouse; the slider and the button let the trajectories grow with their test progress.
 
-# %%
+# %% tags=["hide-input"]
 figure = interactive.embedding_3d(
     coordinates,
     reference,
@@ -222,7 +254,10 @@ figure = interactive.embedding_3d(
     table.progress_test,
     eigenvalues,
     runs=table.run,
-    title=f"Test predictions of {table.run.nunique()} networks, profile {atlas.profile.name}",
+    title=(
+        f"Test predictions of {table.run.nunique()} "
+        f"networks, profile {atlas.profile.name}"
+    ),
 )
 interactive.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
 
@@ -233,28 +268,49 @@ interactive.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
 
 # %%
 print(
-    f"3 axes explain {100 * stress[2]:.0f} % of the test stress, 10 axes {100 * stress[min(9, len(stress) - 1)]:.0f} %."
+    f"3 axes explain {100 * stress[2]:.0f} % of the test stress, "
+    f"10 axes {100 * stress[min(9, len(stress) - 1)]:.0f} %."
 )
-print(f"Trained networks end {ends['train'].mean():.4f} nats from the train truth (paper: .02),")
-print(f"and {ends['test'].mean():.3f} nats from the test truth (paper: as far as .58, on CIFAR-10).")
 print(
-    f"The nearest network to the last station of the test road is {nearest[2]:.3f} nats away; half-way {nearest[1]:.3f}."
+    f"Trained networks end {ends['train'].mean():.4f} "
+    "nats from the train truth (paper: .02),"
 )
-print(f"Train and test distances have the rank correlation {agreement:.2f}; permuted runs reach {null.max():.2f}.")
+print(
+    f"and {ends['test'].mean():.3f} nats from the "
+    "test truth (paper: as far as .58, on CIFAR-10)."
+)
 
 # %%
+print(
+    "The nearest network to the last station of the test road "
+    f"is {nearest[2]:.3f} nats away; half-way {nearest[1]:.3f}."
+)
+print(
+    "Train and test distances have the rank correlation "
+    f"{agreement:.2f}; permuted runs reach {null.max():.2f}."
+)
+
+# %% tags=["hide-input"]
 low, high = ends["test"].quantile([0.25, 0.75])
 n_ends, n_pairs, note = len(ends["test"]), len(upper[0]), "interval: permuted runs"
+
+# %% tags=["hide-input"]
 results = {
     "test_stress_3": claims.result(stress[2], n=len(table)),
-    "axis_1_progress_correlation": claims.result(correlation["progress_test"], n=len(table)),
+    "axis_1_progress_correlation": claims.result(
+        correlation["progress_test"], n=len(table)
+    ),
     "test_end_to_truth": claims.result(
         ends["test"].mean(), low=low, high=high, n=n_ends, unit="nats", note="quartiles"
     ),
     "nearest_to_midway": claims.result(nearest[1], n=len(table), unit="nats"),
     "nearest_to_end": claims.result(nearest[2], n=len(table), unit="nats"),
-    "train_test_agreement": claims.result(agreement, low=null.min(), high=null.max(), n=n_pairs, note=note),
+    "train_test_agreement": claims.result(
+        agreement, low=null.min(), high=null.max(), n=n_pairs, note=note
+    ),
 }
+
+# %% tags=["hide-input"]
 claims.save_results(atlas, "41", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -285,7 +341,9 @@ assert 0 <= stopped_late <= curves.ngroups
 
 # %% tags=["solution"]
 fig, ax = plt.subplots(figsize=(7, 4.5))
-plots.plot_embedding_values(ax, coordinates, table.error_train, cmap=plots.SEQUENTIAL + "_r")
+plots.plot_embedding_values(
+    ax, coordinates, table.error_train, cmap=plots.SEQUENTIAL + "_r"
+)
 plots.label_embedding(ax, eigenvalues)
 plt.close(fig)
 

@@ -60,7 +60,9 @@ print({split: values[:4].round(2) for split, values in eigenvalues.items()})
 
 # %%
 for split in splits:
-    assert np.all(np.diff(np.abs(eigenvalues[split])) <= 1e-9 * np.abs(eigenvalues[split]).max())
+    assert np.all(
+        np.diff(np.abs(eigenvalues[split])) <= 1e-9 * np.abs(eigenvalues[split]).max()
+    )
     assert np.all(np.diff(stress[split]) >= -1e-12) and stress[split][-1] <= 1
 
 # %% [markdown]
@@ -68,17 +70,17 @@ for split in splits:
 #
 # Each column is the size of an eigenvalue. Grey ones are space-like; hatched red ones are time-like, with a negative eigenvalue. The percentages are the explained stress up to that column. *Prediction:* will the test spectrum fall faster or slower than the train spectrum?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
     plots.plot_spectrum(ax, eigenvalues[split], stress[split])
     ax.set_title(f"{split} predictions")
 axes[1].set_ylabel("")
-plots.save_figure(
-    fig,
-    atlas.figure_path("42_spectrum.png"),
-    alt="Columns of absolute eigenvalues for train and test, logarithmic; time-like ones are hatched red.",
+alt = (
+    "Columns of absolute eigenvalues for train and "
+    "test, logarithmic; time-like ones are hatched red."
 )
+plots.save_figure(fig, atlas.figure_path("42_spectrum.png"), alt=alt)
 
 # %% [markdown]
 # Is there a gap that tells a "true" dimension from noise? We look at the factors between neighbouring columns: where is the largest, and what is the typical one beyond it?
@@ -88,7 +90,10 @@ fall = {s: np.abs(v[:-1] / v[1:]) for s, v in eigenvalues.items()}
 for split, factors in fall.items():
     gap = int(np.argmax(factors))
     rest = np.median(factors[gap + 1 :]) if gap + 1 < len(factors) else np.nan
-    print(f"{split}: the largest gap is a factor {factors[gap]:.1f}, after axis {gap + 1}; beyond it {rest:.2f} a step")
+    print(
+        f"{split}: the largest gap is a factor {factors[gap]:.1f}, "
+        f"after axis {gap + 1}; beyond it {rest:.2f} a step"
+    )
 
 # %% [markdown]
 # One large gap after the first axis would say that the manifold is nearly a line: the way itself. Beyond the gap, steady small factors are typical of sloppy models; they have no natural place to stop, and that is why one quotes the stress at several depths.
@@ -116,7 +121,10 @@ summary.round(3)
 runs = atlas.points.run.to_numpy()[shown]
 run_names = np.unique(runs)
 thinned = shown[:: max(1, len(shown) // 1500)]
-matrix = {split: np.asarray(select(atlas.distances(split), thinned), dtype=float) for split in splits}
+matrix = {
+    split: np.asarray(select(atlas.distances(split), thinned), dtype=float)
+    for split in splits
+}
 top = int(min(50, len(stress["train"]), len(thinned) - 1))
 wanted = np.unique([min(k, top) for k in (1, 3, 10, 20, top)])
 
@@ -124,7 +132,9 @@ wanted = np.unique([min(k, top) for k in (1, 3, 10, 20, top)])
 # %% tags=["lesson"]
 def stress_of_drawn_runs(split):
     drawn = pd.Series(rng.choice(run_names, size=len(run_names))).value_counts()
-    weight = drawn.reindex(atlas.points.run.to_numpy()[thinned], fill_value=0).to_numpy(float)
+    weight = drawn.reindex(atlas.points.run.to_numpy()[thinned], fill_value=0).to_numpy(
+        float
+    )
     keep = weight > 0
     fit = InPCA(n_components=min(top, keep.sum() - 1)).fit(
         matrix[split][np.ix_(keep, keep)], sample_weight=weight[keep]
@@ -133,11 +143,21 @@ def stress_of_drawn_runs(split):
 
 
 # %%
-over_runs = {split: np.array([stress_of_drawn_runs(split) for _ in range(n_resamples)]) for split in splits}
+over_runs = {
+    split: np.array([stress_of_drawn_runs(split) for _ in range(n_resamples)])
+    for split in splits
+}
+
+# %%
 for split, draws in over_runs.items():
     print(
         split,
-        {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)},
+        {
+            int(k): f"{m:.3f} +- {s:.3f}"
+            for k, m, s in zip(
+                wanted, draws.mean(axis=0), draws.std(axis=0), strict=True
+            )
+        },
     )
 
 # %% [markdown]
@@ -152,34 +172,52 @@ predictions = {split: np.asarray(atlas.log_probs(split)[few]) for split in split
 def stress_of_drawn_samples(split):
     n_samples = predictions[split].shape[1]
     drawn = rng.integers(n_samples, size=n_samples)
-    fit = InPCA(n_components=min(top, len(few) - 1)).fit(pairwise(predictions[split][:, drawn]))
+    fit = InPCA(n_components=min(top, len(few) - 1)).fit(
+        pairwise(predictions[split][:, drawn])
+    )
     return fit.explained_stress_[np.minimum(wanted, fit.n_components) - 1]
 
 
 # %%
-over_samples = {split: np.array([stress_of_drawn_samples(split) for _ in range(n_resamples)]) for split in splits}
+over_samples = {
+    split: np.array([stress_of_drawn_samples(split) for _ in range(n_resamples)])
+    for split in splits
+}
+
+# %%
 for split, draws in over_samples.items():
     print(
         split,
-        {int(k): f"{m:.3f} +- {s:.3f}" for k, m, s in zip(wanted, draws.mean(axis=0), draws.std(axis=0), strict=True)},
+        {
+            int(k): f"{m:.3f} +- {s:.3f}"
+            for k, m, s in zip(
+                wanted, draws.mean(axis=0), draws.std(axis=0), strict=True
+            )
+        },
     )
 
 # %% [markdown]
 # The next figure puts both spreads on the curve of explained stress. *Prediction:* at which depth is the uncertainty largest?
 
-# %%
+# %% tags=["hide-input"]
+bars = {"capsize": 4, "ms": 5, "lw": 1.2, "mfc": "white"}
+kinds = {"runs": (over_runs, "o"), "samples": (over_samples, "s")}
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.4))
-for k, (split, (colour, _, dash)) in enumerate(zip(splits, plots.FACTOR_STYLES, strict=False)):
-    ax.plot(np.arange(1, len(stress[split]) + 1), stress[split], color=colour, ls=dash, label=f"{split}, all points")
-    for kind, draws, marker in (("runs", over_runs, "o"), ("samples", over_samples, "s")):
-        place = wanted * 1.06 ** (2 * k + (kind == "samples") - 1.5)  # side by side, so that bars do not overlap
-        middle, bar = draws[split].mean(axis=0), 2 * draws[split].std(axis=0)
-        label = f"{split}, drawn {kind}"
-        ax.errorbar(place, middle, bar, fmt=marker, color=colour, mfc="white", capsize=4, ms=5, lw=1.2, label=label)
+for k, split in enumerate(splits):
+    colour, _, dash = plots.FACTOR_STYLES[k]
+    label, axis = f"{split}, all points", np.arange(1, len(stress[split]) + 1)
+    ax.plot(axis, stress[split], color=colour, ls=dash, label=label)
+    for j, (kind, (draws, marker)) in enumerate(kinds.items()):
+        place = wanted * 1.06 ** (2 * k + j - 1.5)  # side by side
+        middle, two_sd = draws[split].mean(axis=0), 2 * draws[split].std(axis=0)
+        look = bars | {"fmt": marker, "color": colour}
+        ax.errorbar(place, middle, two_sd, label=f"{split}, drawn {kind}", **look)
 ax.set(xscale="log", xlabel="axes", ylabel="explained stress", ylim=(None, 1.01))
 ax.set_xticks(wanted, wanted)
 plots.legend_below(ax, ncols=2)
-alt = "Explained stress against the number of axes, with bars of two standard deviations over drawn runs and samples."
+alt = "Explained stress against the number of axes, with two standard deviations."
 plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt=alt)
 
 # %% [markdown]
@@ -190,30 +228,43 @@ plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt=alt)
 # A negative eigenvalue is no error of computation: chapter 30 shows that the distances are rebuilt exactly only with its sign. We count them among the first ten axes, and look for the first one. Such an axis says that some points are *nearer* to each other than any ordinary space allows. The paper found the first five train axes space-like once outliers are left out, and the second one time-like with them.
 
 # %%
-first_time_like = {s: int(np.argmax(v < 0)) + 1 if (v < 0).any() else 0 for s, v in eigenvalues.items()}
+first_time_like = {
+    s: int(np.argmax(v < 0)) + 1 if (v < 0).any() else 0 for s, v in eigenvalues.items()
+}
 n_time_like = {s: int((v[:10] < 0).sum()) for s, v in eigenvalues.items()}
-print("first time-like axis (0: none):", first_time_like, " time-like among the first ten:", n_time_like)
+print(
+    "first time-like axis (0: none):",
+    first_time_like,
+    " time-like among the first ten:",
+    n_time_like,
+)
 
 # %% [markdown]
 # ## What we learned
 
 # %%
-column = {int(k): int(np.searchsorted(wanted, min(k, wanted[-1]))) for k in depths}
-spread = {
-    s: {k: np.hypot(over_runs[s][:, c].std(), over_samples[s][:, c].std()) for k, c in column.items()} for s in splits
-}
-paper = {"train": {3: 76, 50: 98}, "test": {}}
+last_wanted = wanted[-1]
+column = {int(k): int(np.searchsorted(wanted, min(k, last_wanted))) for k in depths}
+spread = {split: {} for split in splits}
 for split in splits:
-    listed = ", ".join(
-        f"{k}: {100 * stress[split][k - 1]:.1f} +- {200 * spread[split][k]:.1f} %"
-        + (f" (paper {paper[split][k]} %)" if k in paper[split] else "")
-        for k in depths
-    )
-    print(f"{split} stress explained by the first axes, with two standard deviations: {listed}.")
-    k = first_time_like[split]
-    print(f"{split}: " + (f"axis {k} is the first time-like one." if k else "no stored axis is time-like."))
+    for k, c in column.items():
+        parts = over_runs[split][:, c].std(), over_samples[split][:, c].std()
+        spread[split][k] = np.hypot(*parts)
 
 # %%
+paper = {"train": {3: 76, 50: 98}, "test": {}}
+
+# %%
+for split in splits:
+    print(f"{split} stress explained by the first axes, two standard deviations:")
+    for k in depths:
+        known = f" (paper {paper[split][k]} %)" if k in paper[split] else ""
+        share, double = 100 * stress[split][k - 1], 200 * spread[split][k]
+        print(f"  {k} axes: {share:.1f} +- {double:.1f} %{known}")
+    k = first_time_like[split]
+    print(f"  the first time-like axis is number {k}" if k else "  none is time-like")
+
+# %% tags=["hide-input"]
 results = {}
 for split in splits:
     for k in depths:
@@ -226,7 +277,11 @@ for split in splits:
             n=len(shown),
             note="2 s.d. over runs and samples",
         )
-    results[f"{split}_first_time_like"] = claims.result(first_time_like[split], n=len(eigenvalues[split]), unit="axis")
+    results[f"{split}_first_time_like"] = claims.result(
+        first_time_like[split], n=len(eigenvalues[split]), unit="axis"
+    )
+
+# %% tags=["hide-input"]
 claims.save_results(atlas, "42", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -257,7 +312,9 @@ assert 0 < factor < 1
 
 # %% tags=["solution"]
 last = atlas.table("main").groupby("run").tail(1).index.to_numpy()
-last_fit = InPCA(n_components=3).fit(np.asarray(select(atlas.distances("train"), last), dtype=float))
+last_fit = InPCA(n_components=3).fit(
+    np.asarray(select(atlas.distances("train"), last), dtype=float)
+)
 last_fit.explained_stress_, stress["train"][:3]
 
 # %% tags=["check"]

@@ -21,9 +21,10 @@ import pandas as pd
 from matplotlib.colors import PowerNorm
 from scipy.stats import spearmanr
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.inpca import InPCA
+from manifold_utils.trajectories import trajectory_gap
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
 # %% [markdown]
@@ -32,7 +33,7 @@ from manifold_utils.trajectories.of_atlas import load_trajectories
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-geodesic_share = 0.1  # weight of the geodesic, as a share of the number of trajectories (the paper: a tenth)
+geodesic_share = 0.1  # weight of the geodesic a trajectory (the paper: a tenth)
 n_resamples = 100  # draws of runs for the interval of the stress
 n_permutations = 500  # permutations of runs for the agreement of train and test
 seed = 0  # of all draws
@@ -42,7 +43,9 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid become as many points")
+print(
+    f"{(atlas.runs.grid == 'main').sum()} runs of the main grid become as many points"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -52,10 +55,14 @@ print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid become as many
 # %%
 splits = ("train", "test")
 d_traj, to_geodesic = {}, {}
+
+# %%
 for split in splits:
     trajectories, all_runs = load_trajectories(atlas, split)
     main = (all_runs.grid == "main").to_numpy()
-    d_traj[split] = trajectories.distance.values[:, main][:, :, main].mean(axis=0, dtype=float)
+    d_traj[split] = trajectories.distance.values[:, main][:, :, main].mean(
+        axis=0, dtype=float
+    )
     to_geodesic[split] = trajectories.to_geodesic.values[main].mean(axis=1)
 runs = all_runs[main]
 n_runs = len(runs)
@@ -68,48 +75,68 @@ upper = np.triu_indices(n_runs, 1)
 for split in splits:
     assert np.allclose(np.diag(d_traj[split]), 0, atol=1e-6)
     print(
-        f"{split}: two runs {d_traj[split][upper].mean():.3f} nats apart on average, {to_geodesic[split].mean():.3f} from the geodesic"
+        f"{split}: two runs {d_traj[split][upper].mean():.3f} nats apart "
+        f"on average, {to_geodesic[split].mean():.3f} from the geodesic"
     )
 
 # %% [markdown]
 # ## The matrix itself
-#
-# Before any embedding, look at the numbers. An embedding is a summary, and a summary can hide a broken row; a picture of the matrix cannot. Runs are sorted by architecture, then by optimiser, batch size and the other factors. *Prediction:* blocks of which size will you see?
 
 # %%
 order = (
     runs.reset_index()
-    .sort_values(["architecture", "optimizer", "batch_size", "augmentation", "weight_decay", "seed"])
+    .sort_values(
+        [
+            "architecture",
+            "optimizer",
+            "batch_size",
+            "augmentation",
+            "weight_decay",
+            "seed",
+        ]
+    )
     .index.to_numpy()
 )
+
+# %%
 sorted_architecture = runs.architecture.to_numpy()[order]
 edges = np.flatnonzero(sorted_architecture[1:] != sorted_architecture[:-1]) + 1
 middles = [block.mean() for block in np.split(np.arange(n_runs), edges)]
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.9))
+# %% [markdown]
+# Before any embedding, look at the numbers. An embedding is a summary, and a summary can hide a broken row; a picture of the matrix cannot. Runs are sorted by architecture, then by optimiser, batch size and the other factors. *Prediction:* blocks of which size will you see?
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
 norm = PowerNorm(0.5, 0, max(d_traj[split].max() for split in splits))
+lines = {"color": "white", "lw": 1}
 for ax, split in zip(axes, splits, strict=True):
-    image = ax.imshow(d_traj[split][np.ix_(order, order)], cmap=plots.SEQUENTIAL, norm=norm, interpolation="none")
-    ax.hlines(edges - 0.5, -0.5, n_runs - 0.5, color="white", lw=1)
-    ax.vlines(edges - 0.5, -0.5, n_runs - 0.5, color="white", lw=1)
-    ax.set_yticks(middles, sorted_architecture[np.r_[0, edges]] if split == "train" else [""] * len(middles))
-    ax.set(xticks=[], title=f"{split} predictions")
+    ordered = d_traj[split][np.ix_(order, order)]
+    image = ax.imshow(ordered, cmap=plots.SEQUENTIAL, norm=norm, interpolation="none")
+    ax.hlines(edges - 0.5, -0.5, n_runs - 0.5, **lines)
+    ax.vlines(edges - 0.5, -0.5, n_runs - 0.5, **lines)
+    ax.set(xticks=[], yticks=[], title=f"{split} predictions")
     ax.grid(False)
-fig.colorbar(image, ax=axes, label="$d_{traj}$ (nats), square-root scale", shrink=0.85)
-plots.save_figure(
-    fig,
-    atlas.figure_path("43_matrix.png"),
-    alt="Matrices of trajectory distances for train and test, runs sorted by architecture with white lines between families.",
-)
+axes[0].set_yticks(middles, sorted_architecture[np.r_[0, edges]])
+fig.colorbar(image, ax=axes, label="$d_{traj}$ (nats), square-root scale", shrink=0.8)
+alt = "Matrices of trajectory distances for train and test, sorted by architecture."
+plots.save_figure(fig, atlas.figure_path("43_matrix.png"), alt=alt)
 
 # %% [markdown]
 # Dark squares on the diagonal are families whose members agree; a bright cross is a run that goes its own way. The colours follow the square root, since $d_{traj}$ is like a squared length. How dark is a square, compared with the rest?
 
 # %%
-same_family = np.equal.outer(runs.architecture.to_numpy(), runs.architecture.to_numpy())[upper]
-contrast = {s: d_traj[s][upper][~same_family].mean() / d_traj[s][upper][same_family].mean() for s in splits}
-print("distance between families over distance within them:", {s: round(float(v), 2) for s, v in contrast.items()})
+same_family = np.equal.outer(
+    runs.architecture.to_numpy(), runs.architecture.to_numpy()
+)[upper]
+contrast = {
+    s: d_traj[s][upper][~same_family].mean() / d_traj[s][upper][same_family].mean()
+    for s in splits
+}
+print(
+    "distance between families over distance within them:",
+    {s: round(float(v), 2) for s, v in contrast.items()},
+)
 
 
 # %% [markdown]
@@ -130,59 +157,69 @@ weights = np.r_[np.ones(n_runs), max(1.0, geodesic_share * n_runs)]
 n_axes = int(min(20, n_runs - 1))
 twice = np.r_[np.arange(n_runs + 1), n_runs]
 given_twice = InPCA(n_components=3).fit(with_geodesic("train")[np.ix_(twice, twice)])
-weighted_twice = InPCA(n_components=3).fit(with_geodesic("train"), sample_weight=np.r_[np.ones(n_runs), 2.0])
+weighted_twice = InPCA(n_components=3).fit(
+    with_geodesic("train"), sample_weight=np.r_[np.ones(n_runs), 2.0]
+)
 assert np.allclose(given_twice.eigenvalues_, weighted_twice.eigenvalues_)
 
 # %%
-fits = {s: InPCA(n_components=n_axes).fit(with_geodesic(s), sample_weight=weights) for s in splits}
+fits = {
+    s: InPCA(n_components=n_axes).fit(with_geodesic(s), sample_weight=weights)
+    for s in splits
+}
 depths = [k for k in (1, 2, 3, 10) if k <= n_axes]
 stress = pd.DataFrame(
-    {s: fit.explained_stress_[np.array(depths) - 1] for s, fit in fits.items()}, index=pd.Index(depths, name="axes")
+    {s: fit.explained_stress_[np.array(depths) - 1] for s, fit in fits.items()},
+    index=pd.Index(depths, name="axes"),
 )
 stress.round(3)
 
 # %% [markdown]
 # The picture: one point a run, the black star the geodesic. The sign of an axis is arbitrary, so the test axes are turned to face as the train axes do. *Prediction:* which factor will you be able to read from the place?
 
-# %%
-turn = np.sign((fits["train"].embedding_[:, :2] * fits["test"].embedding_[:, :2]).sum(axis=0))
-turned = {"train": fits["train"].embedding_[:, :2], "test": turn * fits["test"].embedding_[:, :2]}
+# %% tags=["hide-input"]
+turn = np.sign(
+    (fits["train"].embedding_[:, :2] * fits["test"].embedding_[:, :2]).sum(axis=0)
+)
+turned = {
+    "train": fits["train"].embedding_[:, :2],
+    "test": turn * fits["test"].embedding_[:, :2],
+}
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.6))
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+look = {"size": 28, "alpha": 0.75, "legend": False}
 for ax, split in zip(axes, splits, strict=True):
-    points = turned[split]
-    plots.plot_embedding(ax, points[:-1], runs.architecture, size=28, alpha=0.75, legend=False)
+    points, fit = turned[split], fits[split]
+    plots.plot_embedding(ax, points[:-1], runs.architecture, **look)
     ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
-    plots.label_embedding(ax, fits[split].eigenvalues_, total=fits[split].norm_ ** 2)
+    plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
     ax.set_title(f"{split} predictions")
 handles, names = axes[0].get_legend_handles_labels()
-fig.legend(handles, names, loc="outside lower center", ncols=len(names))
-plots.save_figure(
-    fig,
-    atlas.figure_path("43_embedding.png"),
-    alt="Each training run as one point of an embedding of trajectory distances, coloured by architecture, with the geodesic as a star.",
-)
+fig.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+alt = "Each training run as one point, coloured by architecture, the geodesic a star."
+plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 
 # %% [markdown]
 # Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the star says how far runs stay from the straight road. Read the percentages of the axes before you read shapes: an axis with a few per cent is a thin one, however wide it is drawn, since both axes have the same scale. The same points again, coloured by the other factors:
 
-# %%
-varied = [f for f in ("optimizer", "batch_size", "weight_decay", "augmentation") if runs[f].nunique() > 1]
+# %% tags=["hide-input"]
+factors = ("optimizer", "batch_size", "weight_decay", "augmentation")
+varied = [f for f in factors if runs[f].nunique() > 1]
 n_rows = max(1, -(-len(varied) // 2))
-fig, axes = plt.subplots(n_rows, 2, figsize=(10, 4 * n_rows), squeeze=False)
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(n_rows, 2, figsize=(9, 3.6 * n_rows), squeeze=False)
+points, look = turned["train"][:-1], {"size": 24, "alpha": 0.75, "legend": False}
 for ax, factor in zip(axes.flat, varied, strict=False):
-    plots.plot_embedding(ax, turned["train"][:-1], runs[factor], size=24, alpha=0.75, legend=False)
-    plots.label_embedding(ax, fits["train"].eigenvalues_, total=fits["train"].norm_ ** 2)
+    plots.plot_embedding(ax, points, runs[factor], **look)
+    ax.set_aspect("equal", adjustable="datalim")
     ax.set(title=plots.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2")
     plots.legend_below(ax)
 for ax in axes.flat[len(varied) :]:
     ax.axis("off")
-plots.save_figure(
-    fig,
-    atlas.figure_path("43_by_factor.png"),
-    alt="The train embedding of trajectories, one panel a factor: optimiser, batch size, weight decay, augmentation.",
-)
+alt = "The train embedding of trajectories, one panel a factor, coloured by its levels."
+plots.save_figure(fig, atlas.figure_path("43_by_factor.png"), alt=alt)
 
 
 # %% [markdown]
@@ -194,32 +231,46 @@ plots.save_figure(
 
 # %% tags=["lesson"]
 def stress_of_drawn_runs(split):
-    drawn = np.bincount(rng.integers(n_runs, size=n_runs), minlength=n_runs).astype(float)
+    drawn = np.bincount(rng.integers(n_runs, size=n_runs), minlength=n_runs).astype(
+        float
+    )
     keep = np.r_[np.flatnonzero(drawn), n_runs]
     fit = InPCA(n_components=min(3, len(keep) - 1))
-    fit.fit(with_geodesic(split)[np.ix_(keep, keep)], sample_weight=np.r_[drawn, weights[-1]][keep])
+    fit.fit(
+        with_geodesic(split)[np.ix_(keep, keep)],
+        sample_weight=np.r_[drawn, weights[-1]][keep],
+    )
     return fit.explained_stress_[-1]
 
 
 # %%
-draws = {s: np.array([stress_of_drawn_runs(s) for _ in range(n_resamples)]) for s in splits}
-interval = {s: np.quantile(d, [0.025, 0.975]) for s, d in draws.items()}
-print({s: f"3 axes {fits[s].explained_stress_[2]:.3f} ({a:.3f} to {b:.3f})" for s, (a, b) in interval.items()})
+draws = {
+    s: np.array([stress_of_drawn_runs(s) for _ in range(n_resamples)]) for s in splits
+}
+interval = {split: statistics.interval(d) for split, d in draws.items()}
+print(
+    {
+        s: f"3 axes {fits[s].explained_stress_[2]:.3f} ({a:.3f} to {b:.3f})"
+        for s, (a, b) in interval.items()
+    }
+)
 
 # %% [markdown]
 # The interval is that of the runs: other seeds of the same grid. The next figure has the columns themselves, train beside test on one scale. *Prediction:* which of the two falls off faster?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
-    plots.plot_spectrum(ax, fits[split].eigenvalues_, fits[split].explained_stress_, marks=depths)
+    plots.plot_spectrum(
+        ax, fits[split].eigenvalues_, fits[split].explained_stress_, marks=depths
+    )
     ax.set_title(f"{split} trajectories")
 axes[1].set_ylabel("")
-plots.save_figure(
-    fig,
-    atlas.figure_path("43_spectrum.png"),
-    alt="Absolute eigenvalues of the embedding of trajectories for train and test, time-like ones hatched, with explained stress.",
+alt = (
+    "Absolute eigenvalues of the embedding of trajectories for "
+    "train and test, time-like ones hatched, with explained stress."
 )
+plots.save_figure(fig, atlas.figure_path("43_spectrum.png"), alt=alt)
 
 # %% [markdown]
 # The percentages are explained stress up to that column. If a handful of columns stand out and the rest fall away, whole trajectories differ in a handful of ways only.
@@ -233,10 +284,15 @@ agreement = spearmanr(d_traj["train"][upper], d_traj["test"][upper]).statistic
 null = np.empty(n_permutations)
 for k in range(n_permutations):
     shuffle = rng.permutation(n_runs)
-    null[k] = spearmanr(d_traj["train"][upper], d_traj["test"][np.ix_(shuffle, shuffle)][upper]).statistic
-p_value = (1 + (null >= agreement).sum()) / (1 + n_permutations)
+    null[k] = spearmanr(
+        d_traj["train"][upper], d_traj["test"][np.ix_(shuffle, shuffle)][upper]
+    ).statistic
+
+# %%
+p_value = statistics.p_value(agreement, null, side="high")
 print(
-    f"rank correlation of train and test distances {agreement:.2f}; permuted runs reach {np.quantile(null, 0.95):.2f} (p = {p_value:.3f})"
+    f"rank correlation of train and test distances {agreement:.2f}; "
+    f"permuted runs reach {np.quantile(null, 0.95):.2f} (p = {p_value:.3f})"
 )
 
 # %% [markdown]
@@ -245,28 +301,43 @@ print(
 # %%
 for split in splits:
     print(
-        f"{split}: {n_runs} trajectories; 3 axes explain {100 * fits[split].explained_stress_[2]:.0f} % of their stress."
+        f"{split}: {n_runs} trajectories; 3 axes explain "
+        f"{100 * fits[split].explained_stress_[2]:.0f} % of their stress."
     )
-print(
-    f"Families are {contrast['train']:.1f} (train) and {contrast['test']:.1f} (test) times as far apart as members of one family."
-)
-print(f"Train and test distances between runs have the rank correlation {agreement:.2f}.")
 
 # %%
+print(
+    f"Families are {contrast['train']:.1f} (train) and "
+    f"{contrast['test']:.1f} (test) times as far apart as members "
+    "of one family."
+)
+print(
+    f"Train and test distances between runs have the rank correlation {agreement:.2f}."
+)
+
+# %% tags=["hide-input"]
 results = {}
 for split in splits:
     contrasts, roads = contrast[split], to_geodesic[split].mean()
     for k in depths:
-        results[f"{split}_stress_{k}"] = claims.result(fits[split].explained_stress_[k - 1], n=n_runs)
+        results[f"{split}_stress_{k}"] = claims.result(
+            fits[split].explained_stress_[k - 1], n=n_runs
+        )
     low, high = interval[split]
-    results[f"{split}_stress_3"] |= {"low": float(low), "high": float(high), "note": "interval: drawn runs"}
+    results[f"{split}_stress_3"] |= {
+        "low": float(low),
+        "high": float(high),
+        "note": "interval: drawn runs",
+    }
     results[f"{split}_family_contrast"] = claims.result(contrasts, n=n_runs)
     results[f"{split}_to_geodesic"] = claims.result(roads, n=n_runs, unit="nats")
 
-# %%
-low, high = np.quantile(null, [0.025, 0.975])
+# %% tags=["hide-input"]
+low, high = statistics.interval(null)
 note = "interval: permuted runs"
-results["train_test_agreement"] = claims.result(agreement, low=low, high=high, n=len(upper[0]), note=note)
+results["train_test_agreement"] = claims.result(
+    agreement, low=low, high=high, n=len(upper[0]), note=note
+)
 results["train_test_agreement_p"] = claims.result(p_value, n=n_permutations)
 claims.save_results(atlas, "43", results, seed=seed, started=started)
 
@@ -300,7 +371,16 @@ assert len(placed) == len(all_runs) - n_runs
 
 # %% tags=["solution"]
 loner = runs.index[d_traj["train"].mean(axis=1).argmax()]
-runs.loc[loner, ["architecture", "optimizer", "learning_rate", "final_loss_train", "final_error_train"]]
+runs.loc[
+    loner,
+    [
+        "architecture",
+        "optimizer",
+        "learning_rate",
+        "final_loss_train",
+        "final_error_train",
+    ],
+]
 
 # %% tags=["check"]
 assert loner in runs.index
@@ -315,6 +395,23 @@ widest_contrast, contrast["train"]
 
 # %% tags=["check"]
 assert (widest >= d_traj["train"] - 1e-6).all()
+
+# %% [markdown]
+# 5. $d_{traj}$ compares two runs at equal progress. The paper's code knows another way: the distance of every checkpoint to the nearest one of the other run, averaged both ways (`trajectory_gap`). Does it rank pairs of runs alike? Some thirty runs are enough.
+
+# %% tags=["solution"]
+some = np.arange(0, n_runs, max(1, n_runs // 30))
+checkpoints = [np.flatnonzero(atlas.points.run == runs.index[k]) for k in some]
+between = np.asarray(atlas.distances("train")[:])
+first, second = np.triu_indices(len(some), 1)
+gaps = [
+    trajectory_gap(between[np.ix_(checkpoints[a], checkpoints[b])])
+    for a, b in zip(first, second, strict=True)
+]
+spearmanr(gaps, d_traj["train"][some[first], some[second]]).statistic
+
+# %% tags=["check"]
+assert len(gaps) == len(some) * (len(some) - 1) // 2 and min(gaps) > 0
 
 # %% [markdown]
 # ## What next

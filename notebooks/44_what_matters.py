@@ -22,20 +22,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.statistics import (
-    LINKED,
-    between_configurations,
-    configurations,
-    effect_ratio,
-    effect_size,
-    matched_pairs,
-    seed_means,
-)
-from manifold_utils.studies.importance import MIN_CONFIGURATIONS, PAIR_FACTORS, importance
-from manifold_utils.trajectories import common_progress, crossings
-from manifold_utils.trajectories.of_atlas import load_trajectories
+from manifold_utils.studies import importance as regression
+from manifold_utils.trajectories import common_progress, crossings, of_atlas
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -48,7 +38,7 @@ n_permutations = 200  # shuffles of runs for each p-value
 n_stations = 34  # values of progress at which effects are measured, at most
 n_null = 20  # permuted tables for the null of the importances
 n_leaves = 200  # configurations drawn in the tree at most
-max_error = 0.1  # final train error up to which a run counts as trained (the paper's limit)
+max_error = 0.1  # final train error up to which a run counts as trained
 seed = 0  # of all draws
 
 # %% tags=["hide-input"]
@@ -56,7 +46,10 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid, {n_resamples} draws, {n_permutations} shuffles")
+print(
+    f"{(atlas.runs.grid == 'main').sum()} runs of the main "
+    f"grid, {n_resamples} draws, {n_permutations} shuffles"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -66,20 +59,26 @@ print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid, {n_resamples}
 # $$d_{traj}(u, v) = \int_0^1 d_B\big(P_u(s), P_v(s)\big)\,ds.$$
 
 # %%
-trajectories, all_runs = load_trajectories(atlas, "train")
+trajectories, all_runs = of_atlas.load_trajectories(atlas, "train")
 main = (all_runs.grid == "main").to_numpy()
 runs = all_runs[main]
 layers = trajectories.distance.values[:, main][:, :, main]
 d_traj = layers.mean(axis=0, dtype=float)
-number, table = configurations(runs)
-print(f"d_traj {d_traj.shape} of {len(runs)} runs in {len(table)} configurations, up to {d_traj.max():.2f} nats")
+number, table = statistics.configurations(runs)
+print(
+    f"d_traj {d_traj.shape} of {len(runs)} runs in "
+    f"{len(table)} configurations, up to {d_traj.max():.2f} nats"
+)
 
 # %% [markdown]
 # A known value: a run is at distance zero from itself, and the order of two runs does not matter.
 
 # %%
-assert np.allclose(np.diag(d_traj), 0, atol=1e-6) and np.allclose(d_traj, d_traj.T, atol=1e-6)
-levels = {f: sorted(runs[f].unique(), key=str) for f in PAIR_FACTORS + ("learning_rate",)}
+assert np.allclose(np.diag(d_traj), 0, atol=1e-6) and np.allclose(
+    d_traj, d_traj.T, atol=1e-6
+)
+factors = (*regression.PAIR_FACTORS, "learning_rate")
+levels = {f: sorted(runs[f].unique(), key=str) for f in factors}
 pd.Series(levels, name="levels").to_frame()
 
 # %% [markdown]
@@ -87,21 +86,25 @@ pd.Series(levels, name="levels").to_frame()
 #
 # We take the mean over seeds between every two configurations and build a tree: complete linkage joins the two groups whose *farthest* members are nearest. *Prediction:* which of the coloured strips under the tree will show long blocks of one colour?
 
-# %%
+# %% tags=["hide-input"]
 few = np.sort(rng.permutation(len(table))[:n_leaves])
-_, between, _ = between_configurations(d_traj, number)
-tree = linkage(squareform(between[np.ix_(few, few)], checks=False), "complete", optimal_ordering=True)
-varied = [f for f in PAIR_FACTORS if table[f].nunique() > 1]
+_, between, _ = statistics.between_configurations(d_traj, number)
+tree = linkage(
+    squareform(between[np.ix_(few, few)], checks=False),
+    "complete",
+    optimal_ordering=True,
+)
+varied = [f for f in regression.PAIR_FACTORS if table[f].nunique() > 1]
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax, strips) = plt.subplots(2, 1, figsize=(10, 6.6), height_ratios=[2.6, 1.4])
 plots.plot_dendrogram(ax, strips, tree, table.iloc[few], varied)
 plots.level_legend(fig, table, varied)
-plots.save_figure(
-    fig,
-    atlas.figure_path("44_dendrogram.png"),
-    alt="Tree of configurations by trajectory distance; strips below it show the level of each factor for every leaf.",
+alt = (
+    "Tree of configurations by trajectory distance; strips "
+    "below it show the level of each factor for every leaf."
 )
+plots.save_figure(fig, atlas.figure_path("44_dendrogram.png"), alt=alt)
 
 # %% [markdown]
 # Each leaf is a configuration; its column below shows its architecture, optimiser and so on. Heights are on a square-root scale, so that low forks can be seen. A strip whose colours come in long blocks belongs to a factor that the tree has found by itself; a strip of confetti belongs to one that it has not.
@@ -111,8 +114,13 @@ plots.save_figure(
 # %%
 drawn = table.iloc[few]
 levels_of = {f: drawn[f].factorize()[0] for f in varied}
-agreement = {f: adjusted_rand_score(v, fcluster(tree, v.max() + 1, "maxclust")) for f, v in levels_of.items()}
-agreement = pd.Series(agreement, name="adjusted Rand index").sort_values(ascending=False)
+agreement = {
+    f: adjusted_rand_score(v, fcluster(tree, v.max() + 1, "maxclust"))
+    for f, v in levels_of.items()
+}
+agreement = pd.Series(agreement, name="adjusted Rand index").sort_values(
+    ascending=False
+)
 agreement.round(2).to_frame()
 
 # %% [markdown]
@@ -136,27 +144,30 @@ reached = ~np.isinf(crossings(atlas.points, s).loc[runs.index].to_numpy())
 common = common_progress(layers, reached)
 stations = np.unique(np.linspace(0, len(s) - 1, min(n_stations, len(s))).astype(int))
 print(
-    f"{100 * reached[:, np.searchsorted(s, 0.9)].mean():.0f} % of the runs reach progress .9; {len(stations)} stations"
+    f"{100 * reached[:, np.searchsorted(s, 0.9)].mean():.0f} "
+    f"% of the runs reach progress .9; {len(stations)} stations"
 )
 
 # %%
 options = {"n_resamples": n_resamples, "n_permutations": n_permutations, "rng": rng}
-effects = pd.DataFrame([effect_size(common[stations], runs, f, **options) for f in levels])
+effects = pd.DataFrame(
+    [statistics.effect_size(common[stations], runs, f, **options) for f in levels]
+)
 effects = effects.sort_values("value", ascending=False, ignore_index=True)
 effects.round(3)
 
 # %% [markdown]
 # The interval draws configurations with replacement. The p-value shuffles, among matched configurations and separately for each seed, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
 
-# %%
+# %% tags=["hide-input"]
 known = effects.dropna(subset="value")
 fig, ax = plt.subplots(figsize=(8.5, 1.2 + 0.65 * max(2, len(known))))
 plots.plot_effects(ax, known)
-plots.save_figure(
-    fig,
-    atlas.figure_path("44_effects.png"),
-    alt="Ratio of the distance between levels to the distance between seeds for each factor, with intervals.",
+alt = (
+    "Ratio of the distance between levels to the distance "
+    "between seeds for each factor, with intervals."
 )
+plots.save_figure(fig, atlas.figure_path("44_effects.png"), alt=alt)
 
 # %% [markdown]
 # The black line is the seeds' own spread, grey what shuffled runs reach. A dot far right of the grey is a factor that moves trajectories more than a new seed does. The verdict, from the interval (is it above 1?) and the shuffles (is the p-value below 5 %?); where only one of the two says so, the effect is small or the pairs are few:
@@ -164,33 +175,50 @@ plots.save_figure(
 # %%
 for row in known.itertuples():
     signs = (row.low > 1) + (row.p_value < 0.05)
-    verdicts = "cannot be told from a new seed here", "interval and shuffles disagree", "moves more than a new seed"
+    verdicts = (
+        "cannot be told from a new seed here",
+        "interval and shuffles disagree",
+        "moves more than a new seed",
+    )
     verdict = verdicts[int(signs)]
-    print(f"{plots.factor_name(row.factor)}: {row.value:.2f} ({row.low:.2f} to {row.high:.2f}), {verdict}")
+    print(
+        f"{plots.factor_name(row.factor)}: {row.value:.2f} "
+        f"({row.low:.2f} to {row.high:.2f}), {verdict}"
+    )
 
 # %% [markdown]
 # ## Does the answer depend on the architecture?
 #
 # The mean over families could hide that one of them is sensitive. The same ratio within each family, with that family's own seeds as the yardstick:
 
-# %%
+# %% tags=["hide-input"]
 beside = [f for f in levels if f != "architecture" and runs[f].nunique() > 1]
-members = {a: (runs.architecture == a).to_numpy() for a in sorted(runs.architecture.unique())}
+members = {
+    a: (runs.architecture == a).to_numpy() for a in sorted(runs.architecture.unique())
+}
 ratios = pd.DataFrame(
-    {f: {a: effect_ratio(common[:, m][:, :, m], runs[m], f) for a, m in members.items()} for f in beside}
+    {
+        f: {
+            a: statistics.effect_ratio(common[:, m][:, :, m], runs[m], f)
+            for a, m in members.items()
+        }
+        for f in beside
+    }
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(2.5 + 1.3 * len(beside), 1.5 + 0.5 * len(members)))
 plots.plot_ratio_map(ax, ratios)
 steps = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
-bar = fig.colorbar(ax.images[0], ax=ax, label="distance over seeds' distance", ticks=steps, format="%g")
-bar.minorticks_off()
-plots.save_figure(
-    fig,
-    atlas.figure_path("44_by_architecture.png"),
-    alt="Table of effect ratios: one row an architecture, one column a factor, white at 1, red above, blue below.",
+bar = fig.colorbar(
+    ax.images[0], ax=ax, label="distance over seeds' distance", ticks=steps, format="%g"
 )
+bar.minorticks_off()
+alt = (
+    "Table of effect ratios: one row an architecture, one "
+    "column a factor, white at 1, red above, blue below."
+)
+plots.save_figure(fig, atlas.figure_path("44_by_architecture.png"), alt=alt)
 
 # %% [markdown]
 # White is the seeds' spread, red is more, blue is less. Read along a row for what a family is sensitive to, and down a column for whether families agree. A dash means that the grid holds no matched pair with two seeds.
@@ -199,7 +227,8 @@ plots.save_figure(
 for f in ratios.columns[ratios.notna().any()]:
     column = ratios[f].dropna()
     print(
-        f"{plots.factor_name(f)}: least for {column.idxmin()} ({column.min():.2f}), most for {column.idxmax()} ({column.max():.2f})"
+        f"{plots.factor_name(f)}: least for {column.idxmin()} "
+        f"({column.min():.2f}), most for {column.idxmax()} ({column.max():.2f})"
     )
 
 # %% [markdown]
@@ -207,12 +236,14 @@ for f in ratios.columns[ratios.notna().any()]:
 #
 # The effects are means over progress. We take them apart: the same ratio at each value of $s$, among the runs that get there. Near $s = 0$ all runs are near ignorance and near each other, so that both distances are small. *Prediction:* does the optimiser matter early or late?
 
-# %%
+# %% tags=["hide-input"]
 inner = np.flatnonzero((s > 0.02) & (s < 0.98))
 of_factor = [f for f in known.factor if f != "learning_rate"]
-along = {f: [effect_ratio(common[k], runs, f) for k in inner] for f in of_factor}
+ratio_at, along = statistics.effect_ratio, {}
+for f in of_factor:
+    along[f] = [ratio_at(common[k], runs, f) for k in inner]
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
 for k, (f, curve) in enumerate(along.items()):
     colour, _, dash = plots.FACTOR_STYLES[k]
@@ -221,11 +252,11 @@ ax.axhline(1, color="black", lw=1.2)
 ax.set(xlabel="progress $s$", ylabel="distance over seeds' distance", yscale="log")
 plots.plain_log(ax.yaxis)
 plots.legend_below(ax, ncols=5)
-plots.save_figure(
-    fig,
-    atlas.figure_path("44_along_progress.png"),
-    alt="Effect ratio of each factor against progress on a logarithmic axis; the line at 1 is the distance between seeds.",
+alt = (
+    "Effect ratio of each factor against progress on a "
+    "logarithmic axis; the line at 1 is the distance between seeds."
 )
+plots.save_figure(fig, atlas.figure_path("44_along_progress.png"), alt=alt)
 
 # %% [markdown]
 # The black line at 1 is the spread of seeds: a curve on it belongs to a choice that does no more than a new seed. Where is each curve highest, and where does it stand half-way?
@@ -234,7 +265,8 @@ plots.save_figure(
 for f, curve in along.items():
     top, middle = int(np.nanargmax(curve)), int(np.argmin(np.abs(s[inner] - 0.5)))
     print(
-        f"{plots.factor_name(f)}: largest at s = {s[inner][top]:.2f} ({curve[top]:.2f}), half-way {curve[middle]:.2f}"
+        f"{plots.factor_name(f)}: largest at s = {s[inner][top]:.2f} "
+        f"({curve[top]:.2f}), half-way {curve[middle]:.2f}"
     )
 
 # %% [markdown]
@@ -245,28 +277,32 @@ for f, curve in along.items():
 # The paper asks a regressor to predict $d_{traj}$ of a pair from the pair's factors, and then how much worse it gets when one factor is permuted. Two things keep this honest. It is judged on pairs of configurations that it has *never seen*. And the same is done with a table in which the runs' factors are permuted (Mantel's test): what importance does a meaningless table reach?
 
 # %%
-enough = len(table) >= MIN_CONFIGURATIONS
+enough = len(table) >= regression.MIN_CONFIGURATIONS
+
+# %%
 if enough:
-    lost = importance(d_traj, runs, rng=rng)
+    lost = regression.importance(d_traj, runs, rng=rng)
     tables = [runs.iloc[rng.permutation(len(runs))] for _ in range(n_null)]
-    null = pd.concat([importance(d_traj, t, n_splits=1, rng=rng) for t in tables], ignore_index=True)
-    print(f"R2 on held-out configurations {lost.r2.mean():.2f}, with permuted runs {null.r2.mean():.2f}")
+    once = {"n_splits": 1, "rng": rng}
+    nulls = [regression.importance(d_traj, t, **once) for t in tables]
+    null = pd.concat(nulls, ignore_index=True)
+    print(f"R2 held out {lost.r2.mean():.2f}, with permuted runs {null.r2.mean():.2f}")
 else:
-    print(f"{len(table)} configurations are too few to hold some out: no regression at this profile")
+    print(f"{len(table)} configurations are too few to hold some out: no regression")
 
 # %% [markdown]
 # The next figure has one bar a factor; dots are splits of the configurations, the dashed mark is the null. *Prediction:* is the order that of the effect sizes?
 
-# %%
+# %% tags=["hide-input"]
 picture = None
 if enough:
     fig, ax = plt.subplots(figsize=(8, 4.2))
     plots.plot_importance(ax, lost[varied], null[varied])
-    picture = plots.save_figure(
-        fig,
-        atlas.figure_path("44_importance.png"),
-        alt="Permutation importance of each factor on held-out configurations, with the mark that permuted runs reach.",
+    alt = (
+        "Permutation importance of each factor on held-out "
+        "configurations, with the mark that permuted runs reach."
     )
+    picture = plots.save_figure(fig, atlas.figure_path("44_importance.png"), alt=alt)
 picture
 
 # %% [markdown]
@@ -274,7 +310,10 @@ picture
 
 # %%
 for f in lost[varied].mean().sort_values(ascending=False).index if enough else []:
-    print(f"{plots.factor_name(f)}: {lost[f].mean():.2f} (splits {lost[f].min():.2f} to {lost[f].max():.2f})")
+    print(
+        f"{plots.factor_name(f)}: {lost[f].mean():.2f} "
+        f"(splits {lost[f].min():.2f} to {lost[f].max():.2f})"
+    )
 
 # %% [markdown]
 # A bar below the dashed mark is no more than a meaningless table reaches.
@@ -285,19 +324,27 @@ for f in lost[varied].mean().sort_values(ascending=False).index if enough else [
 
 # %%
 trained = (runs.final_error_train <= max_error).to_numpy()
-test_trajectories, _ = load_trajectories(atlas, "test")
+test_trajectories, _ = of_atlas.load_trajectories(atlas, "test")
 test_layers = test_trajectories.distance.values[:, main][:, :, main]
-test_reached = ~np.isinf(crossings(atlas.points, s, split="test").loc[runs.index].to_numpy())
+test_reached = ~np.isinf(
+    crossings(atlas.points, s, split="test").loc[runs.index].to_numpy()
+)
 views = {
     "as above": (common, runs),
     "plain d_traj": (d_traj, runs),
-    f"trained ({trained.sum()} runs)": (common[:, trained][:, :, trained], runs[trained]),
+    f"trained ({trained.sum()} runs)": (
+        common[:, trained][:, :, trained],
+        runs[trained],
+    ),
     "test predictions": (common_progress(test_layers, test_reached), runs),
 }
 
 # %%
 robust = pd.DataFrame(
-    {name: {f: effect_ratio(d, r, f) for f in known.factor} for name, (d, r) in views.items()}
+    {
+        name: {f: statistics.effect_ratio(d, r, f) for f in known.factor}
+        for name, (d, r) in views.items()
+    }
 )
 robust.round(2)
 
@@ -311,37 +358,69 @@ by_factor = effects.set_index("factor")
 others = known[known.factor != "architecture"]
 real = others[(others.low > 1) & (others.p_value < 0.05)]
 if by_factor.value.notna().loc["architecture"]:
-    print(f"Runs of different architectures are {by_factor.value['architecture']:.1f} times as far apart as seeds.")
-listed = ", ".join(f"{plots.factor_name(f)} ({v:.2f})" for f, v in zip(real.factor, real.value, strict=True))
-print(f"Beside architecture, what moves trajectories more than a new seed: {listed or 'nothing that we can tell'}.")
-contrary = [f for f in real.factor if f in ("optimizer", "weight_decay", "augmentation")]
-print("The paper: architectures are distinguishable, optimiser and regularisation hardly matter.")
-if contrary:
-    print(f"Here {' and '.join(plots.factor_name(f) for f in contrary)} can be told from a new seed all the same;")
-    print("whether that is still 'hardly', chapter 99 judges by its rules.")
-print(
-    f"Cut into groups, the tree agrees most with {plots.factor_name(agreement.index[0])}: an adjusted Rand index of {agreement.iloc[0]:.2f}, where 1 is the same partition."
+    print(
+        "Runs of different architectures are "
+        f"{by_factor.value['architecture']:.1f} times as far apart as seeds."
+    )
+listed = ", ".join(
+    f"{plots.factor_name(f)} ({v:.2f})"
+    for f, v in zip(real.factor, real.value, strict=True)
 )
 
 # %%
-results = {}
-for row in effects.itertuples():
-    free = ", ".join(LINKED.get(row.factor, ())) or "nothing else"
-    note = (
-        f"{row.n_strict} of {row.n_pairs} pairs strict, the others differ in {free} too; interval: drawn configurations"
-    )
-    results[f"effect_{row.factor}"] = claims.result(row.value, low=row.low, high=row.high, n=row.n_pairs, note=note)
-    results[f"p_{row.factor}"] = claims.result(row.p_value, n=n_permutations)
+print(
+    "Beside architecture, what moves trajectories more than "
+    f"a new seed: {listed or 'nothing that we can tell'}."
+)
+contrary = [
+    f for f in real.factor if f in ("optimizer", "weight_decay", "augmentation")
+]
+print(
+    "The paper: architectures are distinguishable, "
+    "optimiser and regularisation hardly matter."
+)
 
 # %%
+if contrary:
+    print(
+        f"Here {' and '.join(plots.factor_name(f) for f in contrary)} "
+        "can be told from a new seed all the same;"
+    )
+    print("whether that is still 'hardly', chapter 99 judges by its rules.")
+print(
+    "Cut into groups, the tree agrees most with "
+    f"{plots.factor_name(agreement.index[0])}: an adjusted "
+    f"Rand index of {agreement.iloc[0]:.2f}, where 1 is the same partition."
+)
+
+# %% tags=["hide-input"]
+results = {}
+for row in effects.itertuples():
+    free = ", ".join(statistics.LINKED.get(row.factor, ())) or "nothing else"
+    note = (
+        f"{row.n_strict} of {row.n_pairs} pairs strict, the others "
+        f"differ in {free} too; interval: drawn configurations"
+    )
+    results[f"effect_{row.factor}"] = claims.result(
+        row.value, low=row.low, high=row.high, n=row.n_pairs, note=note
+    )
+    results[f"p_{row.factor}"] = claims.result(row.p_value, n=n_permutations)
+
+# %% tags=["hide-input"]
 for f, ratio in robust["plain d_traj"].items():
-    results[f"plain_{f}"] = claims.result(ratio, n=int(by_factor.n_pairs[f]), note="plain d_traj, ends repeated")
+    results[f"plain_{f}"] = claims.result(
+        ratio, n=int(by_factor.n_pairs[f]), note="plain d_traj, ends repeated"
+    )
 for f in varied if enough else []:
     low, high = lost[f].min(), lost[f].max()
-    results[f"importance_{f}"] = claims.result(lost[f].mean(), low=low, high=high, n=len(table), note="range of splits")
+    results[f"importance_{f}"] = claims.result(
+        lost[f].mean(), low=low, high=high, n=len(table), note="range of splits"
+    )
 results |= {f"rand_{f}": claims.result(v, n=len(few)) for f, v in agreement.items()}
-between_seeds = np.diag(seed_means(d_traj, number, runs.seed))
-results["seed_distance"] = claims.result(np.nanmean(between_seeds), n=len(table), unit="nats")
+between_seeds = np.diag(statistics.seed_means(d_traj, number, runs.seed))
+results["seed_distance"] = claims.result(
+    np.nanmean(between_seeds), n=len(table), unit="nats"
+)
 claims.save_results(atlas, "44", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -350,12 +429,16 @@ claims.save_results(atlas, "44", results, seed=seed, started=started)
 # 1. Two runs of the *same* seed share their initial weights and the order of their batches. Compare pairs of runs that differ in the optimiser, of equal seed and of different seeds. Does the seed pull them together?
 
 # %% tags=["solution"]
-pairs = matched_pairs(table, "optimizer")
+pairs = statistics.matched_pairs(table, "optimizer")
 member = [np.flatnonzero(number == k) for k in range(len(table))]
-cells = [(u, v) for a, b in pairs[["first", "second"]].to_numpy() for u in member[a] for v in member[b]]
-equal_seed = np.array([runs.seed.iloc[u] == runs.seed.iloc[v] for u, v in cells], dtype=bool)
+ends = pairs[["first", "second"]].to_numpy()
+cells = [(u, v) for a, b in ends for u in member[a] for v in member[b]]
+seeds = runs.seed.to_numpy()
+equal_seed = np.array([seeds[u] == seeds[v] for u, v in cells], dtype=bool)
 values = np.array([d_traj[cell] for cell in cells])
-values[equal_seed].mean() if equal_seed.any() else None, values[~equal_seed].mean() if (~equal_seed).any() else None
+same = values[equal_seed].mean() if equal_seed.any() else None
+other = values[~equal_seed].mean() if (~equal_seed).any() else None
+same, other
 
 # %% tags=["check"]
 assert len(values) == len(cells) and np.all(values >= 0)
@@ -375,7 +458,7 @@ assert groups.max() <= drawn.architecture.nunique()
 # 3. Which single pair of architectures is nearest, and which is farthest? Use `between`, averaged over configurations.
 
 # %% tags=["solution"]
-names, families, _ = between_configurations(d_traj, runs.architecture)
+names, families, _ = statistics.between_configurations(d_traj, runs.architecture)
 i, j = np.triu_indices(len(names), 1)
 order = np.argsort(families[i, j])
 nearest, farthest = ((names[i[k]], names[j[k]]) for k in (order[0], order[-1]))
@@ -389,7 +472,8 @@ assert families[i, j].min() > 0
 
 # %% tags=["solution"]
 reason = (
-    "random crops add noise to every prediction of an augmented run: between grows, and within of augmented runs too"
+    "random crops add noise to every prediction of an augmented "
+    "run: between grows, and within of augmented runs too"
 )
 by_factor.loc["augmentation", ["between", "within"]]
 

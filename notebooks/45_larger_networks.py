@@ -20,20 +20,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.profiles import CONFIGURATION
-from manifold_utils.statistics import (
-    configurations,
-    matched_pairs,
-    median_interval,
-    median_ratio,
-    ratio_interval,
-    seed_means,
-    speed_ratios,
-)
-from manifold_utils.trajectories import common_progress, crossings
-from manifold_utils.trajectories.of_atlas import load_trajectories
+from manifold_utils.trajectories import common_progress, crossings, of_atlas
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -49,7 +39,10 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{(atlas.runs.grid == 'sizes').sum()} runs of the grid 'sizes' and what matches them in the main grid")
+print(
+    f"{(atlas.runs.grid == 'sizes').sum()} runs of the "
+    "grid 'sizes' and what matches them in the main grid"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -57,55 +50,80 @@ print(f"{(atlas.runs.grid == 'sizes').sum()} runs of the grid 'sizes' and what m
 # The grid `sizes` trains some families at several widths. To these we add the runs of the main grid with the same optimiser, batch size, learning rate and so on: one more size of each family, and the other families for comparison.
 
 # %%
-trajectories, all_runs = load_trajectories(atlas, "train")
+trajectories, all_runs = of_atlas.load_trajectories(atlas, "train")
 setting = [c for c in CONFIGURATION if c not in ("architecture", "scale")]
 sizes = all_runs[all_runs.grid == "sizes"]
 settings = pd.MultiIndex.from_frame(
-    (sizes if len(sizes) else all_runs[all_runs.grid == "main"])[setting].drop_duplicates()
+    (sizes if len(sizes) else all_runs[all_runs.grid == "main"])[
+        setting
+    ].drop_duplicates()
 )
+
+# %%
 chosen = (all_runs.grid == "sizes") | (
-    (all_runs.grid == "main") & pd.MultiIndex.from_frame(all_runs[setting]).isin(settings)
+    (all_runs.grid == "main")
+    & pd.MultiIndex.from_frame(all_runs[setting]).isin(settings)
 )
 runs = all_runs[chosen]
-number, table = configurations(runs)
+number, table = statistics.configurations(runs)
 n_parameters = runs.n_parameters.groupby(number).first().to_numpy()
 
 # %% [markdown]
 # A known value: within a family, a larger scale must mean more parameters. The table counts runs.
 
 # %%
-overview = runs.groupby(["architecture", "scale"]).agg(parameters=("n_parameters", "first"), runs=("seed", "size"))
+overview = runs.groupby(["architecture", "scale"]).agg(
+    parameters=("n_parameters", "first"), runs=("seed", "size")
+)
 assert overview.groupby("architecture").parameters.is_monotonic_increasing.all()
 overview
 
 # %%
-size_pairs = matched_pairs(table, "scale")
-family_pairs = matched_pairs(table, "architecture", columns=[c for c in CONFIGURATION if c != "scale"])
-families = sorted(table.architecture[np.unique(size_pairs[["first", "second"]])].unique())
-print(f"{len(size_pairs)} pairs of sizes in the families {families}; {len(family_pairs)} pairs of families")
+size_pairs = statistics.matched_pairs(table, "scale")
+family_pairs = statistics.matched_pairs(
+    table, "architecture", columns=[c for c in CONFIGURATION if c != "scale"]
+)
+families = sorted(
+    table.architecture[np.unique(size_pairs[["first", "second"]])].unique()
+)
+print(
+    f"{len(size_pairs)} pairs of sizes in the families "
+    f"{families}; {len(family_pairs)} pairs of families"
+)
+
+# %%
 if not len(size_pairs):
-    print("This profile trains no family at two sizes: what follows has nothing to compare.")
+    print(
+        "This profile trains no family at two "
+        "sizes: what follows has nothing to compare."
+    )
 
 # %% [markdown]
 # ## Are larger networks faster?
 #
 # Progress against time, one line a run, dark for small and light for large networks. Time is counted in epochs above and in steps below; with one batch size they tell the same story, with several they would not. *Prediction:* which end of the colours comes first?
 
-# %%
-points = atlas.points[(atlas.points.phase == "main") & atlas.points.run.isin(runs.index)]
+# %% tags=["hide-input"]
+points = atlas.points[
+    (atlas.points.phase == "main") & atlas.points.run.isin(runs.index)
+]
 panels = families or sorted(runs.architecture.unique())[:1]
-fig, axes = plt.subplots(2, len(panels), figsize=(4.5 * len(panels) + 1, 6.6), sharey=True, squeeze=False)
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(
+    2, len(panels), figsize=(4.5 * len(panels) + 1, 6.6), sharey=True, squeeze=False
+)
 for family, column in zip(panels, axes.T, strict=True):
     for ax, clock in zip(column, ("epoch", "step"), strict=True):
         of_size = runs[runs.architecture == family]
         plots.plot_progress_by_size(ax, points, of_size, clock, legend=clock == "epoch")
     column[0].set_title(family)
 fig.supylabel("progress")
-plots.save_figure(
-    fig,
-    atlas.figure_path("45_progress.png"),
-    alt="Progress against epochs and against steps for several sizes of each family, one line a run, coloured by size.",
+alt = (
+    "Progress against epochs and against steps for several "
+    "sizes of each family, one line a run, coloured by size."
 )
+plots.save_figure(fig, atlas.figure_path("45_progress.png"), alt=alt)
 
 # %% [markdown]
 # If light lines lie left of dark ones, larger networks need fewer steps. Lines that level off below the top belong to networks that never get to the end of the road in the time they have: they are too small, or too slow.
@@ -115,29 +133,40 @@ plots.save_figure(
 # %%
 stations = np.linspace(0.1, 0.9, 17)
 steps = crossings(points, stations).loc[runs.index].to_numpy()
-ratios = speed_ratios(steps, number, size_pairs, n_parameters)
-speed = median_ratio(ratios)
-speed_low, speed_high = median_interval(ratios, size_pairs, n_resamples=n_resamples, rng=rng)
-late, lost = np.isinf(ratios).mean() if ratios.size else np.nan, (ratios == 0).mean() if ratios.size else np.nan
-print(f"steps of the smaller over steps of the larger: {speed:.2f} ({speed_low:.2f} to {speed_high:.2f})")
-print(f"only the larger gets there: {100 * late:.0f} % of pairs and stations; only the smaller: {100 * lost:.0f} %")
+ratios = statistics.speed_ratios(steps, number, size_pairs, n_parameters)
+speed = statistics.median_ratio(ratios)
+speed_low, speed_high = statistics.median_interval(
+    ratios, size_pairs, n_resamples=n_resamples, rng=rng
+)
+late, lost = (
+    np.isinf(ratios).mean() if ratios.size else np.nan,
+    (ratios == 0).mean() if ratios.size else np.nan,
+)
+
+# %%
+print(
+    "steps of the smaller over steps of the larger: "
+    f"{speed:.2f} ({speed_low:.2f} to {speed_high:.2f})"
+)
+print(
+    f"only the larger gets there: {100 * late:.0f} % of "
+    f"pairs and stations; only the smaller: {100 * lost:.0f} %"
+)
 
 # %% [markdown]
 # The next figure shows the steps themselves against the size, at three stations. *Prediction:* do the lines fall all the way, or do they level off?
 
-# %%
-fig, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels) + 1, 4.2), sharey=True, squeeze=False)
+# %% tags=["hide-input"]
+size = (min(9, 3.4 * len(panels) + 1), 3.8)
+fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
 for ax, family in zip(axes[0], panels, strict=True):
-    of_family = (runs.architecture == family).to_numpy()
-    plots.plot_steps_by_size(ax, runs.n_parameters[of_family], steps[of_family], stations)
+    member = (runs.architecture == family).to_numpy()
+    plots.plot_steps_by_size(ax, runs.n_parameters[member], steps[member], stations)
     ax.set_title(family)
 axes[0, 0].set_ylabel("steps")
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-plots.save_figure(
-    fig,
-    atlas.figure_path("45_steps_and_size.png"),
-    alt="Steps to progress one quarter, one half and three quarters against the number of parameters, by family.",
-)
+plots.figure_legend(fig, axes[0, 0])
+alt = "Steps to progress .25, .5 and .75 against the number of parameters, by family."
+plots.save_figure(fig, atlas.figure_path("45_steps_and_size.png"), alt=alt)
 
 # %% [markdown]
 # A falling line is a family that speeds up with size; a missing point is a size that none of its seeds got there. The learning rate is the same for all sizes: what we see is the effect of size at a fixed recipe, and a recipe tuned for each size might show less, or more.
@@ -150,11 +179,14 @@ plots.save_figure(
 grid, rows = trajectories.s.values, chosen.to_numpy()
 reached = ~np.isinf(crossings(points, grid).loc[runs.index].to_numpy())
 common = common_progress(trajectories.distance.values[:, rows][:, :, rows], reached)
-means = seed_means(common, number, runs.seed.to_numpy())
+means = statistics.seed_means(common, number, runs.seed.to_numpy())
 kinds = {"sizes of one family": size_pairs, "families": family_pairs}
 apart = {name: means[:, p["first"], p["second"]].T for name, p in kinds.items()}
-sized = np.unique(size_pairs[["first", "second"]])  # seeds of the networks that come in several sizes
-apart["seeds"] = np.diagonal(means, axis1=1, axis2=2).T[sized if len(sized) else slice(None)]
+# Seeds of the networks that come in several sizes.
+sized = np.unique(size_pairs[["first", "second"]])
+apart["seeds"] = np.diagonal(means, axis1=1, axis2=2).T[
+    sized if len(sized) else slice(None)
+]
 
 
 # %% tags=["lesson"]
@@ -170,37 +202,58 @@ def mean_along(values):
 
 # %%
 curves = {name: mean_along(values) for name, values in apart.items()}
-n_comparable = {name: int(np.isfinite(values).any(axis=1).sum()) for name, values in apart.items()}
-same_road, road_low, road_high = ratio_interval(
-    apart["sizes of one family"], size_pairs, apart["families"], family_pairs, n_resamples=n_resamples, rng=rng
+n_comparable = {
+    name: int(np.isfinite(values).any(axis=1).sum()) for name, values in apart.items()
+}
+
+# %%
+same_road, road_low, road_high = statistics.ratio_interval(
+    apart["sizes of one family"],
+    size_pairs,
+    apart["families"],
+    family_pairs,
+    n_resamples=n_resamples,
+    rng=rng,
 )
-print(f"distance between sizes over distance between families: {same_road:.2f} ({road_low:.2f} to {road_high:.2f})")
+
+# %%
+print(
+    "distance between sizes over distance between families: "
+    f"{same_road:.2f} ({road_low:.2f} to {road_high:.2f})"
+)
 
 # %% [markdown]
 # Below 1, sizes of a family share their road more than families do. But is the yardstick fair? The pairs of families take in families that were trained at one size only, and one of these may be far from all others. So the same once more, against pairs among the families of the sizes alone:
 
 # %%
-among = family_pairs[table.architecture.isin(families).to_numpy()[family_pairs[["first", "second"]]].all(axis=1)]
+among = family_pairs[
+    table.architecture.isin(families)
+    .to_numpy()[family_pairs[["first", "second"]]]
+    .all(axis=1)
+]
 apart_among = means[:, among["first"], among["second"]].T
+
+# %%
 kind, options = apart["sizes of one family"], {"n_resamples": n_resamples, "rng": rng}
-alone = ratio_interval(kind, size_pairs, apart_among, among, **options)
-print(f"against {len(among)} pairs among {families}: {alone[0]:.2f} ({alone[1]:.2f} to {alone[2]:.2f})")
+alone = statistics.ratio_interval(kind, size_pairs, apart_among, among, **options)
+print(
+    f"against {len(among)} pairs among {families}: "
+    f"{alone[0]:.2f} ({alone[1]:.2f} to {alone[2]:.2f})"
+)
 
 # %% [markdown]
 # If this number is much larger than the one before, most of the distance between families comes from the others. The three distances along the way:
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.4))
 for k, (name, curve) in enumerate(curves.items()):
     colour, _, dash = plots.FACTOR_STYLES[k]
-    ax.plot(grid, curve, color=colour, ls=dash, lw=2.4, label=f"{name} (n = {n_comparable[name]})")
+    label = f"{name} (n = {n_comparable[name]})"
+    ax.plot(grid, curve, color=colour, ls=dash, lw=2.4, label=label)
 ax.set(xlabel="progress $s$", ylabel="mean distance (nats)", ylim=(0, None))
 plots.legend_below(ax)
-plots.save_figure(
-    fig,
-    atlas.figure_path("45_same_road.png"),
-    alt="Mean distance at equal progress between sizes of a family, between families and between seeds, against progress.",
-)
+alt = "Mean distance at equal progress: between sizes, between families, between seeds."
+plots.save_figure(fig, atlas.figure_path("45_same_road.png"), alt=alt)
 
 # %% [markdown]
 # All curves start near zero, because everyone starts in ignorance; towards the right end only runs are left that get so far. Where the curve of the sizes lies on that of the seeds, another size is no more than another seed; what it lies above, size changes about the road. The curve of the families shows what architecture does beside that.
@@ -209,24 +262,29 @@ plots.save_figure(
 #
 # Sizes were not used to make the axes of chapter 30: their points are *placed* in the embedding of the main grid, in grey. If larger and smaller networks left the manifold, they would stand off.
 
-# %%
+# %% tags=["hide-input"]
 embedding = atlas.embedding("train")
 factor_table, coordinates = atlas.table(), embedding.embedding.values
-grey, shown = embedding.fitted.values, factor_table.run.isin(runs[runs.architecture.isin(families)].index).to_numpy()
+grey, shown = (
+    embedding.fitted.values,
+    factor_table.run.isin(runs[runs.architecture.isin(families)].index).to_numpy(),
+)
 parameters = atlas.runs.n_parameters.reindex(factor_table.run[shown]).to_numpy()
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
 ax.scatter(*coordinates[grey, :2].T, s=4, color="0.85", linewidths=0)
-plots.plot_embedding_values(ax, coordinates[shown], parameters, norm=LogNorm(), size=14, alpha=0.9)
+plots.plot_embedding_values(
+    ax, coordinates[shown], parameters, norm=LogNorm(), size=14, alpha=0.9
+)
 fig.colorbar(ax.collections[-1], ax=ax, label="parameters")
 plots.plot_reference(ax, embedding.reference_embedding.values)
 plots.label_embedding(ax, embedding.eigenvalues.values)
-plots.save_figure(
-    fig,
-    atlas.figure_path("45_embedding.png"),
-    alt="Networks of several sizes, coloured by their number of parameters, placed in the train embedding of the main grid in grey.",
+alt = (
+    "Networks of several sizes, coloured by their number of "
+    "parameters, placed in the train embedding of the main grid in grey."
 )
+plots.save_figure(fig, atlas.figure_path("45_embedding.png"), alt=alt)
 
 # %% [markdown]
 # Coloured points within the grey are sizes on the common manifold, as far as two axes can tell. Strands of one colour beside strands of another are sizes, or families, with roads of their own.
@@ -234,27 +292,52 @@ plots.save_figure(
 # ## What we learned
 
 # %%
-print(f"To the same progress, the smaller network of a pair needs {speed:.2f} times the steps of the larger,")
-print(f"with an interval of {speed_low:.2f} to {speed_high:.2f} from {len(size_pairs)} pairs of sizes.")
 print(
-    f"At equal progress, sizes of a family are {same_road:.2f} times as far apart as families ({road_low:.2f} to {road_high:.2f})."
+    "To the same progress, the smaller network of a pair "
+    f"needs {speed:.2f} times the steps of the larger,"
 )
-if len(among):
-    print(f"Beside the distance of {' and '.join(families)} alone, that is {alone[0]:.2f} times.")
-print("The paper: larger networks train along a similar manifold, faster; it gives no number for either.")
+print(
+    f"with an interval of {speed_low:.2f} to "
+    f"{speed_high:.2f} from {len(size_pairs)} pairs of sizes."
+)
+print(
+    f"At equal progress, sizes of a family are {same_road:.2f} times "
+    f"as far apart as families ({road_low:.2f} to {road_high:.2f})."
+)
 
 # %%
+if len(among):
+    print(
+        f"Beside the distance of {' and '.join(families)} "
+        f"alone, that is {alone[0]:.2f} times."
+    )
+print(
+    "The paper: larger networks train along a similar "
+    "manifold, faster; it gives no number for either."
+)
+
+# %% tags=["hide-input"]
 note = "common progress, matched pairs, different seeds; interval: drawn configurations"
 results = {
-    "speed_ratio": claims.result(speed, low=speed_low, high=speed_high, n=len(size_pairs), note=note),
-    "same_road_ratio": claims.result(same_road, low=road_low, high=road_high, n=len(size_pairs), note=note),
-    "same_road_ratio_alone": claims.result(alone[0], low=alone[1], high=alone[2], n=len(among), note=note),
+    "speed_ratio": claims.result(
+        speed, low=speed_low, high=speed_high, n=len(size_pairs), note=note
+    ),
+    "same_road_ratio": claims.result(
+        same_road, low=road_low, high=road_high, n=len(size_pairs), note=note
+    ),
+    "same_road_ratio_alone": claims.result(
+        alone[0], low=alone[1], high=alone[2], n=len(among), note=note
+    ),
     "only_larger_arrives": claims.result(late, n=ratios.size),
     "only_smaller_arrives": claims.result(lost, n=ratios.size),
 }
+
+# %% tags=["hide-input"]
 for name, curve in curves.items():
     value = curve[np.isfinite(curve)].mean() if np.isfinite(curve).any() else np.nan
-    results[f"distance_{name.split()[0]}"] = claims.result(value, n=n_comparable[name], unit="nats")
+    results[f"distance_{name.split()[0]}"] = claims.result(
+        value, n=n_comparable[name], unit="nats"
+    )
 claims.save_results(atlas, "45", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -263,7 +346,10 @@ claims.save_results(atlas, "45", results, seed=seed, started=started)
 # 1. Compute the speed ratio separately for early stations ($s < 0.5$) and late ones. When is size worth most?
 
 # %% tags=["solution"]
-early, late_part = median_ratio(ratios[:, stations < 0.5]), median_ratio(ratios[:, stations >= 0.5])
+early, late_part = (
+    statistics.median_ratio(ratios[:, stations < 0.5]),
+    statistics.median_ratio(ratios[:, stations >= 0.5]),
+)
 early, late_part
 
 # %% tags=["check"]
@@ -285,7 +371,8 @@ assert 0 <= forgotten <= 1
 
 # %% tags=["solution"]
 test_steps = crossings(points, stations, split="test").loc[runs.index].to_numpy()
-test_speed = median_ratio(speed_ratios(test_steps, number, size_pairs, n_parameters))
+test_ratios = statistics.speed_ratios(test_steps, number, size_pairs, n_parameters)
+test_speed = statistics.median_ratio(test_ratios)
 test_speed
 
 # %% tags=["check"]
@@ -295,9 +382,15 @@ assert test_steps.shape == steps.shape
 # 4. Use the plain $d_{traj}$, in which a run that stops short repeats its end, for the ratio of roads. Does it grow or fall, and why?
 
 # %% tags=["solution"]
-plain = seed_means(trajectories.distance.values[:, rows][:, :, rows].mean(axis=0), number, runs.seed.to_numpy())
+plain = statistics.seed_means(
+    trajectories.distance.values[:, rows][:, :, rows].mean(axis=0),
+    number,
+    runs.seed.to_numpy(),
+)
 plain_values = [plain[p["first"], p["second"]][:, None] for p in kinds.values()]
-plain_ratio = ratio_interval(plain_values[0], size_pairs, plain_values[1], family_pairs, rng=rng)[0]
+plain_ratio = statistics.ratio_interval(
+    plain_values[0], size_pairs, plain_values[1], family_pairs, rng=rng
+)[0]
 plain_ratio, same_road
 
 # %% tags=["check"]

@@ -39,7 +39,10 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid; this chapter reads artefacts only")
+print(
+    f"{(atlas.runs.grid == 'main').sum()} runs of "
+    "the main grid; this chapter reads artefacts only"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -49,56 +52,77 @@ print(f"{(atlas.runs.grid == 'main').sum()} runs of the main grid; this chapter 
 # %%
 splits = ("train", "test")
 to_road, width, layers = {}, {}, {}
+
+# %%
 for split in splits:
     trajectories, all_runs = load_trajectories(atlas, split)
     main = (all_runs.grid == "main").to_numpy()
     runs, s = all_runs[main], trajectories.s.values
-    reached = ~np.isinf(crossings(atlas.points, s, split=split).loc[runs.index].to_numpy())
+    reached = ~np.isinf(
+        crossings(atlas.points, s, split=split).loc[runs.index].to_numpy()
+    )
     to_road[split] = np.where(reached, trajectories.to_geodesic.values[main], np.nan)
     width[split] = np.where(reached, trajectories.tube_width.values[main], np.nan)
-    layers[split] = common_progress(trajectories.distance.values[:, main][:, :, main], reached)
+    layers[split] = common_progress(
+        trajectories.distance.values[:, main][:, :, main], reached
+    )
 
 # %% [markdown]
 # A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative. Medians are taken where at least half of the runs have a value; a median of the few fastest runs would be that of other runs.
 
 # %%
 number, table = configurations(runs)
+
+# %%
 for split in splits:
     assert np.nanmin(to_road[split]) > -1e-6
     known = np.isfinite(to_road[split]).mean(axis=0) >= 0.5
     middle = np.nanmedian(to_road[split][:, known], axis=0)
-    print(f"{split}: half of the runs get to s = {s[known][-1]:.2f}; median distance to the geodesic (nats)")
-    print(f"  {middle[0]:.4f} at s = {s[known][0]:.2f}, {middle.max():.3f} at most, {middle[-1]:.3f} at the last s")
+    print(
+        f"{split}: half of the runs get to s = {s[known][-1]:.2f}; "
+        "median distance to the geodesic (nats)"
+    )
+    print(
+        f"  {middle[0]:.4f} at s = {s[known][0]:.2f}, "
+        f"{middle.max():.3f} at most, {middle[-1]:.3f} at the last s"
+    )
 
 # %% [markdown]
 # ## How far from the geodesic?
 #
 # The geodesic is the shortest way to the truth, on which every sample is learnt at the same pace. A network that learns some samples before others must leave it. Lines are medians over runs, bands the middle half. *Prediction:* where is the distance largest, and in which panel do the lines separate?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
     plots.plot_quantiles(ax, s, to_road["train"], runs[factor])
-    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None))
+    ax.set(
+        xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None)
+    )
 axes[0].set_ylabel("distance to the geodesic (nats)")
-plots.save_figure(
-    fig,
-    atlas.figure_path("46_to_geodesic.png"),
-    alt="Distance of train predictions to the geodesic against progress, by architecture and by optimiser, medians and middle halves.",
+alt = (
+    "Distance of train predictions to the geodesic against progress, "
+    "by architecture and by optimiser, medians and middle halves."
 )
+plots.save_figure(fig, atlas.figure_path("46_to_geodesic.png"), alt=alt)
 
 # %% [markdown]
 # Each curve starts near zero and rises. A curve that falls again comes back to the road as the truth is approached; one that ends before belongs to runs that stop on the way. A jump near the right end is no jump of any run: there the runs that never get farther drop out of the median. If the lines of the left panel stand apart and those of the right lie on each other, the detour is set by the architecture and not by the optimiser. The numbers:
 
 # %%
 peak = {}
+
+# %%
 for architecture in sorted(runs.architecture.unique()):
     of_family = to_road["train"][(runs.architecture == architecture).to_numpy()]
     seen = np.flatnonzero(np.isfinite(of_family).mean(axis=0) >= 0.5)
     typical = np.nanmedian(of_family[:, seen], axis=0)
     k = int(np.argmax(typical))
     peak[architecture] = typical[k]
-    print(f"{architecture}: farthest at s = {s[seen][k]:.2f}, {typical[k]:.3f} nats; at its last s {typical[-1]:.3f}")
+    print(
+        f"{architecture}: farthest at s = {s[seen][k]:.2f}, "
+        f"{typical[k]:.3f} nats; at its last s {typical[-1]:.3f}"
+    )
 
 
 # %% [markdown]
@@ -123,7 +147,9 @@ for factor in varied:
     columns = [to_road["train"][:, k] for k in inner]
     share[factor] = np.nanmean([variance_share(c, runs[factor]) for c in columns])
     shuffled = [rng.permutation(runs[factor].to_numpy()) for _ in range(n_permutations)]
-    chance[factor] = np.nanquantile([variance_share(columns[len(columns) // 2], p) for p in shuffled], 0.95)
+    chance[factor] = np.nanquantile(
+        [variance_share(columns[len(columns) // 2], p) for p in shuffled], 0.95
+    )
 pd.DataFrame({"share of variance": share, "95 % of permuted": chance}).round(2)
 
 # %% [markdown]
@@ -133,48 +159,62 @@ pd.DataFrame({"share of variance": share, "95 % of permuted": chance}).round(2)
 #
 # On test samples the road leads to the true labels of samples that no network has seen. *Prediction:* do networks stay nearer to it, or farther away?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
     plots.plot_quantiles(ax, s, to_road[split], runs.architecture, legend=False)
     ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
 axes[0].set_ylabel("distance to the geodesic (nats)")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-plots.save_figure(
-    fig,
-    atlas.figure_path("46_train_and_test.png"),
-    alt="Distance to the geodesic against progress for train and for test predictions, by architecture.",
+alt = (
+    "Distance to the geodesic against progress for "
+    "train and for test predictions, by architecture."
 )
+plots.save_figure(fig, atlas.figure_path("46_train_and_test.png"), alt=alt)
 
 # %% [markdown]
 # Compare where the curves end, and how high. If test curves stop earlier than train curves, or farther from the road, networks do not carry to new samples all that they have learned: what is left there is confidence in wrong answers. Where the two panels look alike, as they may on easy data, networks generalise nearly all the way.
 
 # %%
-last_step = [(to_road["test"] - to_road["train"])[:, k] for k in np.flatnonzero(s >= 0.5)]
+last_step = [
+    (to_road["test"] - to_road["train"])[:, k] for k in np.flatnonzero(s >= 0.5)
+]
 extra = np.concatenate([step[np.isfinite(step)] for step in last_step])
-print(f"beyond half-way, test predictions are {np.median(extra):+.4f} nats farther from their road (median over runs)")
+print(
+    f"beyond half-way, test predictions are {np.median(extra):+.4f} "
+    "nats farther from their road (median over runs)"
+)
 
 # %% [markdown]
 # ## How wide is a tube?
 #
 # The seeds of a configuration fill a tube around their mean. Its width is the paper's: the distance of each run to the arithmetic mean of its configuration's seeds. *Prediction:* is the tube wide where the detour is large?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
     plots.plot_quantiles(ax, s, width["train"], runs[factor])
-    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None))
+    ax.set(
+        xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None)
+    )
 axes[0].set_ylabel("tube width (nats)")
-alt = "Distance of each run to the mean of its seeds against progress, by architecture and by optimiser."
+alt = (
+    "Distance of each run to the mean of its seeds "
+    "against progress, by architecture and by optimiser."
+)
 plots.save_figure(fig, atlas.figure_path("46_tube_width.png"), alt=alt)
 
 # %% [markdown]
 # A word of caution about this width: the mean contains the run itself. For squared lengths, the mean distance to the mean of $n$ is $\frac{n-1}{2n}$ times the mean distance between two of them; with two seeds, a quarter. Since $d_B$ of near points behaves like a squared length, we can check this here.
 
 # %%
-seeds_apart = np.diagonal(seed_means(layers["train"], number, runs.seed.to_numpy()), axis1=1, axis2=2).T
+seeds_apart = np.diagonal(
+    seed_means(layers["train"], number, runs.seed.to_numpy()), axis1=1, axis2=2
+).T
 n_seeds = np.bincount(number)
-mean_width = np.array([width["train"][number == k].mean(axis=0) for k in range(len(table))])
+mean_width = np.array(
+    [width["train"][number == k].mean(axis=0) for k in range(len(table))]
+)
 
 # %%
 expected = seeds_apart * ((n_seeds - 1) / (2 * n_seeds))[:, None]
@@ -186,44 +226,72 @@ print(f"tube width over what squared lengths predict: {rule:.2f}")
 # The nearer this ratio is to 1, the better the picture of small squared lengths. It also says that widths of configurations with different numbers of seeds must not be compared as they are; the distance *between two seeds* can be, and we use it now.
 #
 # ## Three scales on one axis
-#
-# The distance to the road, between architectures, between optimisers of one architecture and between seeds, all at equal progress. Pairs agree in all other factors. As in chapter 31, the dotted line is twice the distance to the road: detours that have nothing in common would be so far apart, because squared lengths of unrelated directions add up. *Prediction:* in which order will the curves lie?
 
 # %%
 means = seed_means(layers["train"], number, runs.seed.to_numpy())
-scales = {"to the geodesic": to_road["train"].T, "between seeds": np.diagonal(means, axis1=1, axis2=2)}
+scales = {
+    "to the geodesic": to_road["train"].T,
+    "between seeds": np.diagonal(means, axis1=1, axis2=2),
+}
 for factor in ("architecture", "optimizer"):
     pairs = matched_pairs(table, factor)
-    scales[f"between {plots.factor_name(factor)}s"] = means[:, pairs["first"], pairs["second"]]
-enough = {name: np.isfinite(v).mean(axis=1) >= 0.5 for name, v in scales.items() if v.shape[1]}
-curves = {
-    name: np.where(keep, [np.nanmean(r) if k else np.nan for r, k in zip(scales[name], keep, strict=True)], np.nan)
-    for name, keep in enough.items()
+    scales[f"between {plots.factor_name(factor)}s"] = means[
+        :, pairs["first"], pairs["second"]
+    ]
+enough = {
+    name: np.isfinite(v).mean(axis=1) >= 0.5 for name, v in scales.items() if v.shape[1]
 }
 
 # %%
+curves = {
+    name: np.where(
+        keep,
+        [
+            np.nanmean(r) if k else np.nan
+            for r, k in zip(scales[name], keep, strict=True)
+        ],
+        np.nan,
+    )
+    for name, keep in enough.items()
+}
+
+# %% [markdown]
+# The distance to the road, between architectures, between optimisers of one architecture and between seeds, all at equal progress. Pairs agree in all other factors. As in chapter 31, the dotted line is twice the distance to the road: detours that have nothing in common would be so far apart, because squared lengths of unrelated directions add up. *Prediction:* in which order will the curves lie?
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.8))
 for k, (name, curve) in enumerate(curves.items()):
     colour, _, dash = ("black", "", "-") if k == 0 else plots.FACTOR_STYLES[k]
-    ax.plot(s, curve, color=colour, ls=dash, lw=2.4, label=f"{name} (n = {scales[name].shape[1]})")
-ax.plot(s, 2 * curves["to the geodesic"], color="black", ls=":", lw=1, label="twice to the geodesic")
+    label = f"{name} (n = {scales[name].shape[1]})"
+    ax.plot(s, curve, color=colour, ls=dash, lw=2.4, label=label)
+twice = 2 * curves["to the geodesic"]
+ax.plot(s, twice, color="black", ls=":", lw=1, label="twice to the geodesic")
 ax.set(xlabel="progress $s$", ylabel="mean distance (nats)", ylim=(0, None))
 plots.legend_below(ax, ncols=2)
-plots.save_figure(
-    fig,
-    atlas.figure_path("46_three_scales.png"),
-    alt="Mean distance to the geodesic, between architectures, between optimisers and between seeds, against progress.",
-)
+alt = "Mean distance to the geodesic, between architectures, optimisers and seeds."
+plots.save_figure(fig, atlas.figure_path("46_three_scales.png"), alt=alt)
 
 # %% [markdown]
 # What a curve lies below the dotted line, its pairs share of their detours; a curve below the black one says that they share more than half. Where the curve of the optimisers lies on that of the seeds, the optimiser is no more than another seed; where it lies near that of the architectures, it matters nearly as much. Read the dotted line as a rough mark: matched pairs do not weigh the families as the mean over all runs does. Curves end where fewer than half of their pairs can still be compared.
 
 # %%
-at_middle = {name: float(curve[np.argmin(np.abs(s - 0.5))]) for name, curve in curves.items()}
-pairs_of = {name: v for name, v in at_middle.items() if "between" in name and np.isfinite(v)}
-in_common = {name: 1 - v / (2 * at_middle["to the geodesic"]) for name, v in pairs_of.items()}
+at_middle = {
+    name: float(curve[np.argmin(np.abs(s - 0.5))]) for name, curve in curves.items()
+}
+pairs_of = {
+    name: v for name, v in at_middle.items() if "between" in name and np.isfinite(v)
+}
+in_common = {
+    name: 1 - v / (2 * at_middle["to the geodesic"]) for name, v in pairs_of.items()
+}
+
+# %%
 for name, value in at_middle.items():
-    shared = f", about {100 * in_common[name]:.0f} % of the detour in common" if name in in_common else ""
+    shared = (
+        f", about {100 * in_common[name]:.0f} % of the detour in common"
+        if name in in_common
+        else ""
+    )
     print(f"half-way, {name}: {value:.4f} nats{shared}")
 
 # %% [markdown]
@@ -233,7 +301,8 @@ for name, value in at_middle.items():
 farthest = max(peak, key=peak.get)
 nearest = min(peak, key=peak.get)
 print(
-    f"The largest detour is that of {farthest} ({peak[farthest]:.3f} nats), the smallest that of {nearest} ({peak[nearest]:.3f})."
+    f"The largest detour is that of {farthest} ({peak[farthest]:.3f} "
+    f"nats), the smallest that of {nearest} ({peak[nearest]:.3f})."
 )
 print(
     "Share of the variance of the detour: "
@@ -243,27 +312,50 @@ print(
 
 # %%
 ratio = at_middle["between seeds"] / at_middle["to the geodesic"]
-print(f"Half-way, two seeds are {ratio:.2f} times as far from each other as the networks are from the geodesic.")
+print(
+    f"Half-way, two seeds are {ratio:.2f} times as far "
+    "from each other as the networks are from the geodesic."
+)
 
 # %%
 for name, part in in_common.items():
-    print(f"Of their detours, two {name.removeprefix('between ')} have about {100 * part:.0f} % in common.")
+    print(
+        f"Of their detours, two {name.removeprefix('between ')} "
+        f"have about {100 * part:.0f} % in common."
+    )
 if "optimizer" in share and share["optimizer"] > chance["optimizer"]:
-    print("The paper: the optimiser hardly matters. Here it explains more of the detour than permuted optimisers do.")
+    print(
+        "The paper: the optimiser hardly matters. Here it "
+        "explains more of the detour than permuted optimisers do."
+    )
 
-# %%
+# %% tags=["hide-input"]
 results = {
-    f"peak_{a}": claims.result(v, n=int((runs.architecture == a).sum()), unit="nats", note="median over runs")
+    f"peak_{a}": claims.result(
+        v, n=int((runs.architecture == a).sum()), unit="nats", note="median over runs"
+    )
     for a, v in peak.items()
 }
-results |= {f"share_{f}": claims.result(v, n=len(runs), note=f"permuted: {chance[f]:.3f}") for f, v in share.items()}
 results |= {
-    "halfway_" + k.replace(" ", "_"): claims.result(v, n=scales[k].shape[1], unit="nats") for k, v in at_middle.items()
+    f"share_{f}": claims.result(v, n=len(runs), note=f"permuted: {chance[f]:.3f}")
+    for f, v in share.items()
+}
+
+# %% tags=["hide-input"]
+results |= {
+    "halfway_" + k.replace(" ", "_"): claims.result(
+        v, n=scales[k].shape[1], unit="nats"
+    )
+    for k, v in at_middle.items()
 }
 results["seeds_over_geodesic"] = claims.result(ratio, n=len(table))
 results["width_rule"] = claims.result(
-    rule, n=int(both.sum()), note="tube width over (n-1)/(2n) of the distance between seeds"
+    rule,
+    n=int(both.sum()),
+    note="tube width over (n-1)/(2n) of the distance between seeds",
 )
+
+# %% tags=["hide-input"]
 claims.save_results(atlas, "46", results, seed=seed, started=started)
 
 # %% [markdown]

@@ -20,13 +20,11 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import procrustes
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
-from manifold_utils.inpca import InPCA
-from manifold_utils.inpca.embedding import road
-from manifold_utils.statistics import bootstrap_interval
-from manifold_utils.studies.joint import expected_distance, joint_predictions, pair_samples, split_gap
+from manifold_utils.inpca import InPCA, embedding
+from manifold_utils.studies import joint
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -34,7 +32,7 @@ from manifold_utils.studies.joint import expected_distance, joint_predictions, p
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-n_points = 300  # networks at checkpoints that are shown; each gives a train and a test point
+n_points = 300  # networks at checkpoints; each gives a train and a test point
 n_pairings = 6  # random pairings that are compared
 n_null = 99  # random divisions of the samples that the gap is judged by
 seed = 0  # of the pairings
@@ -46,8 +44,17 @@ atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 table = atlas.table("main")
 table = table[table.loss_train / 2 < 2].sample(frac=1, random_state=seed)
-table = table.groupby(pd.cut(table.progress_train, 10), observed=True).head(max(10, n_points // 10)).sort_index()
-print(f"{len(table)} checkpoints of {table.run.nunique()} runs, spread over progress, each with two points")
+table = (
+    table.groupby(pd.cut(table.progress_train, 10), observed=True)
+    .head(max(10, n_points // 10))
+    .sort_index()
+)
+
+# %% tags=["hide-input"]
+print(
+    f"{len(table)} checkpoints of {table.run.nunique()} "
+    "runs, spread over progress, each with two points"
+)
 print(f"{n_pairings} random pairings, {n_null} random divisions")
 
 # %% [markdown]
@@ -55,10 +62,14 @@ print(f"{n_pairings} random pairings, {n_null} random divisions")
 
 # %%
 rows = table.index.to_numpy()
-log_probs = {split: np.asarray(atlas.log_probs(split)[rows]) for split in ("train", "test")}
+log_probs = {
+    split: np.asarray(atlas.log_probs(split)[rows]) for split in ("train", "test")
+}
 labels = {split: atlas.labels(split) for split in log_probs}
 n_classes = log_probs["train"].shape[2]
-counts = pd.DataFrame({split: np.bincount(y, minlength=n_classes) for split, y in labels.items()}).rename_axis("class")
+counts = pd.DataFrame(
+    {split: np.bincount(y, minlength=n_classes) for split, y in labels.items()}
+).rename_axis("class")
 counts.T
 
 # %% [markdown]
@@ -69,21 +80,29 @@ counts.T
 # *The pairing:* within each class, both sides in random order, as many as the smaller split has. Every sample is used once at most.
 
 # %%
-pairs = pair_samples(labels["train"], labels["test"], rng=rng)
+pairs = joint.pair_samples(labels["train"], labels["test"], rng=rng)
 assert np.array_equal(labels["train"][pairs[0]], labels["test"][pairs[1]])
-print(f"{len(pairs[0])} pairs of {len(labels['train'])} train and {len(labels['test'])} test samples")
+print(
+    f"{len(pairs[0])} pairs of {len(labels['train'])} "
+    f"train and {len(labels['test'])} test samples"
+)
 
 # %% [markdown]
 # A known value: with this pairing the two truths are the same point, at distance 0, and ignorance to truth is $\tfrac12\log C$ as in either space.
 
 # %%
-roads = {split: road(atlas, split)[1] for split in log_probs}
-joint_road = joint_predictions(roads["train"], roads["test"], pairs)
+roads = {split: embedding.road(atlas, split)[1] for split in log_probs}
+joint_road = joint.joint_predictions(roads["train"], roads["test"], pairs)
 n_road = len(roads["train"])
 between_truths = pairwise(joint_road[[n_road - 1]], joint_road[[2 * n_road - 1]])[0, 0]
 half_log = np.log(n_classes) / 2
+
+# %%
 length = pairwise(joint_road[[0]], joint_road[[n_road - 1]])[0, 0]
-print(f"truth to truth {between_truths:.1e} nats; ignorance to truth {length:.4f} nats, (log C)/2 = {half_log:.4f}")
+print(
+    f"truth to truth {between_truths:.1e} nats; ignorance "
+    f"to truth {length:.4f} nats, (log C)/2 = {half_log:.4f}"
+)
 assert between_truths < 1e-9 and np.isclose(length, half_log)
 
 # %% [markdown]
@@ -92,7 +111,7 @@ assert between_truths < 1e-9 and np.isclose(length, half_log)
 # InPCA of all train and test points together. Thin lines will join the two points of some networks, so that we see how far apart they are.
 
 # %%
-both = joint_predictions(log_probs["train"], log_probs["test"], pairs)
+both = joint.joint_predictions(log_probs["train"], log_probs["test"], pairs)
 split_of = np.repeat(["train", "test"], len(rows))
 D = pairwise(both)
 fit = InPCA(n_components=min(10, len(both) - 1)).fit(D)
@@ -102,22 +121,26 @@ reference = fit.transform(pairwise(joint_road[:n_road], both))
 ends = table.reset_index(drop=True).groupby("run", sort=False).tail(1).index.to_numpy()
 shown_ends = ends[:: max(1, len(ends) // 25)]
 alt = (
-    "Joint embedding of train and test predictions: above coloured by split, below by train progress with thin "
-    "lines from the train to the test point of some runs' last shown checkpoints."
+    "Joint embedding of train and test predictions: above "
+    "coloured by split, below by train progress with thin "
+    "lines from the train to the test point "
+    "of some runs' last shown checkpoints."
 )
 
 # %% [markdown]
 # *Prediction:* will the two splits lie on top of each other, side by side, or fork?
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(9, 8), sharex=True)
-plots.plot_embedding(axes[0], fit.embedding_, split_of, size=14, legend=False)
-plots.plot_embedding_values(axes[1], fit.embedding_, np.tile(table.progress_train, 2), size=14)
+points, twice = fit.embedding_, np.tile(table.progress_train, 2)
+plots.plot_embedding(axes[0], points, split_of, size=14, legend=False)
+plots.plot_embedding_values(axes[1], points, twice, size=14)
 fig.colorbar(axes[1].collections[-1], ax=axes[1], label="train progress")
 for i in shown_ends:
-    axes[1].plot(*fit.embedding_[[i, i + len(rows)], :2].T, color="0.4", lw=0.8)
+    axes[1].plot(*points[[i, i + len(rows)], :2].T, color="0.4", lw=0.8)
 for ax in axes:
-    plots.plot_reference(plots.label_embedding(ax, fit.eigenvalues_), reference, names=ax is axes[0])
+    plots.label_embedding(ax, fit.eigenvalues_)
+    plots.plot_reference(ax, reference, names=ax is axes[0])
     ax.set_aspect("equal", adjustable="box")
 axes[0].set_xlabel("")
 axes[0].legend(markerscale=1.3, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
@@ -129,8 +152,13 @@ plots.save_figure(fig, atlas.figure_path("48_joint.png"), alt=alt)
 # %%
 s = table.progress_train.to_numpy()
 early_below, late_above = 0.3 * s.max(), 0.8 * s.max()
-to_truth = table.loc[s > late_above, ["loss_train", "loss_test"]].median().to_numpy() / 2
-print(f"median distance to truth, late checkpoints: train {to_truth[0]:.3f}, test {to_truth[1]:.3f} nats")
+to_truth = (
+    table.loc[s > late_above, ["loss_train", "loss_test"]].median().to_numpy() / 2
+)
+print(
+    "median distance to truth, late checkpoints: train "
+    f"{to_truth[0]:.3f}, test {to_truth[1]:.3f} nats"
+)
 
 # %% [markdown]
 # How far do the two really mix? We look at each point's ten nearest neighbours among the points of other *runs*, and count those of the same split. One half is perfect mixing; 1 is two separate sheets.
@@ -140,10 +168,13 @@ print(f"median distance to truth, late checkpoints: train {to_truth[0]:.3f}, tes
 # %%
 run_of = np.tile(table.run.factorize()[0], 2)
 early, late = np.tile(s < early_below, 2), np.tile(s > late_above, 2)
-repaired = np.array(pair_samples(labels["train"], labels["train"], rng=rng))
+repaired = np.array(joint.pair_samples(labels["train"], labels["train"], rng=rng))
 repaired = repaired[:, repaired[0] != repaired[1]]  # no sample beside itself
-repaired = tuple(rng.permutation(repaired, axis=1)[:, : len(pairs[0])])  # as many pairs as above
-copies_matrix = pairwise(joint_predictions(log_probs["train"], log_probs["train"], repaired))
+# As many pairs as above.
+repaired = tuple(rng.permutation(repaired, axis=1)[:, : len(pairs[0])])
+copies_matrix = pairwise(
+    joint.joint_predictions(log_probs["train"], log_probs["train"], repaired)
+)
 
 
 # %% tags=["lesson"]
@@ -159,7 +190,10 @@ mixing = {
         "train beside test": same_split_share(D, chosen),
         "null: train beside itself": same_split_share(copies_matrix, chosen),
     }
-    for name, chosen in ((f"early, s < {early_below:.2f}", early), (f"late, s > {late_above:.2f}", late))
+    for name, chosen in (
+        (f"early, s < {early_below:.2f}", early),
+        (f"late, s > {late_above:.2f}", late),
+    )
 }
 pd.DataFrame(mixing).T.round(3)
 
@@ -173,19 +207,28 @@ pd.DataFrame(mixing).T.round(3)
 
 # %%
 difficulty = tuple(
-    -values[:, np.arange(len(labels[split])), labels[split]].mean(axis=0) for split, values in log_probs.items()
+    -values[:, np.arange(len(labels[split])), labels[split]].mean(axis=0)
+    for split, values in log_probs.items()
 )
-more = [pair_samples(labels["train"], labels["test"], rng=rng) for _ in range(n_pairings - 1)]
+more = [
+    joint.pair_samples(labels["train"], labels["test"], rng=rng)
+    for _ in range(n_pairings - 1)
+]
 pairings = {f"random {k}": pair for k, pair in enumerate([pairs, *more], start=1)}
-pairings["by rank"] = pair_samples(labels["train"], labels["test"], difficulty=difficulty)
+pairings["by rank"] = joint.pair_samples(
+    labels["train"], labels["test"], difficulty=difficulty
+)
 
 # %%
 matrices = {
-    name: pairwise(joint_predictions(log_probs["train"], log_probs["test"], pair)) for name, pair in pairings.items()
+    name: pairwise(joint.joint_predictions(log_probs["train"], log_probs["test"], pair))
+    for name, pair in pairings.items()
 }
 
 # %%
 fits, judged = {}, {}
+
+# %%
 for name, matrix in matrices.items():
     fits[name] = InPCA(n_components=min(10, len(matrix) - 1)).fit(matrix)
     misfit = procrustes(fit.embedding_[:, :3], fits[name].embedding_[:, :3])[2]
@@ -197,6 +240,8 @@ for name, matrix in matrices.items():
         "train to test, late": same_network[late[: len(rows)]].mean(),
         "picture as in random 1": np.sqrt(1 - misfit),
     }
+
+# %%
 judged = pd.DataFrame(judged).T
 judged.round(3)
 
@@ -205,12 +250,17 @@ judged.round(3)
 #
 # The pictures of three pairings, rotated onto the first:
 
-# %%
-picked = ["random 1", "random 2", "by rank"] if n_pairings > 1 else ["random 1", "by rank"]
+# %% tags=["hide-input"]
+picked = (
+    ["random 1", "random 2", "by rank"] if n_pairings > 1 else ["random 1", "by rank"]
+)
 alt = (
-    "The joint embedding for two random pairings and for the pairing by rank of difficulty, "
+    "The joint embedding for two random pairings "
+    "and for the pairing by rank of difficulty, "
     "rotated onto each other and coloured by split."
 )
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, len(picked), figsize=(11, 2.9), sharex=True, sharey=True)
 for ax, name in zip(axes, picked, strict=True):
     target, turned, _ = procrustes(fit.embedding_[:, :3], fits[name].embedding_[:, :3])
@@ -218,7 +268,12 @@ for ax, name in zip(axes, picked, strict=True):
     plots.plot_embedding(ax, shown, split_of, size=10, legend=False)
     ax.set(title=f"pairing: {name}", xlabel="InPC 1 (rotated, scaled)", aspect="equal")
 axes[0].set_ylabel("InPC 2")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2.2)
+fig.legend(
+    *axes[0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=2,
+    markerscale=2.2,
+)
 plots.save_figure(fig, atlas.figure_path("48_pairings.png"), alt=alt)
 
 # %% [markdown]
@@ -230,24 +285,48 @@ plots.save_figure(fig, atlas.figure_path("48_pairings.png"), alt=alt)
 
 # %%
 some = rng.permutation(np.flatnonzero(s > late_above))[:8]
-sides = [(log_probs["train"][i], labels["train"], log_probs["test"][i], labels["test"]) for i in range(len(rows))]
-exact = np.array([expected_distance(*sides[i]) for i in some])
-drawn = np.array([[m[i, i + len(rows)] for i in some] for name, m in matrices.items() if name != "by rank"])
+sides = [
+    (log_probs["train"][i], labels["train"], log_probs["test"][i], labels["test"])
+    for i in range(len(rows))
+]
+exact = np.array([joint.expected_distance(*sides[i]) for i in some])
+
+# %%
+drawn = np.array(
+    [
+        [m[i, i + len(rows)] for i in some]
+        for name, m in matrices.items()
+        if name != "by rank"
+    ]
+)
+
+# %%
 print("closed form   ", exact.round(4))
-print("mean of draws ", drawn.mean(axis=0).round(4), " s.d. of one draw", drawn.std(axis=0).round(4))
+print(
+    "mean of draws ",
+    drawn.mean(axis=0).round(4),
+    " s.d. of one draw",
+    drawn.std(axis=0).round(4),
+)
 assert np.all(np.abs(drawn.mean(axis=0) - exact) < 0.25 * exact + 0.02)
 
 # %% [markdown]
 # For the gap itself we use the Hellinger distance: cross minus floor is then half the squared difference between the classes' mean roots, so it is never negative but for noise. For $d_B$, which is no squared Euclidean distance (chapter 42: time-like axes), cross minus floor may have either sign. That is worth a line:
 
 # %%
-nats = np.array([split_gap(*sides[i], metric="bhattacharyya") for i in some])
-print("d_B: gap, cross, floor of the same networks (medians):", np.median(nats, axis=0).round(4))
+nats = np.array([joint.split_gap(*sides[i], metric="bhattacharyya") for i in some])
+print(
+    "d_B: gap, cross, floor of the same networks (medians):",
+    np.median(nats, axis=0).round(4),
+)
 
 # %%
-gap, cross, floor = np.array([split_gap(*side) for side in sides]).T
+gap, cross, floor = np.array([joint.split_gap(*side) for side in sides]).T
 at_start, at_end = gap[s < early_below], gap[s > late_above]
-print(f"Hellinger gap, medians: {np.median(at_start):.5f} early, {np.median(at_end):.5f} late")
+print(
+    f"Hellinger gap, medians: {np.median(at_start):.5f} "
+    f"early, {np.median(at_end):.5f} late"
+)
 of_distance = 100 * np.median((floor / cross)[s > late_above])
 print(f"the floor is {of_distance:.1f} % of the late distance (median)")
 
@@ -259,7 +338,7 @@ print(f"the floor is {of_distance:.1f} % of the late distance (median)")
 def gap_of_random_division(i, order):
     together = np.concatenate([log_probs["train"][i], log_probs["test"][i]])[order]
     parts = np.split(together, [len(labels["train"])])
-    return split_gap(parts[0], labels["train"], parts[1], labels["test"])[0]
+    return joint.split_gap(parts[0], labels["train"], parts[1], labels["test"])[0]
 
 
 # %%
@@ -271,28 +350,36 @@ for _ in range(n_null):
     for c in range(n_classes):
         order[both_labels == c] = rng.permutation(np.flatnonzero(both_labels == c))
     null_gaps.append(np.median([gap_of_random_division(i, order) for i in late_ones]))
-p_value = (1 + np.sum(np.array(null_gaps) >= np.median(at_end))) / (1 + n_null)
+
+# %%
+p_value = statistics.p_value(np.median(at_end), null_gaps, side="high")
 print(f"late gap {np.median(at_end):.5f}, p = {p_value:.3f}")
-print(f"random divisions: mean {np.mean(null_gaps):.5f}, at most {np.max(null_gaps):.5f}")
+print(
+    f"random divisions: mean {np.mean(null_gaps):.5f}, at most {np.max(null_gaps):.5f}"
+)
 
 # %% [markdown]
 # The figure shows where on the road they part. *Prediction:* does the gap open steadily, or all at once at the end?
 
-# %%
+# %% tags=["hide-input"]
 alt = (
-    "Left: Hellinger distance from train to test predictions against the floor that pairing costs, with the "
-    "diagonal. Right: their difference against train progress, by architecture."
+    "Left: Hellinger distance from train to test predictions against the floor that "
+    "pairing costs. Right: their difference against train progress, by architecture."
 )
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.4))
-plots.plot_embedding_values(axes[0], np.stack([floor, cross], axis=1), s, size=16)
-fig.colorbar(axes[0].collections[-1], ax=axes[0], label="train progress")
-axes[0].axline((0, 0), slope=1, color="black", lw=0.8, label="no gap")
-axes[0].set(xlabel="floor: what pairing alone costs", ylabel="train to test, Hellinger $1 - BC$")
-axes[0].legend()
-plots.plot_embedding(axes[1], np.stack([s, gap], axis=1), table.architecture, size=16, legend=False)
-axes[1].axhline(0, color="black", lw=0.8)
-axes[1].set(xlabel="train progress", ylabel="gap: train to test less floor")
-fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=6, markerscale=2)
+against_floor, against_s = np.stack([floor, cross], axis=1), np.stack([s, gap], axis=1)
+
+# %% tags=["hide-input"]
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.2))
+plots.plot_embedding_values(left, against_floor, s, size=16)
+fig.colorbar(left.collections[-1], ax=left, label="train progress")
+left.axline((0, 0), slope=1, color="black", lw=0.8, label="no gap")
+left.set_xlabel("floor: what pairing alone costs")
+left.set_ylabel("train to test, Hellinger $1 - BC$")
+left.legend()
+plots.plot_embedding(right, against_s, table.architecture, size=16, legend=False)
+right.axhline(0, color="black", lw=0.8)
+right.set(xlabel="train progress", ylabel="gap: train to test less floor")
+plots.figure_legend(fig, right, markerscale=2)
 plots.save_figure(fig, atlas.figure_path("48_gap.png"), alt=alt)
 
 # %% [markdown]
@@ -305,45 +392,98 @@ spread = judged.agg(["min", "max"])
 random_only = judged.drop(index="by rank")
 agree = judged.iloc[:, 4].min()
 lowest, highest = spread.to_numpy()
-print(f"Joint stress of 3 axes: {judged.iloc[0, 0]:.3f} (over pairings {lowest[0]:.3f} to {highest[0]:.3f});")
-print(f"  pictures agree with the first to at least {agree:.3f} (correlation of three axes).")
+print(
+    f"Joint stress of 3 axes: {judged.iloc[0, 0]:.3f} "
+    f"(over pairings {lowest[0]:.3f} to {highest[0]:.3f});"
+)
+print(
+    "  pictures agree with the first to at least "
+    f"{agree:.3f} (correlation of three axes)."
+)
+
+# %%
 for name, share in mixing.items():
     real, null = share.values()
-    print(f"Neighbours of the same split, {name}: {100 * real:.0f} %; null {100 * null:.0f} %.")
+    print(
+        f"Neighbours of the same split, {name}: "
+        f"{100 * real:.0f} %; null {100 * null:.0f} %."
+    )
 print(f"  Over pairings, late: {100 * lowest[2]:.0f} to {100 * highest[2]:.0f} %.")
 
 # %%
 beyond = "more than" if p_value < 0.05 else "no more than"
-print(f"Free of pairing, the Hellinger gap goes from {np.median(at_start):.5f} early to {np.median(at_end):.5f} late,")
+print(
+    "Free of pairing, the Hellinger gap goes from "
+    f"{np.median(at_start):.5f} early to {np.median(at_end):.5f} late,"
+)
 print(f"  {beyond} random divisions of the samples give (p = {p_value:.3f});")
-print(f"  the late floor, the cost of pairing alone, is {np.median(floor[s > late_above]):.4f}.")
-print(f"Late points are {to_truth[0]:.3f} (train) and {to_truth[1]:.3f} (test) nats from truth.")
-print("The paper shows the joint picture without a number; on CIFAR-10 its test points end .58 from truth.")
+print(
+    "  the late floor, the cost of pairing alone, "
+    f"is {np.median(floor[s > late_above]):.4f}."
+)
 
 # %%
+print(
+    f"Late points are {to_truth[0]:.3f} (train) "
+    f"and {to_truth[1]:.3f} (test) nats from truth."
+)
+print(
+    "The paper shows the joint picture without a number; "
+    "on CIFAR-10 its test points end .58 from truth."
+)
+
+# %% tags=["hide-input"]
 ends_of = {"early": at_start, "late": at_end}
 bounds = {name: (np.nan, np.nan) for name in ends_of}
-bounds |= {name: bootstrap_interval(v, np.median, rng=rng) for name, v in ends_of.items() if len(v)}
+bounds |= {
+    name: statistics.bootstrap_interval(v, np.median, rng=rng)
+    for name, v in ends_of.items()
+    if len(v)
+}
 parts = {"early": "below 0.3", "late": "above 0.8"}
-noted = {name: f"Hellinger, no pairing; {part} of the largest progress" for name, part in parts.items()}
+noted = {
+    name: f"Hellinger, no pairing; {part} of the largest progress"
+    for name, part in parts.items()
+}
+
+# %% tags=["hide-input"]
 results = {
-    f"gap_{name}": claims.result(np.median(v), low=bounds[name][0], high=bounds[name][1], n=len(v), note=noted[name])
+    f"gap_{name}": claims.result(
+        np.median(v),
+        low=bounds[name][0],
+        high=bounds[name][1],
+        n=len(v),
+        note=noted[name],
+    )
     for name, v in ends_of.items()
 }
-results["gap_late_p"] = claims.result(p_value, n=n_null, note="permutation of train and test samples within class")
+results["gap_late_p"] = claims.result(
+    p_value, n=n_null, note="permutation of train and test samples within class"
+)
 
-# %%
+# %% tags=["hide-input"]
 columns = {"joint_stress_3": 0, "same_split_early": 1, "same_split_late": 2}
 for name, k in columns.items():
-    about = {"low": lowest[k], "high": highest[k], "n": len(both), "note": "interval: over pairings"}
+    about = {
+        "low": lowest[k],
+        "high": highest[k],
+        "n": len(both),
+        "note": "interval: over pairings",
+    }
     results[name] = claims.result(judged.iloc[0, k], **about)
+
+# %% tags=["hide-input"]
 null_late = same_split_share(copies_matrix, late)
-results["same_split_late_null"] = claims.result(null_late, n=late.sum(), note="train beside itself, re-paired")
+results["same_split_late_null"] = claims.result(
+    null_late, n=late.sum(), note="train beside itself, re-paired"
+)
 others = judged.iloc[1:, 4]
 about = {"n": len(others), "note": "correlation of 3 axes with the first pairing"}
-results["picture_agreement"] = claims.result(others.median(), low=others.min(), high=others.max(), **about)
+results["picture_agreement"] = claims.result(
+    others.median(), low=others.min(), high=others.max(), **about
+)
 
-# %%
+# %% tags=["hide-input"]
 claims.save_results(atlas, "48", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -357,7 +497,9 @@ null_fit.explained_stress_[-1], fit.explained_stress_[2]
 
 # %% tags=["check"]
 one_side = log_probs["train"][:, repaired[0]]
-assert np.allclose(copies_matrix[: len(rows), : len(rows)], pairwise(one_side), atol=1e-6)
+assert np.allclose(
+    copies_matrix[: len(rows), : len(rows)], pairwise(one_side), atol=1e-6
+)
 
 # %% [markdown]
 # 2. Which classes carry the gap? Compute it class by class for the last network.
@@ -367,8 +509,12 @@ last_one = {split: values[int(np.argmax(s))] for split, values in log_probs.item
 by_class = {}
 for c in range(n_classes):
     mine = {split: labels[split] == c for split in labels}
-    halves = [part for split in labels for part in (last_one[split][mine[split]], labels[split][mine[split]])]
-    by_class[c] = split_gap(*halves)[0]
+    halves = [
+        part
+        for split in labels
+        for part in (last_one[split][mine[split]], labels[split][mine[split]])
+    ]
+    by_class[c] = joint.split_gap(*halves)[0]
 pd.Series(by_class).round(4)
 
 # %% tags=["check"]
@@ -380,7 +526,9 @@ assert len(by_class) == n_classes and max(by_class.values()) > min(by_class.valu
 # %% tags=["solution"]
 excess_error = (table.error_test - table.error_train).to_numpy()
 second_half = s > 0.5 * s.max()
-relation = pd.Series(gap[second_half]).corr(pd.Series(excess_error[second_half]), method="spearman")
+relation = pd.Series(gap[second_half]).corr(
+    pd.Series(excess_error[second_half]), method="spearman"
+)
 relation
 
 # %% tags=["check"]

@@ -23,15 +23,8 @@ from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance, truth
-from manifold_utils.inpca import InPCA
-from manifold_utils.inpca.embedding import road, select
-from manifold_utils.studies.tangents import (
-    cosines,
-    direction_spectrum,
-    explained_distance_l1,
-    tangent_vectors,
-    three_bases,
-)
+from manifold_utils.inpca import InPCA, embedding
+from manifold_utils.studies import tangents
 from manifold_utils.trajectories.of_atlas import resampled
 
 # %% [markdown]
@@ -52,8 +45,15 @@ atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 table = atlas.table("main")
 table = table[table.loss_train / 2 < 2].sample(frac=1, random_state=seed)
-table = table.groupby(pd.cut(table.progress_train, 10), observed=True).head(max(10, n_points // 10)).sort_index()
-print(f"{len(table)} points of {table.run.nunique()} runs, spread over progress; {n_null} draws of each null")
+table = (
+    table.groupby(pd.cut(table.progress_train, 10), observed=True)
+    .head(max(10, n_points // 10))
+    .sort_index()
+)
+print(
+    f"{len(table)} points of {table.run.nunique()} runs, "
+    f"spread over progress; {n_null} draws of each null"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -63,7 +63,7 @@ rows = table.index.to_numpy()
 s = table.progress_train.to_numpy()
 log_probs = np.asarray(atlas.log_probs("train")[rows])
 labels, (n_samples, n_classes) = atlas.labels("train"), log_probs.shape[1:]
-D = np.asarray(select(atlas.distances("train"), rows), dtype=float)
+D = np.asarray(embedding.select(atlas.distances("train"), rows), dtype=float)
 print(log_probs.shape, f"progress {s.min():.2f} to {s.max():.2f}")
 assert np.abs(D[0] - pairwise(log_probs[:1], log_probs)[0]).max() < 1e-4
 
@@ -76,10 +76,13 @@ assert np.abs(D[0] - pairwise(log_probs[:1], log_probs)[0]).max() < 1e-4
 
 # %%
 centres = (0.3 * s.max(), 0.7 * s.max())
-bases, anchors = three_bases(lambda: [log_probs], labels, s, centres)
+bases, anchors = tangents.three_bases(lambda: [log_probs], labels, s, centres)
 between = pairwise(anchors)
-exact = explained_distance_l1(between, bases.embedding_, bases.signature_)
-print(f"four points, three axes: explained distance {exact:.6f}; eigenvalues {bases.eigenvalues_.round(3)}")
+exact = tangents.explained_distance_l1(between, bases.embedding_, bases.signature_)
+print(
+    "four points, three axes: explained distance "
+    f"{exact:.6f}; eigenvalues {bases.eigenvalues_.round(3)}"
+)
 assert np.isclose(exact, 1)
 
 # %% [markdown]
@@ -89,8 +92,10 @@ assert np.isclose(exact, 1)
 ordinary = InPCA(n_components=3).fit(D)
 placed = bases.transform(pairwise(log_probs, anchors))
 l1 = {
-    "ordinary InPCA": explained_distance_l1(D, ordinary.embedding_, ordinary.signature_),
-    "three bases": explained_distance_l1(D, placed, bases.signature_),
+    "ordinary InPCA": tangents.explained_distance_l1(
+        D, ordinary.embedding_, ordinary.signature_
+    ),
+    "three bases": tangents.explained_distance_l1(D, placed, bases.signature_),
 }
 print({name: round(value, 3) for name, value in l1.items()})
 
@@ -101,21 +106,34 @@ print({name: round(value, 3) for name, value in l1.items()})
 # %% tags=["lesson"]
 def anchored(four):
     fit = InPCA(n_components=3).fit(pairwise(four))
-    return explained_distance_l1(D, fit.transform(pairwise(log_probs, four)), fit.signature_)
+    return tangents.explained_distance_l1(
+        D, fit.transform(pairwise(log_probs, four)), fit.signature_
+    )
 
 
 # %%
-any_four = [anchored(log_probs[rng.choice(len(rows), 4, replace=False)]) for _ in range(n_null)]
+any_four = [
+    anchored(log_probs[rng.choice(len(rows), 4, replace=False)]) for _ in range(n_null)
+]
 ends = np.concatenate([ignorance(n_samples, n_classes), truth(labels, n_classes)])
 two_drawn = [log_probs[rng.choice(len(rows), 2, replace=False)] for _ in range(n_null)]
 with_ends = [anchored(np.concatenate([ends, two])) for two in two_drawn]
 
 # %%
 one_axis = InPCA(n_components=1).fit(pairwise(ends))
-l1_one = explained_distance_l1(D, one_axis.transform(pairwise(log_probs, ends)), one_axis.signature_)
-nulls = {"any four networks": any_four, "the ends and any two": with_ends, "the ends alone, one axis": [l1_one]}
+l1_one = tangents.explained_distance_l1(
+    D, one_axis.transform(pairwise(log_probs, ends)), one_axis.signature_
+)
+nulls = {
+    "any four networks": any_four,
+    "the ends and any two": with_ends,
+    "the ends alone, one axis": [l1_one],
+}
 levels = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
-pd.DataFrame({name: np.quantile(v, list(levels.values())) for name, v in nulls.items()}, index=levels).round(3)
+pd.DataFrame(
+    {name: np.quantile(v, list(levels.values())) for name, v in nulls.items()},
+    index=levels,
+).round(3)
 
 # %% [markdown]
 # A very low value is no accident: where two anchors lie near each other, an axis has hardly any length, and dividing by it blows up every error. If four networks at random do as well as the three bases, then it is the low dimension of the manifold that makes it work, not the choice of the points. How special is this choice here?
@@ -131,26 +149,31 @@ print(f"and reach {l1['three bases'] / l1_one:.2f} times what the ends alone giv
 # %%
 along_axes = np.corrcoef(ordinary.embedding_.T, placed.T)[:3, 3:]
 names = [f"axis {k}" for k in (1, 2, 3)]
-pd.DataFrame(np.abs(along_axes), index=names, columns=names).rename_axis("ordinary \\ three bases").round(2)
+pd.DataFrame(np.abs(along_axes), index=names, columns=names).rename_axis(
+    "ordinary \\ three bases"
+).round(2)
 
 # %% [markdown]
 # The pictures beside each other, by architecture. *Prediction:* where will the four-point picture be most wrong?
 
-# %%
-_, straight = road(atlas, "train")
-views = [(ordinary, ordinary.embedding_, log_probs, "ordinary InPCA"), (bases, placed, anchors, "three bases")]
-alt = (
-    "Ordinary InPCA on the left, the embedding by distances to four anchors on the right, "
-    "both coloured by architecture with the geodesic in black."
-)
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.8))
+# %% tags=["hide-input"]
+_, straight = embedding.road(atlas, "train")
+views = [
+    (ordinary, ordinary.embedding_, log_probs, "ordinary InPCA"),
+    (bases, placed, anchors, "three bases"),
+]
+mark = {"ms": 9, "mfc": "white", "mew": 2, "ls": "", "label": "averages (anchors)"}
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.4))
 for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
     plots.plot_embedding(ax, coordinates, table.architecture, size=12, legend=False)
     plots.plot_reference(ax, fit.transform(pairwise(straight, known)), names=False)
     plots.label_embedding(ax, fit.eigenvalues_)
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
-axes[1].plot(*bases.embedding_[2:, :2].T, "kD", ms=9, mfc="white", mew=2, ls="", label="averages (anchors)")
-fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, markerscale=1.4)
+axes[1].plot(*bases.embedding_[2:, :2].T, "kD", **mark)
+plots.figure_legend(fig, axes[1], ncols=4, markerscale=1.4)
+alt = "Ordinary InPCA and the embedding by distances to four anchors, by architecture."
 plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 
 # %% [markdown]
@@ -162,9 +185,13 @@ plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 choices = [(0.2, 0.8), (0.3, 0.7), (0.4, 0.6)]
 by_centre = {}
 for low, high in choices:
-    fit_c, anchors_c = three_bases(lambda: [log_probs], labels, s, (low * s.max(), high * s.max()))
+    fit_c, anchors_c = tangents.three_bases(
+        lambda: [log_probs], labels, s, (low * s.max(), high * s.max())
+    )
     placed_c = fit_c.transform(pairwise(log_probs, anchors_c))
-    by_centre[f"{low} and {high}"] = explained_distance_l1(D, placed_c, fit_c.signature_)
+    by_centre[f"{low} and {high}"] = tangents.explained_distance_l1(
+        D, placed_c, fit_c.signature_
+    )
 pd.Series(by_centre, name="explained distance (L1)").round(3)
 
 # %% [markdown]
@@ -173,7 +200,8 @@ pd.Series(by_centre, name="explained distance (L1)").round(3)
 # A tangent vector says in which direction a network lies, seen from a fixed point: $v = \frac{\theta}{\sin\theta}(\sqrt q - \cos\theta \sqrt p)$, sample by sample. We take early points (progress .1) seen from ignorance, and late ones seen from truth. A known value first: the vector from ignorance to truth must have the length $\arccos(1/\sqrt C)$.
 
 # %%
-length = np.linalg.norm(tangent_vectors(truth(labels, n_classes), ignorance(n_samples, n_classes))[0])
+both_ends = truth(labels, n_classes), ignorance(n_samples, n_classes)
+length = np.linalg.norm(tangents.tangent_vectors(*both_ends)[0])
 print(f"length {length:.4f}, arccos(1/sqrt C) = {np.arccos(n_classes**-0.5):.4f} rad")
 assert np.isclose(length, np.arccos(n_classes**-0.5), atol=1e-5)
 
@@ -182,24 +210,43 @@ by_run = atlas.table("main").groupby("run", sort=False)
 reach = by_run.agg(top=("progress_train", "max"), low=("progress_train", "first"))
 reach = reach.join(atlas.runs[["architecture", "seed"]])
 late_at = float(reach.top.quantile(0.25))  # three quarters of the runs get there
-for_both = reach[(reach.top >= late_at) & (reach.low <= 0.1)].sample(frac=1, random_state=seed)
+for_both = reach[(reach.top >= late_at) & (reach.low <= 0.1)].sample(
+    frac=1, random_state=seed
+)
 
 # %%
 per_architecture = max(2, n_runs // for_both.architecture.nunique())
 chosen = for_both.groupby("architecture", sort=True).head(per_architecture)
 chosen = chosen.sort_values(["architecture", "seed"], kind="stable")
-print(f"{len(chosen)} runs that reach s = {late_at:.2f}:", chosen.architecture.value_counts().to_dict())
+print(
+    f"{len(chosen)} runs that reach s = {late_at:.2f}:",
+    chosen.architecture.value_counts().to_dict(),
+)
 
 # %%
 early_and_late = resampled(atlas, "train", list(chosen.index), np.array([0.1, late_at]))
-bases_at = {"ignorance": ignorance(n_samples, n_classes), "truth": truth(labels, n_classes)}
-vectors = {name: tangent_vectors(early_and_late[:, k], base) for k, (name, base) in enumerate(bases_at.items())}
-along = {
-    "ignorance": tangent_vectors(bases_at["truth"], bases_at["ignorance"]),
-    "truth": tangent_vectors(bases_at["ignorance"], bases_at["truth"]),
+bases_at = {
+    "ignorance": ignorance(n_samples, n_classes),
+    "truth": truth(labels, n_classes),
 }
-with_road = {name: cosines(np.concatenate([along[name], v]))[0, 1:] for name, v in vectors.items()}
-print("median cosine with the geodesic:", {name: round(float(np.median(c)), 3) for name, c in with_road.items()})
+vectors = {
+    name: tangents.tangent_vectors(early_and_late[:, k], base)
+    for k, (name, base) in enumerate(bases_at.items())
+}
+along = {
+    "ignorance": tangents.tangent_vectors(bases_at["truth"], bases_at["ignorance"]),
+    "truth": tangents.tangent_vectors(bases_at["ignorance"], bases_at["truth"]),
+}
+
+# %%
+with_road = {
+    name: tangents.cosines(np.concatenate([along[name], v]))[0, 1:]
+    for name, v in vectors.items()
+}
+print(
+    "median cosine with the geodesic:",
+    {name: round(float(np.median(c)), 3) for name, c in with_road.items()},
+)
 
 
 # %% [markdown]
@@ -223,33 +270,42 @@ def shuffled(values):
 
 # %%
 across = {name: off_the_road(v, name) for name, v in vectors.items()}
-spectra = {name: direction_spectrum(v) for name, v in across.items()}
+spectra = {name: tangents.direction_spectrum(v) for name, v in across.items()}
 
 # %%
 null_across = {name: [] for name in vectors}
 for _ in range(min(n_null, 5)):
     copies = np.stack([[shuffled(point) for point in run] for run in early_and_late])
     for k, (name, base) in enumerate(bases_at.items()):
-        null_across[name].append(off_the_road(tangent_vectors(copies[:, k], base), name))
-null_spectra = {name: np.array([direction_spectrum(v) for v in draws]) for name, draws in null_across.items()}
+        null_across[name].append(
+            off_the_road(tangents.tangent_vectors(copies[:, k], base), name)
+        )
+null_spectra = {
+    name: np.array([tangents.direction_spectrum(v) for v in draws])
+    for name, draws in null_across.items()
+}
 
 # %% [markdown]
 # The figure shows which share of the squared length off the road lies in the best $k$ common directions. The dashed line is the null. *Prediction:* at which end do networks agree more?
 
-# %%
+# %% tags=["hide-input"]
 alt = (
-    "Share of the squared length of tangent vectors, geodesic taken out, in the best k directions, "
+    "Share of the squared length of tangent vectors, "
+    "geodesic taken out, in the best k directions, "
     "at ignorance and at truth, with the null of shuffled samples dashed."
 )
 k = np.arange(1, len(chosen) + 1)
 ticks = [t for t in (1, 2, 3, 5, 10, 20, 50, 100) if t <= len(chosen)]
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+n_networks, chance = f"networks (n = {len(chosen)})", "samples shuffled within class"
 for ax, (name, spectrum) in zip(axes, spectra.items(), strict=True):
-    ax.plot(k, spectrum, color=plots.SPACE_LIKE, lw=2.4, label=f"networks (n = {len(chosen)})")
-    ax.plot(k, null_spectra[name].mean(axis=0), color="black", ls="--", label="samples shuffled within class")
-    ax.set(xscale="log", xlabel="directions", title=f"tangents at {name}", ylim=(0, 1.02))
+    ax.plot(k, spectrum, color=plots.SPACE_LIKE, lw=2.4, label=n_networks)
+    null = null_spectra[name].mean(axis=0)
+    ax.plot(k, null, color="black", ls="--", label=chance)
+    ax.set(xscale="log", xlabel="directions", ylim=(0, 1.02))
+    ax.set_title(f"tangents at {name}")
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
 axes[0].set_ylabel("share of squared length off the road")
@@ -274,29 +330,44 @@ pairs_of = {
 # %%
 agreement = {}
 for name, v in across.items():
-    null_cosines = np.mean([cosines(draw) for draw in null_across[name]], axis=0)
+    by_draw = [tangents.cosines(draw) for draw in null_across[name]]
+    null_cosines = np.mean(by_draw, axis=0)
     for kind, pairs in pairs_of.items():
-        real, null = (c[pairs].mean() if pairs.any() else np.nan for c in (cosines(v), null_cosines))
-        agreement[name, kind] = {"pairs": pairs.sum() // 2, "cosine": real, "shuffled": null}
+        real, null = (
+            c[pairs].mean() if pairs.any() else np.nan
+            for c in (tangents.cosines(v), null_cosines)
+        )
+        agreement[name, kind] = {
+            "pairs": pairs.sum() // 2,
+            "cosine": real,
+            "shuffled": null,
+        }
+
+# %%
 agreement = pd.DataFrame(agreement).T.rename_axis(["at", "runs of"])
 agreement.round(3)
 
 # %% [markdown]
 # The next figure has all of these cosines, runs ordered by architecture and, within one, by seed.
 
-# %%
+# %% tags=["hide-input"]
 alt = (
-    "Matrices of cosines between the tangent vectors of runs, ordered by architecture, "
+    "Matrices of cosines between the tangent "
+    "vectors of runs, ordered by architecture, "
     "at ignorance and at truth; thin lines divide the architectures."
 )
 places = pd.Series(np.arange(len(chosen))).groupby(architecture).agg(["mean", "max"])
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.8), sharey=True)
 for ax, (name, v) in zip(axes, across.items(), strict=True):
-    picture = ax.imshow(cosines(v), cmap=plots.DIVERGING, vmin=-1, vmax=1)
+    picture = ax.imshow(tangents.cosines(v), cmap=plots.DIVERGING, vmin=-1, vmax=1)
     for edge in places["max"][:-1] + 0.5:
         ax.axhline(edge, color="black", lw=0.6)
         ax.axvline(edge, color="black", lw=0.6)
-    ax.set(xticks=[], yticks=places["mean"], yticklabels=places.index, title=f"at {name}")
+    ax.set(
+        xticks=[], yticks=places["mean"], yticklabels=places.index, title=f"at {name}"
+    )
     ax.grid(visible=False)
 fig.colorbar(picture, ax=axes, label="cosine, geodesic taken out", shrink=0.85)
 plots.save_figure(fig, atlas.figure_path("49_cosines.png"), alt=alt)
@@ -309,40 +380,90 @@ plots.save_figure(fig, atlas.figure_path("49_cosines.png"), alt=alt)
 # %%
 top = min(2, len(chosen) - 1)
 shares = {name: (spectra[name][top], null_spectra[name][:, top]) for name in vectors}
-verdict = "better than nearly all of these" if rank > 0.95 else "within what four random networks reach"
-print("Explained distance (L1): " + ", ".join(f"{name} {100 * value:.0f} %" for name, value in l1.items()) + ".")
-print(f"Four networks at random reach {100 * np.median(any_four):.0f} % (median): the three bases are {verdict}.")
+verdict = (
+    "better than nearly all of these"
+    if rank > 0.95
+    else "within what four random networks reach"
+)
+print(
+    "Explained distance (L1): "
+    + ", ".join(f"{name} {100 * value:.0f} %" for name, value in l1.items())
+    + "."
+)
+
+# %%
+print(
+    f"Four networks at random reach {100 * np.median(any_four):.0f} "
+    f"% (median): the three bases are {verdict}."
+)
 print(f"The two ends alone, with one axis, give {100 * l1_one:.0f} %.")
 
 # %%
 for name, (share, null) in shares.items():
-    beyond = "more than in every shuffle" if share > null.max() else "no more than shuffled"
-    print(f"At {name}, 3 directions hold {100 * share:.1f} % of the squared length off the road,")
+    beyond = (
+        "more than in every shuffle" if share > null.max() else "no more than shuffled"
+    )
+    print(
+        f"At {name}, 3 directions hold {100 * share:.1f} "
+        "% of the squared length off the road,"
+    )
     print(f"  {beyond} ({100 * null.min():.1f} to {100 * null.max():.1f} %).")
-    cosine, shuffled_cosine = agreement.loc[(name, "other architecture"), ["cosine", "shuffled"]]
-    print(f"  Cosine between architectures {cosine:.2f}; shuffled {shuffled_cosine:.2f}.")
-print("The paper compares the two embeddings by explained distance in a figure; we know of no number in its text.")
+    cosine, shuffled_cosine = agreement.loc[
+        (name, "other architecture"), ["cosine", "shuffled"]
+    ]
+    print(
+        f"  Cosine between architectures {cosine:.2f}; shuffled {shuffled_cosine:.2f}."
+    )
 
 # %%
-centred = {"low": min(by_centre.values()), "high": max(by_centre.values()), "note": "interval: other centres"}
-drawn = {"low": np.quantile(any_four, 0.05), "high": np.quantile(any_four, 0.95), "note": "four networks at random"}
+print(
+    "The paper compares the two embeddings by explained "
+    "distance in a figure; we know of no number in its text."
+)
+
+# %% tags=["hide-input"]
+centred = {
+    "low": min(by_centre.values()),
+    "high": max(by_centre.values()),
+    "note": "interval: other centres",
+}
+drawn = {
+    "low": np.quantile(any_four, 0.05),
+    "high": np.quantile(any_four, 0.95),
+    "note": "four networks at random",
+}
+
+# %% tags=["hide-input"]
 results = {
     "l1_ordinary_3": claims.result(l1["ordinary InPCA"], n=len(rows)),
     "l1_three_bases": claims.result(l1["three bases"], n=len(rows), **centred),
     "l1_any_four": claims.result(np.median(any_four), n=n_null, **drawn),
-    "l1_ends_alone": claims.result(l1_one, n=len(rows), note="one axis, from ignorance to truth"),
+    "l1_ends_alone": claims.result(
+        l1_one, n=len(rows), note="one axis, from ignorance to truth"
+    ),
 }
 
-# %%
+# %% tags=["hide-input"]
 short = dict(zip(pairs_of, ("twins", "same", "other"), strict=True))
+
+# %% tags=["hide-input"]
 for name, (share, null) in shares.items():
-    about = {"low": null.min(), "high": null.max(), "n": len(null), "note": "samples shuffled within class"}
+    about = {
+        "low": null.min(),
+        "high": null.max(),
+        "n": len(null),
+        "note": "samples shuffled within class",
+    }
     results[f"directions_3_{name}"] = claims.result(share, n=len(chosen))
     results[f"directions_3_{name}_null"] = claims.result(null.mean(), **about)
     for kind, tag in short.items():
         row = agreement.loc[name, kind]
         note = f"samples shuffled within class: {row.shuffled:.3f}"
-        results[f"cosine_{tag}_{name}"] = claims.result(row.cosine, n=row.pairs, note=note)
+        results[f"cosine_{tag}_{name}"] = claims.result(
+            row.cosine, n=row.pairs, note=note
+        )
+
+# %% tags=["hide-input"]
 claims.save_results(atlas, "49", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -351,18 +472,24 @@ claims.save_results(atlas, "49", results, seed=seed, started=started)
 # 1. Do three bases still work if the two averages lie at the same progress? Guess first which axis suffers, then take .5 for both and a little beside it.
 
 # %% tags=["solution"]
-near_fit, near_anchors = three_bases(lambda: [log_probs], labels, s, (0.48 * s.max(), 0.52 * s.max()))
-l1_near = explained_distance_l1(D, near_fit.transform(pairwise(log_probs, near_anchors)), near_fit.signature_)
+near_fit, near_anchors = tangents.three_bases(
+    lambda: [log_probs], labels, s, (0.48 * s.max(), 0.52 * s.max())
+)
+l1_near = tangents.explained_distance_l1(
+    D, near_fit.transform(pairwise(log_probs, near_anchors)), near_fit.signature_
+)
 near_fit.eigenvalues_.round(5), l1_near
 
 # %% tags=["check"]
-assert np.abs(near_fit.eigenvalues_[-1]) < np.abs(near_fit.eigenvalues_[0]), "the last axis has hardly any length"
+assert np.abs(near_fit.eigenvalues_[-1]) < np.abs(near_fit.eigenvalues_[0]), (
+    "the last axis has hardly any length"
+)
 
 # %% [markdown]
 # 2. Do the averages need models? Take as anchors the ends and two points of the *geodesic*. Does the picture still bend?
 
 # %% tags=["solution"]
-lambdas, whole_road = road(atlas, "train", n=11)
+lambdas, whole_road = embedding.road(atlas, "train", n=11)
 l1_road = anchored(np.concatenate([ends, whole_road[[3, 7]]]))
 l1_road, l1["three bases"]
 
@@ -375,8 +502,10 @@ assert np.isfinite(l1_road)
 # %% tags=["solution"]
 some_runs = list(chosen.index[:: max(1, len(chosen) // 20)])
 later = resampled(atlas, "train", some_runs, np.array([0.05, 0.1, 0.2, 0.4]))
-seen = [off_the_road(tangent_vectors(later[:, i], bases_at["ignorance"]), "ignorance") for i in range(4)]
-share_3 = [direction_spectrum(v)[min(2, len(some_runs) - 1)] for v in seen]
+start = bases_at["ignorance"]
+of_stations = [tangents.tangent_vectors(later[:, i], start) for i in range(4)]
+seen = [off_the_road(v, "ignorance") for v in of_stations]
+share_3 = [tangents.direction_spectrum(v)[min(2, len(some_runs) - 1)] for v in seen]
 share_3
 
 # %% tags=["check"]

@@ -20,14 +20,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import progress
-from manifold_utils.inpca import InPCA
-from manifold_utils.inpca.embedding import road, select
-from manifold_utils.trajectories import METHODS, average
-from manifold_utils.trajectories.of_atlas import resampled
+from manifold_utils.inpca import InPCA, embedding
+from manifold_utils.trajectories import METHODS, average, of_atlas
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -35,7 +33,7 @@ from manifold_utils.trajectories.of_atlas import resampled
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-max_members = 30  # networks of one architecture that are averaged; the paper averaged 30
+max_members = 30  # networks of one architecture that are averaged, as in the paper
 n_resamples = 30  # draws of members and of test samples for the intervals
 n_points = 600  # points that define the embedding
 seed = 0  # of all draws
@@ -48,7 +46,10 @@ plots.use_house_style()
 paper = {"arithmetic": 0.2495, "bhattacharyya": 0.2314, "square_root": 0.2279}
 paper |= {"jeffreys": 0.2269, "geometric": 0.2091, "harmonic": 0.1895}
 assert set(paper) == set(METHODS)
-print(f"{len(METHODS)} means, {n_resamples} draws; the paper's numbers are for 30 allcnn networks on CIFAR-10")
+print(
+    f"{len(METHODS)} means, {n_resamples} draws; the "
+    "paper's numbers are for 30 allcnn networks on CIFAR-10"
+)
 
 # %% [markdown]
 # ## What is a mean of predictions?
@@ -69,17 +70,28 @@ pd.Series(first_class, name="probability of the first class").round(4)
 
 # %%
 finals = atlas.table("main").groupby("run", sort=False).tail(1)
-enough = finals[finals.error_train <= 0.1].groupby("architecture").filter(lambda group: len(group) >= 2)
+enough = (
+    finals[finals.error_train <= 0.1]
+    .groupby("architecture")
+    .filter(lambda group: len(group) >= 2)
+)
 by_family = (enough if len(enough) else finals).groupby("architecture")
+
+# %%
 members_of = {a: group.head(max_members) for a, group in by_family if len(group) >= 2}
 members_of = members_of or {"all runs": finals.head(max_members)}  # no family has two
 labels = atlas.labels("test")
-last = {a: np.stack([atlas.run_log_probs(run, "test")[-1:] for run in group.run]) for a, group in members_of.items()}
+last = {
+    a: np.stack([atlas.run_log_probs(run, "test")[-1:] for run in group.run])
+    for a, group in members_of.items()
+}
 print({a: values.shape for a, values in last.items()})
 
 # %%
 some = next(iter(last.values()))
-to_members = pd.Series({method: pairwise(average(some, method), some[:, 0]).mean() for method in paper})
+to_members = pd.Series(
+    {method: pairwise(average(some, method), some[:, 0]).mean() for method in paper}
+)
 print(to_members.round(6).to_dict())
 assert to_members["bhattacharyya"] <= to_members.min() + 1e-9
 
@@ -91,55 +103,102 @@ assert to_members["bhattacharyya"] <= to_members.min() + 1e-9
 
 # %% tags=["lesson"]
 def scores(values, samples):
-    y, means = labels[samples], {method: average(values[:, :, samples], method)[0] for method in paper}
-    error = {method: np.mean(mean.argmax(axis=1) != y) for method, mean in means.items()}
-    loss = {method: -mean[np.arange(len(y)), y].mean() for method, mean in means.items()}
+    y, means = (
+        labels[samples],
+        {method: average(values[:, :, samples], method)[0] for method in paper},
+    )
+    error = {
+        method: np.mean(mean.argmax(axis=1) != y) for method, mean in means.items()
+    }
+    loss = {
+        method: -mean[np.arange(len(y)), y].mean() for method, mean in means.items()
+    }
     return pd.DataFrame({"error": error, "loss": loss})
 
 
 # %%
 everything = np.arange(len(labels))
-found = pd.concat({a: scores(values, everything) for a, values in last.items()}).unstack(level=0)
-single = pd.Series({a: np.mean(values[:, 0].argmax(axis=2) != labels) for a, values in last.items()})
+found = pd.concat(
+    {a: scores(values, everything) for a, values in last.items()}
+).unstack(level=0)
+
+# %%
+single = pd.Series(
+    {a: np.mean(values[:, 0].argmax(axis=2) != labels) for a, values in last.items()}
+)
 order = list(paper)
 found["error"].T[order].assign(single_run=single).round(4)
 
 # %%
 drawn = []
+
+# %%
 for _ in range(n_resamples):
     samples = rng.integers(len(labels), size=len(labels))
-    members = {a: values[rng.integers(len(values), size=len(values))] for a, values in last.items()}
-    drawn.append(pd.concat({a: scores(values, samples) for a, values in members.items()}).unstack(level=0))
-print(f"one test sample is {100 / len(labels):.2f} points of error; single runs {100 * single.mean():.2f} % on average")
+    members = {
+        a: values[rng.integers(len(values), size=len(values))]
+        for a, values in last.items()
+    }
+    drawn.append(
+        pd.concat(
+            {a: scores(values, samples) for a, values in members.items()}
+        ).unstack(level=0)
+    )
+
+# %%
+print(
+    f"one test sample is {100 / len(labels):.2f} points of "
+    f"error; single runs {100 * single.mean():.2f} % on average"
+)
+
+# %%
+kinds = ("error", "loss")
+relative = {
+    kind: found[kind].div(found[kind].loc["arithmetic"]).replace(np.inf, np.nan)
+    for kind in kinds
+}
+pooled = {
+    kind: found[kind].mean(axis=1) / found[kind].loc["arithmetic"].mean()
+    for kind in relative
+}
+limits = {}
+
+# %%
+for kind in relative:
+    means_of_draws = np.array([d[kind].loc[order].mean(axis=1) for d in drawn])
+    limits[kind] = np.nanquantile(
+        means_of_draws / means_of_draws[:, :1], [0.025, 0.975], axis=0
+    )
+
+# %% tags=["hide-input"]
+alt = (
+    "Test error and test loss of six means over those of "
+    "the arithmetic mean: thin lines are architectures, the "
+    "thick one their mean with the range of draws in grey, "
+    "the black dashed one the paper's errors on CIFAR-10."
+)
+
+# %% tags=["hide-input"]
+ratio_of_paper = [paper[m] / paper["arithmetic"] for m in order]
+labels_of_order = [m.replace("_", " ") for m in order]
 
 # %% [markdown]
 # The paper's errors are those of other networks on other data, so the numbers themselves cannot be compared. What can be is how each mean does *relative to the arithmetic one*, in one unit for all: 1 is as many errors as the arithmetic mean makes. The next figure does that for errors and for losses. In the paper the harmonic mean is best and the arithmetic one worst. *Prediction:* will it be the same here?
 
-# %%
-kinds = ("error", "loss")
-relative = {kind: found[kind].div(found[kind].loc["arithmetic"]).replace(np.inf, np.nan) for kind in kinds}
-pooled = {kind: found[kind].mean(axis=1) / found[kind].loc["arithmetic"].mean() for kind in relative}
-limits = {}
-for kind in relative:
-    means_of_draws = np.array([d[kind].loc[order].mean(axis=1) for d in drawn])
-    limits[kind] = np.nanquantile(means_of_draws / means_of_draws[:, :1], [0.025, 0.975], axis=0)
-alt = (
-    "Test error and test loss of six means over those of the arithmetic mean: thin lines are architectures, the "
-    "thick one their mean with the range of draws in grey, the black dashed one the paper's errors on CIFAR-10."
-)
-
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.8))
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
 for ax, (kind, table_of) in zip(axes, relative.items(), strict=True):
-    ax.fill_between(range(6), *limits[kind], color="0.87", label="95 % of draws, all architectures")
+    ax.fill_between(range(6), *limits[kind], color="0.87", label="95 % of draws")
     for a in last:
         colour, marker, dash = plots.style_of(a, list(last))
-        ax.plot(table_of.loc[order, a], color=colour, marker=marker, ls=dash, lw=1, label=f"{a} (n = {len(last[a])})")
+        look = {"color": colour, "marker": marker, "ls": dash, "lw": 1}
+        ax.plot(table_of.loc[order, a], label=f"{a} (n = {len(last[a])})", **look)
     ax.plot(pooled[kind][order], color="0.35", lw=3.5, label="all architectures")
     ax.set(ylabel=f"test {kind} over the arithmetic mean's", ylim=(0, None))
-    ax.set_xticks(range(6), [m.replace("_", " ") for m in order], rotation=30, ha="right")
-axes[0].plot(order, [paper[m] / paper["arithmetic"] for m in order], "k--", marker="x", lw=2.2, label="paper (error)")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    ax.set_xticks(range(6), labels_of_order, rotation=30, ha="right")
+paper_style = {"color": "black", "ls": "--", "marker": "x", "lw": 2.2}
+axes[0].plot(order, ratio_of_paper, label="paper (error)", **paper_style)
+plots.figure_legend(fig, axes[0])
 plots.save_figure(fig, atlas.figure_path("50_errors.png"), alt=alt)
 
 # %% [markdown]
@@ -149,12 +208,27 @@ plots.save_figure(fig, atlas.figure_path("50_errors.png"), alt=alt)
 
 # %%
 paper_values = [paper[m] for m in order]
-taus = {kind: kendalltau(paper_values, found[kind].mean(axis=1)[order]).statistic for kind in relative}
-ends = np.array([d["error"].loc[["arithmetic", "harmonic"]].mean(axis=1) for d in drawn])
-difference = float(found["error"].loc["harmonic"].mean() - found["error"].loc["arithmetic"].mean())
-low_end, high_end = np.quantile(ends[:, 1] - ends[:, 0], [0.025, 0.975])
-print("Kendall's tau with the paper's order:", {kind: round(float(t), 2) for kind, t in taus.items()})
-print(f"harmonic less arithmetic: {100 * difference:+.2f} points ({100 * low_end:+.2f} to {100 * high_end:+.2f})")
+taus = {
+    kind: kendalltau(paper_values, found[kind].mean(axis=1)[order]).statistic
+    for kind in relative
+}
+ends = np.array(
+    [d["error"].loc[["arithmetic", "harmonic"]].mean(axis=1) for d in drawn]
+)
+difference = float(
+    found["error"].loc["harmonic"].mean() - found["error"].loc["arithmetic"].mean()
+)
+
+# %%
+low_end, high_end = statistics.interval(ends[:, 1] - ends[:, 0])
+print(
+    "Kendall's tau with the paper's order:",
+    {kind: round(float(t), 2) for kind, t in taus.items()},
+)
+print(
+    f"harmonic less arithmetic: {100 * difference:+.2f} "
+    f"points ({100 * low_end:+.2f} to {100 * high_end:+.2f})"
+)
 
 # %% [markdown]
 # If this interval holds 0, these data cannot tell which end is better. A tau from a handful of samples that change sides has little weight, so we give it no verdict of its own.
@@ -168,7 +242,7 @@ architecture = max(last, key=lambda a: len(last[a]))
 top = float(members_of[architecture].progress_test.quantile(0.25))
 runs = list(members_of[architecture].run[members_of[architecture].progress_test >= top])
 grid = np.linspace(min(0.1, top / 2), top, 9)
-way = resampled(atlas, "test", runs, grid)
+way = of_atlas.resampled(atlas, "test", runs, grid)
 means = {method: average(way, method) for method in paper}
 print(f"{architecture}: {way.shape[0]} runs at {len(grid)} values of test progress")
 
@@ -176,38 +250,52 @@ print(f"{architecture}: {way.shape[0]} runs at {len(grid)} values of test progre
 table = atlas.table("main")
 table = table[table.loss_train / 2 < 2]
 rows = table.index.to_numpy()[:: max(1, len(table) // n_points)]
-fit = InPCA(n_components=3).fit(np.asarray(select(atlas.distances("test"), rows), dtype=float))
+fit = InPCA(n_components=3).fit(
+    np.asarray(embedding.select(atlas.distances("test"), rows), dtype=float)
+)
+
+# %%
 known = np.asarray(atlas.log_probs("test")[rows])
-placed = {method: fit.transform(pairwise(mean, known)) for method, mean in means.items()}
+placed = {
+    method: fit.transform(pairwise(mean, known)) for method, mean in means.items()
+}
 places_of_members = fit.transform(pairwise(way.reshape(-1, *way.shape[2:]), known))
 
 # %% [markdown]
 # The right panel of the next figure will enlarge the last three steps of the means.
 
-# %%
+# %% tags=["hide-input"]
 lasts = np.concatenate([where[-3:, :2] for where in placed.values()])
 window = np.array([lasts.min(axis=0) - 0.03, lasts.max(axis=0) + 0.03])
 alt = (
-    "Test embedding in grey, runs of one architecture darker, and the six means of these runs along the way as "
+    "Test embedding in grey, runs of one architecture "
+    "darker, and the six means of these runs along the way as "
     "coloured lines; on the right the last steps enlarged."
 )
 
 # %% [markdown]
 # The figure draws the six ways of the means among their members.
 
-# %%
-reference = fit.transform(pairwise(road(atlas, "test")[1], known))
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.6))
+# %% tags=["hide-input"]
+_, straight = embedding.road(atlas, "test")
+reference = fit.transform(pairwise(straight, known))
+grey, darker = fit.embedding_[:, :2], places_of_members[:, :2]
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.4))
 for ax in axes:
-    ax.scatter(*fit.embedding_[:, :2].T, s=5, color="0.85", linewidths=0)
-    ax.scatter(*places_of_members[:, :2].T, s=12, color="0.5", linewidths=0, label=f"{architecture}, {len(runs)} runs")
+    ax.scatter(*grey.T, s=5, color="0.85", linewidths=0)
+    label = f"{architecture}, {len(runs)} runs"
+    ax.scatter(*darker.T, s=12, color="0.5", linewidths=0, label=label)
     for k, (method, where) in enumerate(placed.items()):
         colour, marker, dash = plots.FACTOR_STYLES[k]
-        ax.plot(*where[:, :2].T, color=colour, marker=marker, ls=dash, ms=7, label=method.replace("_", " "))
-    plots.label_embedding(plots.plot_reference(ax, reference, names=False), fit.eigenvalues_)
+        look = {"color": colour, "marker": marker, "ls": dash, "ms": 7}
+        ax.plot(*where[:, :2].T, label=method.replace("_", " "), **look)
+    plots.plot_reference(ax, reference, names=False)
+    plots.label_embedding(ax, fit.eigenvalues_)
 axes[1].set_aspect("equal", adjustable="box")
 axes[1].set(xlim=window[:, 0], ylim=window[:, 1])
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, markerscale=1.3)
+plots.figure_legend(fig, axes[0], ncols=4, markerscale=1.3)
 plots.save_figure(fig, atlas.figure_path("50_places.png"), alt=alt)
 
 # %% [markdown]
@@ -216,10 +304,16 @@ plots.save_figure(fig, atlas.figure_path("50_places.png"), alt=alt)
 # %%
 each = np.arange(len(labels))
 stand = {}
+
+# %%
 for method, mean in means.items():
     to_truth = -mean[-1][each, labels].mean() / 2
     near = pairwise(mean[-1:], way[:, -1]).mean()
-    stand[method] = {"progress": progress(mean[-1:], labels)[0], "to_truth": to_truth, "to_members": near}
+    stand[method] = {
+        "progress": progress(mean[-1:], labels)[0],
+        "to_truth": to_truth,
+        "to_members": near,
+    }
 stand = pd.DataFrame(stand).T
 
 # %%
@@ -240,35 +334,74 @@ print(f"further back than their members in progress: {', '.join(back) or 'none'}
 
 # %%
 mean_error = found["error"].mean(axis=1)[order]
-gain, between_means = single.mean() - mean_error.mean(), mean_error.max() - mean_error.min()
+gain, between_means = (
+    single.mean() - mean_error.mean(),
+    mean_error.max() - mean_error.min(),
+)
 least = ", ".join(mean_error.index[mean_error == mean_error.min()])
-print(f"Over {len(last)} architectures, least test error: {least}; most: {mean_error.idxmax()}.")
+print(
+    f"Over {len(last)} architectures, least test "
+    f"error: {least}; most: {mean_error.idxmax()}."
+)
+
+# %%
 print("Paper: harmonic least, arithmetic most.")
 mean_loss = found["loss"].mean(axis=1)
 print(f"Least test loss: {mean_loss.idxmin()}; most: {mean_loss.idxmax()}.")
-print("Kendall's tau with the paper's order:", ", ".join(f"by {kind} {t:.2f}" for kind, t in taus.items()))
-print(f"Averaging lowers the error by {100 * gain:.2f} points; the means differ by {100 * between_means:.2f} points.")
 
 # %%
-told = "these data cannot tell which is better" if low_end <= 0 <= high_end else "more than the draws explain"
+print(
+    "Kendall's tau with the paper's order:",
+    ", ".join(f"by {kind} {t:.2f}" for kind, t in taus.items()),
+)
+print(
+    f"Averaging lowers the error by {100 * gain:.2f} points; "
+    f"the means differ by {100 * between_means:.2f} points."
+)
+
+# %%
+told = (
+    "these data cannot tell which is better"
+    if low_end <= 0 <= high_end
+    else "more than the draws explain"
+)
 paper_difference = paper["harmonic"] - paper["arithmetic"]
 interval = f"{100 * low_end:+.2f} to {100 * high_end:+.2f}"
-print(f"Harmonic less arithmetic: {100 * difference:+.2f} points of error ({interval}), {told};")
-print(f"  in the paper {100 * paper_difference:+.1f} points. The mean nearest to truth is {stand.to_truth.idxmin()}.")
 
 # %%
+print(
+    f"Harmonic less arithmetic: {100 * difference:+.2f} "
+    f"points of error ({interval}), {told};"
+)
+print(
+    f"  in the paper {100 * paper_difference:+.1f} points. "
+    f"The mean nearest to truth is {stand.to_truth.idxmin()}."
+)
+
+# %% tags=["hide-input"]
 n_members = sum(len(values) for values in last.values())
-about = {"low": low_end, "high": high_end, "n": n_resamples, "note": f"paper {paper_difference:.4f}"}
+about = {
+    "low": low_end,
+    "high": high_end,
+    "n": n_resamples,
+    "note": f"paper {paper_difference:.4f}",
+}
 results = {"harmonic_less_arithmetic": claims.result(difference, **about)}
 for kind, t in taus.items():
-    results[f"order_agreement_{kind}"] = claims.result(t, n=len(order), note="Kendall's tau with the paper's order")
+    results[f"order_agreement_{kind}"] = claims.result(
+        t, n=len(order), note="Kendall's tau with the paper's order"
+    )
 
-# %%
+# %% tags=["hide-input"]
 for method in order:
-    low, high = np.quantile([d["error"].loc[method].mean() for d in drawn], [0.025, 0.975])
+    low, high = statistics.interval([d["error"].loc[method].mean() for d in drawn])
     note = f"paper {paper[method]} (30 allcnn, CIFAR-10)"
-    results[f"error_{method}"] = claims.result(mean_error[method], low=low, high=high, n=n_members, note=note)
-    results[f"to_truth_{method}"] = claims.result(stand.to_truth[method], n=len(runs), unit="nats")
+    results[f"error_{method}"] = claims.result(
+        mean_error[method], low=low, high=high, n=n_members, note=note
+    )
+    results[f"to_truth_{method}"] = claims.result(
+        stand.to_truth[method], n=len(runs), unit="nats"
+    )
 results["error_single"] = claims.result(single.mean(), n=n_members)
 claims.save_results(atlas, "50", results, seed=seed, started=started)
 
@@ -279,7 +412,10 @@ claims.save_results(atlas, "50", results, seed=seed, started=started)
 
 # %% tags=["solution"]
 sizes = [n for n in (1, 2, 4, 8, 16, 32) if n <= len(last[architecture])]
-by_size = [np.mean(average(last[architecture][:n], "arithmetic")[0].argmax(axis=1) != labels) for n in sizes]
+by_size = [
+    np.mean(average(last[architecture][:n], "arithmetic")[0].argmax(axis=1) != labels)
+    for n in sizes
+]
 dict(zip(sizes, np.round(by_size, 4).tolist(), strict=True))
 
 # %% tags=["check"]
@@ -290,11 +426,20 @@ assert len(by_size) == len(sizes) and all(0 <= e <= 1 for e in by_size)
 
 # %% tags=["solution"]
 centres = {method: average(some, method)[0] for method in paper}
-forward = {m: float((np.exp(some[:, 0]) * (some[:, 0] - c)).sum(axis=2).mean()) for m, c in centres.items()}
-backward = {m: float((np.exp(c) * (c - some[:, 0])).sum(axis=2).mean()) for m, c in centres.items()}
+forward = {
+    m: float((np.exp(some[:, 0]) * (some[:, 0] - c)).sum(axis=2).mean())
+    for m, c in centres.items()
+}
+backward = {
+    m: float((np.exp(c) * (c - some[:, 0])).sum(axis=2).mean())
+    for m, c in centres.items()
+}
 
 # %% tags=["check"]
-assert min(forward, key=forward.get) == "arithmetic" and min(backward, key=backward.get) == "geometric"
+assert (
+    min(forward, key=forward.get) == "arithmetic"
+    and min(backward, key=backward.get) == "geometric"
+)
 
 # %% [markdown]
 # 3. Average across architectures instead: take one run of each. Is that mean better than as many runs of the best architecture?
@@ -303,7 +448,8 @@ assert min(forward, key=forward.get) == "arithmetic" and min(backward, key=backw
 mixed = np.stack([values[0] for values in last.values()])
 mixed_error = np.mean(average(mixed, "arithmetic")[0].argmax(axis=1) != labels)
 of_one_kind = {
-    a: np.mean(average(values[: len(mixed)], "arithmetic")[0].argmax(axis=1) != labels) for a, values in last.items()
+    a: np.mean(average(values[: len(mixed)], "arithmetic")[0].argmax(axis=1) != labels)
+    for a, values in last.items()
 }
 mixed_error, of_one_kind
 

@@ -19,6 +19,7 @@ from textwrap import fill
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
@@ -43,7 +44,10 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{len(atlas.points)} points; {n_points} of the main grid are compared by {', '.join(METRICS)}")
+print(
+    f"{len(atlas.points)} points; {n_points} of the "
+    f"main grid are compared by {', '.join(METRICS)}"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -55,14 +59,22 @@ table = atlas.table("main")
 table = table[table.loss_train / 2 < limit]
 table = table.iloc[thinned(table.run.to_numpy(), n_points)]
 log_probs = np.asarray(atlas.log_probs("train")[table.index.to_numpy()])
-print(log_probs.shape, f"of {table.run.nunique()} runs and {table.architecture.nunique()} architectures")
+print(
+    log_probs.shape,
+    f"of {table.run.nunique()} runs and {table.architecture.nunique()} architectures",
+)
 
 # %% [markdown]
 # Five matrices from the same predictions. Each is a mean over samples, so each can be read as "how much do two networks differ on a sample".
 
 # %%
 D = {metric: pairwise(log_probs, metric=metric) for metric in METRICS}
-pd.DataFrame({metric: pd.Series(d[np.triu_indices(len(d), 1)]).describe() for metric, d in D.items()}).round(4)
+pd.DataFrame(
+    {
+        metric: pd.Series(d[np.triu_indices(len(d), 1)]).describe()
+        for metric, d in D.items()
+    }
+).round(4)
 
 # %% [markdown]
 # Two inequalities must hold for every pair: $1 - b \le -\log b$ for the coefficient $b = \cos\theta$ of a sample, and $1 - \cos\theta \le 2\theta/\pi$ for an angle up to a right one. Stored predictions have seven digits, so that sums of probabilities, and with them $b$, are right to about $10^{-7}$.
@@ -77,18 +89,21 @@ print("both inequalities hold for", len(table) * (len(table) - 1) // 2, "pairs")
 #
 # First without any embedding: do two divergences put the pairs of points in the same order? A rank correlation of 1 says yes. *Prediction:* which divergence is the odd one out?
 
-# %%
+# %% tags=["hide-input"]
 upper = np.triu_indices(len(table), 1)
-order = pd.DataFrame({metric: d[upper] for metric, d in D.items()}).corr("spearman")
 names = [metric.replace("_", " ") for metric in METRICS]
+columns = zip(names, METRICS, strict=True)
+order = pd.DataFrame({name: D[metric][upper] for name, metric in columns})
+order = order.corr("spearman")
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(6.4, 5))
-picture = ax.imshow(order, cmap=plots.SEQUENTIAL, vmin=min(0.8, order.to_numpy().min()), vmax=1)
-for (i, j), value in np.ndenumerate(order.to_numpy()):
-    ax.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if picture.norm(value) < 0.6 else "black")
-ax.set_xticks(range(len(order)), names, rotation=30, ha="right")
-ax.set_yticks(range(len(order)), names)
+bar = {"label": "rank correlation of pairs"}
+lowest = min(0.8, order.to_numpy().min())
+shades = {"cmap": plots.SEQUENTIAL, "vmin": lowest, "vmax": 1}
+sns.heatmap(order, annot=True, fmt=".3f", square=True, cbar_kws=bar, ax=ax, **shades)
+ax.tick_params(axis="x", rotation=30)
 ax.grid(visible=False)
-fig.colorbar(picture, label="rank correlation of pairs")
 alt = "Table of rank correlations between five divergences over all pairs of points."
 plots.save_figure(fig, atlas.figure_path("51_ranks.png"), alt=alt)
 
@@ -97,7 +112,10 @@ plots.save_figure(fig, atlas.figure_path("51_ranks.png"), alt=alt)
 
 # %%
 odd = order.mean().idxmin()
-print(f"least like the others: {odd}, mean rank correlation {order.mean().min():.3f}; most: {order.mean().idxmax()}")
+print(
+    f"least like the others: {odd}, mean rank correlation "
+    f"{order.mean().min():.3f}; most: {order.mean().idxmax()}"
+)
 
 # %% [markdown]
 # ## Does the picture look the same?
@@ -106,11 +124,16 @@ print(f"least like the others: {odd}, mean rank correlation {order.mean().min():
 
 # %%
 reference = road(atlas, "train")[1]
-fits = {metric: InPCA(n_components=min(10, len(d) - 1)).fit(d) for metric, d in D.items()}
+fits = {
+    metric: InPCA(n_components=min(10, len(d) - 1)).fit(d) for metric, d in D.items()
+}
 placed = {}
+
+# %%
 for metric, fit in fits.items():
     to_reference = pairwise(reference, log_probs, metric=metric)
-    near = np.isfinite(to_reference).all(axis=1)  # truth is infinitely far in symmetric KL
+    # Truth is infinitely far in symmetric KL.
+    near = np.isfinite(to_reference).all(axis=1)
     placed[metric] = np.full((len(near), fit.n_components), np.nan)
     placed[metric][near] = fit.transform(to_reference[near])
 first = fits["bhattacharyya"].embedding_[:, :2]
@@ -120,22 +143,27 @@ turn = {m: np.sign((f.embedding_[:, :2] * first).sum(axis=0)) for m, f in fits.i
 # How alike are these axes, before we look? Correlations of the coordinates with those by Bhattacharyya:
 
 # %%
-alike = {m: [np.corrcoef(f.embedding_[:, k], first[:, k])[0, 1] for k in (0, 1)] for m, f in fits.items()}
+alike = {
+    m: [np.corrcoef(f.embedding_[:, k], first[:, k])[0, 1] for k in (0, 1)]
+    for m, f in fits.items()
+}
 alike = pd.DataFrame(alike, index=["axis 1", "axis 2"]).abs()
 alike.round(2)
 
-# %%
-fig, axes = plt.subplots(2, 3, figsize=(11.5, 7.4))
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
 for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
-    plots.plot_embedding(ax, fit.embedding_[:, :2] * turn[metric], table.architecture, size=10, legend=False)
+    points = fit.embedding_[:, :2] * turn[metric]
+    plots.plot_embedding(ax, points, table.architecture, size=10, legend=False)
     plots.plot_reference(ax, placed[metric][:, :2] * turn[metric], names=False)
     plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
     ax.set_title(metric.replace("_", " "))
-    ax.xaxis.label.set_size(10)
-    ax.yaxis.label.set_size(10)
+    ax.xaxis.label.set_size(9)
+    ax.yaxis.label.set_size(9)
+handles, shown = axes[0, 0].get_legend_handles_labels()
 axes.flat[-1].axis("off")
-axes.flat[-1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", markerscale=2.5, fontsize=12)
-alt = "Five embeddings of the same points, one a divergence, coloured by architecture, with the geodesic in black."
+axes.flat[-1].legend(handles, shown, loc="center", markerscale=2.5, fontsize=11)
+alt = "Five embeddings of the same points, one a divergence, coloured by architecture."
 plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
 
 # %% [markdown]
@@ -152,8 +180,13 @@ plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
 # Bhattacharyya and symmetric KL are not, and the latter says so in its formula: $(p-q)(\log p - \log q)$ is a difference of two squares, so that half of its exact axes are time-like.
 
 # %%
-every = {metric: InPCA(n_components=len(d), solver="dense").fit(d).eigenvalues_ for metric, d in D.items()}
-share = pd.Series({metric: values.min() / values.max() for metric, values in every.items()})
+every = {
+    metric: InPCA(n_components=len(d), solver="dense").fit(d).eigenvalues_
+    for metric, d in D.items()
+}
+share = pd.Series(
+    {metric: values.min() / values.max() for metric, values in every.items()}
+)
 print("least over largest eigenvalue:", share.map("{:.1e}".format).to_dict())
 assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
 
@@ -165,8 +198,14 @@ assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
 # Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. Their spread comes from drawing half of the runs, the same half for all divergences.
 
 # %%
-runs, families, clock = table.run.to_numpy(), table.architecture.to_numpy(), table.progress_train.to_numpy()
-found = pd.DataFrame({metric: conclusions(d, runs, families, clock)[0] for metric, d in D.items()})
+runs, families, clock = (
+    table.run.to_numpy(),
+    table.architecture.to_numpy(),
+    table.progress_train.to_numpy(),
+)
+found = pd.DataFrame(
+    {metric: conclusions(d, runs, families, clock)[0] for metric, d in D.items()}
+)
 found.rename(index=CONCLUSIONS).round(3)
 
 
@@ -174,11 +213,18 @@ found.rename(index=CONCLUSIONS).round(3)
 def on_half_of_the_runs(names):
     keep = np.isin(runs, rng.choice(names, size=len(names) // 2, replace=False))
     parts = {metric: d[np.ix_(keep, keep)] for metric, d in D.items()}
-    return pd.DataFrame({m: conclusions(d, runs[keep], families[keep], clock[keep])[0] for m, d in parts.items()})
+    return pd.DataFrame(
+        {
+            m: conclusions(d, runs[keep], families[keep], clock[keep])[0]
+            for m, d in parts.items()
+        }
+    )
 
 
 # %%
-draws = np.stack([on_half_of_the_runs(np.unique(runs)).to_numpy() for _ in range(n_resamples)])
+draws = np.stack(
+    [on_half_of_the_runs(np.unique(runs)).to_numpy() for _ in range(n_resamples)]
+)
 low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
 spread = pd.DataFrame(high - low, found.index, found.columns)
 spread.rename(index=CONCLUSIONS).round(3)
@@ -186,20 +232,23 @@ spread.rename(index=CONCLUSIONS).round(3)
 # %% [markdown]
 # The figure has one panel a conclusion. Filled markers are the median of the draws and bars hold 95 % of them; an open marker is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
 
-# %%
+# %% tags=["hide-input"]
 median = np.nanmedian(draws, axis=0)
-alt = "Six conclusions for five divergences: median and 95 % of draws of half of the runs, open markers for all runs."
-fig, axes = plt.subplots(2, 3, figsize=(11, 6.4), sharey=True)
+open_mark = {"mec": "black", "mfc": "none", "ms": 12, "mew": 1.2}
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 3, figsize=(9, 6), sharey=True)
 for k, (ax, name) in enumerate(zip(axes.flat, found.index, strict=True)):
     for j, metric in enumerate(found.columns):
         colour, marker, _ = plots.FACTOR_STYLES[j]
         ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=3)
         ax.plot(median[k, j], j, marker=marker, color=colour, ms=9)
-        ax.plot(found.loc[name, metric], j, marker=marker, mec="black", mfc="none", ms=12, mew=1.2)
-    ax.set_title(fill(CONCLUSIONS[name], 34), fontsize=12)
+        ax.plot(found.loc[name, metric], j, marker=marker, **open_mark)
+    ax.set_title(fill(CONCLUSIONS[name], 30), fontsize=11)
     ax.set_yticks(range(len(METRICS)), names)
     ax.locator_params(axis="x", nbins=4, integer=name == "time_like_10")
 axes.flat[0].invert_yaxis()
+alt = "Six conclusions for five divergences: medians and 95 % of half-sized draws."
 plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
 
 # %% [markdown]
@@ -208,11 +257,18 @@ plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
 # %%
 rules = {"axis_1_progress": 0.8, "same_architecture": 1.0, "architecture_ratio": 1.0}
 holds = pd.DataFrame({name: found.loc[name] > level for name, level in rules.items()}).T
-certain = pd.DataFrame({name: low[found.index.get_loc(name)] > level for name, level in rules.items()}).T
+certain = pd.DataFrame(
+    {name: low[found.index.get_loc(name)] > level for name, level in rules.items()}
+).T
+
+# %%
 certain.columns = holds.columns
 for name in rules:
     n_hold, n_certain = holds.loc[name].sum(), certain.loc[name].sum()
-    print(f"{CONCLUSIONS[name]}: holds for {n_hold} of {len(METRICS)}, also at the low end for {n_certain}")
+    print(
+        f"{CONCLUSIONS[name]}: holds for {n_hold} of "
+        f"{len(METRICS)}, also at the low end for {n_certain}"
+    )
 
 # %% [markdown]
 # ## And for test predictions?
@@ -223,7 +279,9 @@ for name in rules:
 on_test = np.asarray(atlas.log_probs("test")[table.index.to_numpy()])
 test_matrices = {metric: pairwise(on_test, metric=metric) for metric in METRICS}
 test_clock = table.progress_test.to_numpy()
-test_found = pd.DataFrame({m: conclusions(d, runs, families, test_clock)[0] for m, d in test_matrices.items()})
+test_found = pd.DataFrame(
+    {m: conclusions(d, runs, families, test_clock)[0] for m, d in test_matrices.items()}
+)
 test_found.rename(index=CONCLUSIONS).round(3)
 
 # %% [markdown]
@@ -231,8 +289,15 @@ test_found.rename(index=CONCLUSIONS).round(3)
 
 # %%
 needs_more = (test_found.loc["stress_3"] < found.loc["stress_3"]).sum()
-same_sense = [CONCLUSIONS[n] for n, level in rules.items() if ((test_found.loc[n] > level) == holds.loc[n]).all()]
-print(f"3 axes explain less of the test than of the train stress for {needs_more} of {len(METRICS)} divergences")
+same_sense = [
+    CONCLUSIONS[n]
+    for n, level in rules.items()
+    if ((test_found.loc[n] > level) == holds.loc[n]).all()
+]
+print(
+    "3 axes explain less of the test than of the train "
+    f"stress for {needs_more} of {len(METRICS)} divergences"
+)
 print("the same sense on test samples:", "; ".join(same_sense) or "none")
 
 # %% [markdown]
@@ -240,18 +305,41 @@ print("the same sense on test samples:", "; ".join(same_sense) or "none")
 
 # %%
 safe = [CONCLUSIONS[name] for name in rules if holds.loc[name].all()]
-print(f"The same for all {len(METRICS)} divergences: {'; '.join(safe) or 'none of the three rules'}.")
-for name in ("stress_3", "stress_10"):
-    row = found.loc[name]
-    print(f"The {CONCLUSIONS[name]} is {row.min():.2f} ({row.idxmin()}) to {row.max():.2f} ({row.idxmax()}).")
-with_time = [m for m in METRICS if found.loc["time_like_10", m] > 0]
-print(f"Time-like among the first ten axes: {', '.join(with_time) or 'none of the five'}.")
-print(f"Pairs are ordered alike to {order.to_numpy().min():.3f} at least (rank correlation); the odd one is {odd}.")
-second = alike.loc["axis 2"].drop("bhattacharyya")
-print(f"The first axis correlates with Bhattacharyya's to {alike.loc['axis 1'].min():.2f} at least,")
-print(f"  the second between {second.min():.2f} ({second.idxmin()}) and {second.max():.2f} ({second.idxmax()}).")
+print(
+    f"The same for all {len(METRICS)} divergences: "
+    f"{'; '.join(safe) or 'none of the three rules'}."
+)
 
 # %%
+for name in ("stress_3", "stress_10"):
+    row = found.loc[name]
+    print(
+        f"The {CONCLUSIONS[name]} is {row.min():.2f} "
+        f"({row.idxmin()}) to {row.max():.2f} ({row.idxmax()})."
+    )
+with_time = [m for m in METRICS if found.loc["time_like_10", m] > 0]
+print(
+    f"Time-like among the first ten axes: {', '.join(with_time) or 'none of the five'}."
+)
+
+# %%
+print(
+    f"Pairs are ordered alike to {order.to_numpy().min():.3f} "
+    f"at least (rank correlation); the odd one is {odd}."
+)
+second = alike.loc["axis 2"].drop("bhattacharyya")
+
+# %%
+print(
+    "The first axis correlates with Bhattacharyya's "
+    f"to {alike.loc['axis 1'].min():.2f} at least,"
+)
+print(
+    f"  the second between {second.min():.2f} ({second.idxmin()}) "
+    f"and {second.max():.2f} ({second.idxmax()})."
+)
+
+# %% tags=["hide-input"]
 results = {}
 note = "of all runs; bounds: 95 % of draws of half of the runs"
 for k, name in enumerate(found.index):
@@ -259,10 +347,18 @@ for k, name in enumerate(found.index):
         value = found.loc[name, metric]
         if np.isfinite(value):
             bounds = {"low": low[k, j], "high": high[k, j]}
-            results[f"{name}_{metric}"] = claims.result(value, **bounds, n=len(table), note=note)
-        results[f"test_{name}_{metric}"] = claims.result(test_found.loc[name, metric], n=len(table))
+            results[f"{name}_{metric}"] = claims.result(
+                value, **bounds, n=len(table), note=note
+            )
+        results[f"test_{name}_{metric}"] = claims.result(
+            test_found.loc[name, metric], n=len(table)
+        )
+
+# %% tags=["hide-input"]
 note = f"of two divergences; the odd one is {odd}"
-results["least_rank_correlation"] = claims.result(order.to_numpy().min(), n=len(upper[0]), note=note)
+results["least_rank_correlation"] = claims.result(
+    order.to_numpy().min(), n=len(upper[0]), note=note
+)
 claims.save_results(atlas, "51", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -272,12 +368,19 @@ claims.save_results(atlas, "51", results, seed=seed, started=started)
 
 # %% tags=["solution"]
 flat = np.exp(log_probs.reshape(len(table), -1).astype(float))
-squared = ((flat**2).sum(1)[:, None] + (flat**2).sum(1) - 2 * flat @ flat.T) / log_probs.shape[1]
+squared = (
+    (flat**2).sum(1)[:, None] + (flat**2).sum(1) - 2 * flat @ flat.T
+) / log_probs.shape[1]
 by_distance = InPCA(n_components=3).fit(squared.clip(0) * (1 - np.eye(len(flat))))
-by_pca = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False)[:3] ** 2 / log_probs.shape[1]
+by_pca = (
+    np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False)[:3] ** 2
+    / log_probs.shape[1]
+)
 
 # %% tags=["check"]
-assert np.allclose(by_distance.eigenvalues_, by_pca, rtol=1e-6), "InPCA of squared Euclidean distances is PCA"
+assert np.allclose(by_distance.eigenvalues_, by_pca, rtol=1e-6), (
+    "InPCA of squared Euclidean distances is PCA"
+)
 
 # %% [markdown]
 # 2. Symmetric KL is a difference of two squares. Write down the $2NC$ coordinates and check the distance of two points.

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance
@@ -42,8 +42,14 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-declared = {name: data for name, (data, _) in atlas.profile.spaces().items() if data.name == "sloppy"}
-there = [name for name in declared if atlas.space(name).distances_path("train").exists()]
+declared = {
+    name: data
+    for name, (data, _) in atlas.profile.spaces().items()
+    if data.name == "sloppy"
+}
+there = [
+    name for name in declared if atlas.space(name).distances_path("train").exists()
+]
 print(f"synthetic grids in the profile: {', '.join(declared) or 'none'}")
 print(f"with distances: {', '.join(there) or 'none'}")
 
@@ -54,13 +60,19 @@ print(f"with distances: {', '.join(there) or 'none'}")
 
 # %%
 spaces = {name: atlas.space(name) for name in there} or {"": atlas}
-label = {name: f"c = {declared[name].sloppiness:g}" if name else "main grid" for name in spaces}
+label = {
+    name: f"c = {declared[name].sloppiness:g}" if name else "main grid"
+    for name in spaces
+}
 tables = {name: space.table() for name, space in spaces.items()}
 
 # %%
 for name, table in tables.items():
     starts = ", ".join(sorted(table.initialisation.unique()))
-    print(f"{label[name]}: {table.run.nunique()} runs, {len(table)} points, starts: {starts}")
+    print(
+        f"{label[name]}: {table.run.nunique()} "
+        f"runs, {len(table)} points, starts: {starts}"
+    )
 
 # %% [markdown]
 # A known value: in a space of five classes (the synthetic data), ignorance has a loss of $\log 5$. Here is what the networks knew before training, and after it.
@@ -89,11 +101,18 @@ pd.DataFrame(knowledge).T.rename_axis(["data", "start"]).round(3)
 # Inputs are Gaussian in 200 dimensions, with variances $\propto e^{-c\,i}$: a large $c$ makes them fall fast, a small one hardly at all. *Prediction:* how many directions hold 90 % of the variance in either case?
 
 # %%
-sloppiness = sorted({declared[name].sloppiness for name in there} or {0.5, 0.001}, reverse=True)
+sloppiness = sorted(
+    {declared[name].sloppiness for name in there} or {0.5, 0.001}, reverse=True
+)
 direction = np.arange(1, 201)
-variance = {c: np.exp(-c * direction) / np.exp(-c * direction).sum() for c in sloppiness}
+variance = {
+    c: np.exp(-c * direction) / np.exp(-c * direction).sum() for c in sloppiness
+}
 n_90 = {c: int(np.searchsorted(np.cumsum(v), 0.9)) + 1 for c, v in variance.items()}
-print("largest over smallest variance:", {c: f"{np.exp(c * (direction[-1] - direction[0])):.3g}" for c in sloppiness})
+print(
+    "largest over smallest variance:",
+    {c: f"{np.exp(c * (direction[-1] - direction[0])):.3g}" for c in sloppiness},
+)
 print("directions that hold 90 % of the variance:", n_90)
 assert all(np.isclose(v.sum(), 1) for v in variance.values())
 
@@ -113,10 +132,20 @@ for name, space in spaces.items():
         is_first = (space.points[space.points.run == row.run].step == 0).to_numpy()
         values = space.run_log_probs(row.run, "train")[is_first]
         kind = row.initialisation.split("_")[0]
-        first.append({"data": label[name], "start": kind, "nats": float(pairwise(values, origin)[0, 0])})
+        first.append(
+            {
+                "data": label[name],
+                "start": kind,
+                "nats": float(pairwise(values, origin)[0, 0]),
+            }
+        )
 
 # %%
-starting = pd.DataFrame(first).groupby(["data", "start"]).nats.describe()[["count", "mean", "min", "max"]]
+starting = (
+    pd.DataFrame(first)
+    .groupby(["data", "start"])
+    .nats.describe()[["count", "mean", "min", "max"]]
+)
 starting.round(4)
 
 # %% [markdown]
@@ -135,36 +164,52 @@ for name, space in spaces.items():
     for kind in ("ordinary", "offset"):
         of_kind = part.initialisation.str.startswith(kind).to_numpy()
         if of_kind.sum() > 10:
-            cases[name, kind] = D[np.ix_(of_kind, of_kind)], part[of_kind].reset_index(drop=True)
+            cases[name, kind] = (
+                D[np.ix_(of_kind, of_kind)],
+                part[of_kind].reset_index(drop=True),
+            )
 
 # %%
-print({f"{label[name]}, {kind}": f"{table.run.nunique()} runs" for (name, kind), (_, table) in cases.items()})
-
-# %% [markdown]
-# The figure shows the eigenvalues on the left and the explained stress on the right.
+print(
+    {
+        f"{label[name]}, {kind}": f"{table.run.nunique()} runs"
+        for (name, kind), (_, table) in cases.items()
+    }
+)
 
 # %%
 fits = {case: spectrum(matrix, n_components=30) for case, (matrix, _) in cases.items()}
 alt = (
-    "Eigenvalues and explained stress of predictions on synthetic data, for each input spectrum, "
+    "Eigenvalues and explained stress of predictions "
+    "on synthetic data, for each input spectrum, "
     "from ordinary and from offset starts."
 )
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.6))
-for (name, kind), fit in fits.items():
-    colour, _, _ = plots.FACTOR_STYLES[list(spaces).index(name)]
-    style = {"color": colour, "ls": "-" if kind == "ordinary" else "--", "label": f"{label[name]}, {kind} starts"}
-    place = np.arange(1, fit.n_components + 1)
-    height, time_like = np.abs(fit.eigenvalues_ / fit.eigenvalues_[0]), fit.signature_ < 0
-    axes[0].semilogy(place, height, **style)
-    axes[0].plot(place[time_like], height[time_like], "x", color="black", ms=7, mew=1.6)
-    axes[1].plot(place, fit.explained_stress_, **style)
-axes[0].set(xlabel="component", ylabel=r"$|\lambda_k|\,/\,|\lambda_1|$ (cross: time-like)")
-axes[1].set(xlabel="axes", ylabel="explained stress", xscale="log", ylim=(None, 1.02))
-axes[1].set_xticks([1, 2, 3, 5, 10, 20, 30], [1, 2, 3, 5, 10, 20, 30])
-axes[1].minorticks_off()
-fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3)
+shown, axis_ticks = {}, [1, 2, 3, 5, 10, 20, 30]
+for name, kind in fits:
+    colour = plots.FACTOR_STYLES[list(spaces).index(name)][0]
+    dash = "-" if kind == "ordinary" else "--"
+    entry = f"{label[name]}, {kind} starts"
+    shown[name, kind] = {"color": colour, "ls": dash, "label": entry}
+
+# %% [markdown]
+# The figure shows the eigenvalues on the left and the explained stress on the right.
+
+# %% tags=["hide-input"]
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4))
+for key, fit in fits.items():
+    place, negative = np.arange(1, fit.n_components + 1), fit.signature_ < 0
+    height = np.abs(fit.eigenvalues_ / fit.eigenvalues_[0])
+    left.semilogy(place, height, **shown[key])
+    left.plot(place[negative], height[negative], "x", color="black", ms=7, mew=1.6)
+    right.plot(place, fit.explained_stress_, **shown[key])
+left.set_ylabel(r"$|\lambda_k|\,/\,|\lambda_1|$ (cross: time-like)")
+left.set_xlabel("component")
+right.set(xlabel="axes", ylabel="explained stress", xscale="log", ylim=(None, 1.02))
+right.set_xticks(axis_ticks, axis_ticks)
+right.minorticks_off()
+plots.figure_legend(fig, right, ncols=2, handlelength=3)
 plots.save_figure(fig, atlas.figure_path("52_spectra.png"), alt=alt)
 
 # %% [markdown]
@@ -176,15 +221,23 @@ plots.save_figure(fig, atlas.figure_path("52_spectra.png"), alt=alt)
 n_equal = min(table.run.nunique() for _, table in cases.values())
 drawn = {}
 for case, (matrix, table) in cases.items():
-    draws = bootstrap_stress(matrix, table.run.to_numpy(), [depth], n_draws=n_draws, rng=rng, n_runs=n_equal)
+    draws = bootstrap_stress(
+        matrix, table.run.to_numpy(), [depth], n_draws=n_draws, rng=rng, n_runs=n_equal
+    )
     drawn[case] = draws[:, 0]
 
 # %%
 stress = []
 for (name, kind), draws in drawn.items():
     row = {"data": label[name], "space": name, "start": kind, "stress": draws.mean()}
-    row |= dict(zip(("low", "high"), np.quantile(draws, [0.025, 0.975]), strict=True))
-    stress.append({**row, "all_runs": fits[name, kind].explained_stress_[depth - 1], "runs": n_equal})
+    row |= dict(zip(("low", "high"), statistics.interval(draws), strict=True))
+    stress.append(
+        {
+            **row,
+            "all_runs": fits[name, kind].explained_stress_[depth - 1],
+            "runs": n_equal,
+        }
+    )
 
 # %%
 stress = pd.DataFrame(stress)
@@ -205,36 +258,50 @@ for name, table in tables.items():
     far = table.iloc[few]
     offsets = far.initialisation.str.startswith("offset").to_numpy()
     if far.initialisation[offsets].nunique() > 1:
-        which = matrix[np.ix_(offsets, offsets)], far.run[offsets], far.initialisation[offsets]
+        which = (
+            matrix[np.ix_(offsets, offsets)],
+            far.run[offsets],
+            far.initialisation[offsets],
+        )
         counted[name] = stress_by_starts(*which, depth=depth, n_draws=n_draws, rng=rng)
 
 # %%
-sizes = {label[name]: f"{t.n_starts.max()} starts, {t.n_runs.iloc[0]} runs a draw" for name, t in counted.items()}
+sizes = {
+    label[name]: f"{t.n_starts.max()} starts, {t.n_runs.iloc[0]} runs a draw"
+    for name, t in counted.items()
+}
 print(sizes or "no grid here has several far starts")
 
 # %%
 n_starts = max((t.n_starts.max() for t in counted.values()), default=1)
 alt = (
-    "Explained stress against the number of far starts at a fixed number of runs, for each input spectrum, "
+    "Explained stress against the number of far starts "
+    "at a fixed number of runs, for each input spectrum, "
     "with the value of ordinary starts as dotted lines."
 )
 
 # %% [markdown]
 # If it is so, the explained stress must fall as starts are added, although no run is added. Next, the explained stress against the number of starts. *Prediction:* which curve falls more steeply?
 
-# %%
+# %% tags=["hide-input"]
+of_ordinary = stress[stress.start == "ordinary"]
+marks = {"capsize": 4, "ms": 8, "lw": 2}
+style_of_space = dict(zip(spaces, plots.FACTOR_STYLES, strict=False))
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
 for name, draws in counted.items():
-    colour, marker, dash = plots.FACTOR_STYLES[list(spaces).index(name)]
-    mean, deviation = draws.groupby("n_starts").stress.agg(["mean", "std"]).to_numpy().T
-    look = {"color": colour, "marker": marker, "ls": dash, "capsize": 4, "ms": 8, "lw": 2}
-    ax.errorbar(np.arange(len(mean)) + 1, mean, yerr=deviation, label=f"{label[name]}, far starts", **look)
-for row, dots in zip(stress[stress.start == "ordinary"].itertuples(), (":", (1, (1, 5))), strict=False):
-    colour = plots.FACTOR_STYLES[list(spaces).index(row.space)][0]
-    ax.axhline(row.stress, color=colour, lw=2.5, ls=dots, label=f"{row.data}, ordinary starts")
-ax.set(xticks=range(1, 1 + n_starts), xlabel="number of different far starts (equally many runs)")
-ax.set(ylabel=f"explained stress of {depth} axes", ylim=(None, 1.03), xlim=(0.8, n_starts + 0.2))
-fig.legend(loc="outside right upper", handlelength=3)
+    colour, marker, dash = style_of_space[name]
+    mean, sd = draws.groupby("n_starts").stress.agg(["mean", "std"]).to_numpy().T
+    look = marks | {"color": colour, "marker": marker, "ls": dash, "yerr": sd}
+    ax.errorbar(np.arange(len(mean)) + 1, mean, label=f"{label[name]}, far", **look)
+for row, dots in zip(of_ordinary.itertuples(), (":", (1, (1, 5))), strict=False):
+    look = {"color": style_of_space[row.space][0], "lw": 2.5, "ls": dots}
+    ax.axhline(row.stress, label=f"{row.data}, ordinary", **look)
+ax.set(xticks=range(1, 1 + n_starts), xlim=(0.8, n_starts + 0.2), ylim=(None, 1.03))
+ax.set_xlabel("number of different far starts (equally many runs)")
+ax.set_ylabel(f"explained stress of {depth} axes")
+plots.legend_below(ax, ncols=2, handlelength=3)
 plots.save_figure(fig, atlas.figure_path("52_number_of_starts.png"), alt=alt)
 
 # %% [markdown]
@@ -244,20 +311,18 @@ plots.save_figure(fig, atlas.figure_path("52_number_of_starts.png"), alt=alt)
 #
 # The embeddings of all runs, one panel a data set, coloured by where a run started.
 
-# %%
-alt = (
-    "InPCA of train predictions on synthetic data, one panel an input spectrum, coloured by the start of the run, "
-    "with the geodesic in black."
-)
-fig, axes = plt.subplots(1, len(spaces), figsize=(11, 4.8), squeeze=False)
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, len(spaces), figsize=(9, 4.4), squeeze=False)
 for ax, (name, space) in zip(axes[0], spaces.items(), strict=True):
-    embedding = space.embedding("train")
+    placed = space.embedding("train")
     starts_of = tables[name].initialisation.str.replace("_", " ")
-    plots.plot_embedding(ax, embedding.embedding.values, starts_of, size=12, legend=False)
-    plots.plot_reference(ax, embedding.reference_embedding.values)
-    plots.label_embedding(ax, embedding.eigenvalues.values)
+    points = placed.embedding.values
+    plots.plot_embedding(ax, points, starts_of, size=12, legend=False)
+    plots.plot_reference(ax, placed.reference_embedding.values)
+    plots.label_embedding(ax, placed.eigenvalues.values)
     ax.set_title(label[name])
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, markerscale=1.5)
+plots.figure_legend(fig, axes[0, 0], markerscale=1.5)
+alt = "InPCA of predictions on synthetic data, one panel an input spectrum, by start."
 plots.save_figure(fig, atlas.figure_path("52_embeddings.png"), alt=alt)
 
 # %% [markdown]
@@ -270,14 +335,22 @@ effects = {}
 for name in there:
     if {(name, "ordinary"), (name, "offset")} <= set(drawn):
         change = drawn[name, "offset"] - drawn[name, "ordinary"]
-        effects[name] = change.mean(), *np.quantile(change, [0.025, 0.975])
+        effects[name] = change.mean(), *statistics.interval(change)
 
 # %%
 for name, (effect, *ends) in effects.items():
-    print(f"{label[name]}: far starts change the stress of {depth} axes by {100 * effect:+.1f} points,")
-    print("  {:+.1f} to {:+.1f}".format(*(100 * end for end in ends)), f"over draws of {n_equal} runs each;")
+    print(
+        f"{label[name]}: far starts change the stress "
+        f"of {depth} axes by {100 * effect:+.1f} points,"
+    )
+    print(
+        "  {:+.1f} to {:+.1f}".format(*(100 * end for end in ends)),
+        f"over draws of {n_equal} runs each;",
+    )
     left_over = knowledge[label[name], "offset"]["final train error"]
-    print(f"  the runs from far starts end with a train error of {100 * left_over:.1f} %.")
+    print(
+        f"  the runs from far starts end with a train error of {100 * left_over:.1f} %."
+    )
 
 # %%
 nothing = "No comparison of starts on synthetic data in this atlas."
@@ -290,26 +363,45 @@ print("The paper gives no number for this experiment." if effects else nothing)
 if len(effects) == 2:
     steep, flat = sorted(effects, key=lambda name: -declared[name].sloppiness)
     data_effect = 100 * (drawn[steep, "ordinary"] - drawn[flat, "ordinary"])
-    start_effects = [drawn[name, "offset"] - drawn[name, "ordinary"] for name in (steep, flat)]
-    less = 100 * (start_effects[0] - start_effects[1])
-    bounds = np.quantile([less, data_effect], [0.025, 0.975], axis=1).T
-    sure = bounds[0, 0] > 0 or bounds[0, 1] < 0
-    told = ("less" if less.mean() > 0 else "more") if sure else "neither surely less nor surely more"
-    print(f"The start matters {told} on {label[steep]} than on {label[flat]}:")
-    print(f"  difference {less.mean():+.1f} points of stress ({bounds[0, 0]:+.1f} to {bounds[0, 1]:+.1f}).")
-    print(f"From ordinary starts, {label[steep]} differs from {label[flat]} by {data_effect.mean():+.2f} points")
-    print(f"  ({bounds[1, 0]:+.2f} to {bounds[1, 1]:+.2f}).")
+    by_start = {n: drawn[n, "offset"] - drawn[n, "ordinary"] for n in effects}
+    less = 100 * (by_start[steep] - by_start[flat])
+    bounds = [statistics.interval(draws) for draws in (less, data_effect)]
 
 # %%
+if len(effects) == 2:
+    sure = bounds[0][0] > 0 or bounds[0][1] < 0
+    told = "less" if less.mean() > 0 else "more"
+    told = told if sure else "neither surely less nor surely more"
+    print(f"The start matters {told} on {label[steep]} than on {label[flat]}:")
+    low_less, high_less = bounds[0]
+    gap = less.mean()
+    print(f"  {gap:+.1f} ({low_less:+.1f} to {high_less:+.1f}) points of stress.")
+    print(f"From ordinary starts, {label[steep]} differs from {label[flat]}")
+    low_data, high_data = bounds[1]
+    apart = data_effect.mean()
+    print(f"  by {apart:+.2f} ({low_data:+.2f} to {high_data:+.2f}) points.")
+
+# %% tags=["hide-input"]
 results = {"n_spaces": claims.result(len(there), unit="data sets")}
 for row in stress[stress.space != ""].itertuples():
-    about = {"low": row.low, "high": row.high, "n": row.runs, "note": "95 % over drawn runs"}
-    results[f"stress_{depth}_{row.space}_{row.start}"] = claims.result(row.stress, **about)
+    about = {
+        "low": row.low,
+        "high": row.high,
+        "n": row.runs,
+        "note": "95 % over drawn runs",
+    }
+    results[f"stress_{depth}_{row.space}_{row.start}"] = claims.result(
+        row.stress, **about
+    )
+
+# %% tags=["hide-input"]
 note = "stress of far less that of ordinary starts"
 for name, (effect, *ends) in effects.items():
-    results[f"effect_of_start_{name}"] = claims.result(effect, low=ends[0], high=ends[1], n=n_equal, note=note)
+    results[f"effect_of_start_{name}"] = claims.result(
+        effect, low=ends[0], high=ends[1], n=n_equal, note=note
+    )
 
-# %%
+# %% tags=["hide-input"]
 claims.save_results(atlas, "52", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -319,7 +411,12 @@ claims.save_results(atlas, "52", results, seed=seed, started=started)
 
 # %% tags=["solution"]
 candidates = np.linspace(0.01, 1, 400)
-held = np.array([(np.exp(-c * direction) / np.exp(-c * direction).sum())[:10].sum() for c in candidates])
+held = np.array(
+    [
+        (np.exp(-c * direction) / np.exp(-c * direction).sum())[:10].sum()
+        for c in candidates
+    ]
+)
 c_ten = candidates[np.argmax(held >= 0.9)]
 c_ten
 
@@ -344,7 +441,10 @@ assert all(0 < value <= 1 for value in test_stress.values())
 # 3. How many axes are needed for 95 % of the stress in each case?
 
 # %% tags=["solution"]
-needed = {case: int(np.searchsorted(fit.explained_stress_, 0.95)) + 1 for case, fit in fits.items()}
+needed = {
+    case: int(np.searchsorted(fit.explained_stress_, 0.95)) + 1
+    for case, fit in fits.items()
+}
 needed
 
 # %% tags=["check"]

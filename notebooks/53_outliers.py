@@ -43,7 +43,10 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
-print(f"{len(atlas.points)} points; outliers are {limit} nats or more from the train truth")
+print(
+    f"{len(atlas.points)} points; outliers are "
+    f"{limit} nats or more from the train truth"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -54,7 +57,10 @@ print(f"{len(atlas.points)} points; outliers are {limit} nats or more from the t
 table = atlas.table()
 to_truth = (table.loss_train / 2).to_numpy()
 print(f"{table.run.nunique()} runs in the grids {', '.join(table.grid.unique())}")
-print(f"distance to truth: {to_truth.min():.3f} to {to_truth.max():.3f} nats, median {np.median(to_truth):.3f}")
+print(
+    f"distance to truth: {to_truth.min():.3f} to "
+    f"{to_truth.max():.3f} nats, median {np.median(to_truth):.3f}"
+)
 
 # %% [markdown]
 # We trust an identity after checking it: for the run with the farthest point, the distances themselves must agree.
@@ -63,48 +69,69 @@ print(f"distance to truth: {to_truth.min():.3f} to {to_truth.max():.3f} nats, me
 farthest = table.run.iloc[int(to_truth.argmax())]
 truth_train = truth(atlas.labels("train"), atlas.log_probs("train").shape[2])
 direct = pairwise(atlas.run_log_probs(farthest, "train"), truth_train)[:, 0]
-print(f"largest difference for {farthest}: {np.abs(direct - to_truth[table.run == farthest]).max():.1e} nats")
+print(
+    f"largest difference for {farthest}: "
+    f"{np.abs(direct - to_truth[table.run == farthest]).max():.1e} nats"
+)
 assert np.allclose(direct, to_truth[table.run == farthest], rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
 # Ignorance itself is only $\tfrac12\log C$ away from the truth. A point beyond that knows *less* than nothing: it is confident, and wrong.
 #
 # ## Who is far off, and when?
-#
-# *Prediction:* at the start of training, or at the end? In the next figure every dot is a point beyond ignorance; the dashed line is the limit. Runs that learn labels or from starts of another kind are drawn apart, on the right.
 
 # %%
 n_classes = truth_train.shape[2]
 outlier = to_truth >= limit
 beyond = to_truth > 1.001 * np.log(n_classes) / 2
-print(f"{beyond.sum()} points are farther from truth than ignorance is, {outlier.sum()} of {len(table)} are outliers")
+print(
+    f"{beyond.sum()} points are farther from truth than "
+    f"ignorance is, {outlier.sum()} of {len(table)} are outliers"
+)
+
+# %%
 usual = table.grid.isin(["main", "sizes"])
 panels = {"ordinary runs": usual, "unusual starts, random labels": ~usual}
 alt = (
-    "Distance to truth against epoch for all points beyond ignorance, coloured by architecture, ordinary runs left "
+    "Distance to truth against epoch for all points beyond "
+    "ignorance, coloured by architecture, ordinary runs left "
     "and unusual ones right, with the limit for outliers as a dashed line."
 )
-dots = {title: table.epoch[beyond & among.to_numpy()] for title, among in panels.items()}
-epochs = {title: [t for t in (-20, -5, -1, 0, 1, 2, 5, 20) if x.min() <= t <= x.max()] for title, x in dots.items()}
+
+# %%
+dots = {
+    title: table.epoch[beyond & among.to_numpy()] for title, among in panels.items()
+}
+epochs = {
+    title: [t for t in (-20, -5, -1, 0, 1, 2, 5, 20) if x.min() <= t <= x.max()]
+    for title, x in dots.items()
+}
 nats = [t for t in (1, 2, 5, 10, 20, 50) if t <= to_truth.max()]
 by_grid = pd.crosstab(table.grid, np.where(outlier, "outlier", "near"))
 by_grid
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.8), sharey=True)
+ignorant = np.log(n_classes) / 2
+dots = {"s": 22, "alpha": 0.65, "linewidths": 0}
+
+# %% [markdown]
+# *Prediction:* at the start of training, or at the end? In the next figure every dot is a point beyond ignorance; the dashed line is the limit. Runs that learn labels or from starts of another kind are drawn apart, on the right.
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
 for ax, (title, among) in zip(axes, panels.items(), strict=True):
-    for architecture, rows in table[beyond & among.to_numpy()].groupby("architecture"):
+    there = table[beyond & among.to_numpy()]
+    for architecture, rows in there.groupby("architecture"):
         colour, marker, _ = plots.style_of(architecture)
-        look = {"s": 22, "color": colour, "marker": marker, "alpha": 0.65, "linewidths": 0}
-        ax.scatter(rows.epoch, rows.loss_train / 2, label=architecture if among is usual else None, **look)
-    ax.axhline(limit, color="black", ls="--", lw=1.4, label=f"limit, {limit} nats" if among is usual else None)
-    ax.axhline(np.log(n_classes) / 2, color="black", ls=":", lw=1.4, label="ignorance" if among is usual else None)
+        look = dots | {"color": colour, "marker": marker, "label": architecture}
+        ax.scatter(rows.epoch, rows.loss_train / 2, **look)
+    ax.axhline(limit, color="black", ls="--", lw=1.4, label=f"limit, {limit} nats")
+    ax.axhline(ignorant, color="black", ls=":", lw=1.4, label="ignorance")
     ax.set(xscale="symlog", yscale="log", xlabel="epoch", title=title)
     ax.set_xticks(epochs[title], epochs[title])
 axes[0].set_yticks(nats, nats)
-axes[0].yaxis.set_minor_formatter("")
 axes[0].set_ylabel("$d_B$ to truth (nats)")
-fig.legend(loc="outside lower center", ncols=4, markerscale=1.6)
+plots.figure_legend(fig, axes, ncols=4, markerscale=1.6)
 plots.save_figure(fig, atlas.figure_path("53_outliers_by_epoch.png"), alt=alt)
 
 # %% [markdown]
@@ -114,10 +141,23 @@ plots.save_figure(fig, atlas.figure_path("53_outliers_by_epoch.png"), alt=alt)
 
 # %%
 kinds = ["fitted to something else", "untrained", "random labels", "first epoch"]
+
+# %%
 phase = np.select(
-    [table.phase == "pretrain", table.step == 0, table.grid == "random_labels", table.epoch <= 1], kinds, "later"
+    [
+        table.phase == "pretrain",
+        table.step == 0,
+        table.grid == "random_labels",
+        table.epoch <= 1,
+    ],
+    kinds,
+    "later",
 )
-by_family = pd.crosstab(table.architecture[outlier], pd.Series(phase, index=table.index)[outlier])
+
+# %%
+by_family = pd.crosstab(
+    table.architecture[outlier], pd.Series(phase, index=table.index)[outlier]
+)
 by_family if outlier.any() else "no outliers in this atlas"
 
 # %% [markdown]
@@ -132,19 +172,32 @@ by_family if outlier.any() else "no outliers in this atlas"
 # %%
 softness = np.logspace(-1, -8, 15)
 sides, second = [], []
+
+# %%
 for e in softness:
-    certain = np.full((2, 1, n_classes), np.log(e / (n_classes - 1)))  # right and wrong about one sample
+    # Right and wrong about one sample.
+    certain = np.full((2, 1, n_classes), np.log(e / (n_classes - 1)))
     certain[[0, 1], 0, [0, 1]] = np.log1p(-e)
     triangle = pairwise(np.concatenate([certain, ignorance(1, n_classes)]))
     sides.append((triangle[0, 2], triangle[0, 1]))
-    centred = -0.5 * (triangle - triangle.mean(0) - triangle.mean(1)[:, None] + triangle.mean())
+    centred = -0.5 * (
+        triangle - triangle.mean(0) - triangle.mean(1)[:, None] + triangle.mean()
+    )
     second.append(np.linalg.eigvalsh(centred)[[0, -1]])
 
 # %%
 a, b = np.array(sides).T
 predicted = np.sort(np.column_stack([b / 2, (4 * a - b) / 6, 0 * a]), axis=1)
-print(f"largest difference from the formula: {np.abs(predicted[:, [0, -1]] - np.array(second)).max():.1e}")
-print(f"time-like from b = {b[b > 4 * a].min():.2f} nats on; 2 log C = {2 * np.log(n_classes):.2f}")
+print(
+    "largest difference from the formula: "
+    f"{np.abs(predicted[:, [0, -1]] - np.array(second)).max():.1e}"
+)
+
+# %%
+print(
+    f"time-like from b = {b[b > 4 * a].min():.2f} "
+    f"nats on; 2 log C = {2 * np.log(n_classes):.2f}"
+)
 assert np.allclose(predicted[:, [0, -1]], np.array(second), atol=1e-9)
 
 # %% [markdown]
@@ -169,11 +222,22 @@ print(f"2 log C = {2 * np.log(n_classes):.2f} nats")
 # %%
 main = (part.grid == "main").to_numpy()
 everything = np.ones(len(part), dtype=bool)
-parts = {"main, no outliers": main & ~far, "main": main, "all grids, no outliers": ~far, "all grids": everything}
-fits = {name: spectrum(D, rows, sample_weight=stands_for) for name, rows in parts.items()}
+parts = {
+    "main, no outliers": main & ~far,
+    "main": main,
+    "all grids, no outliers": ~far,
+    "all grids": everything,
+}
+fits = {
+    name: spectrum(D, rows, sample_weight=stands_for) for name, rows in parts.items()
+}
 
 # %%
-strongest = {name: min(0, (f.eigenvalues_ / f.eigenvalues_[0]).min()) for name, f in fits.items()}
+strongest = {
+    name: min(0, (f.eigenvalues_ / f.eigenvalues_[0]).min()) for name, f in fits.items()
+}
+
+# %%
 overview = {
     name: {
         "points": len(f.embedding_),
@@ -188,16 +252,18 @@ pd.DataFrame(overview).T.round(3)
 # %% [markdown]
 # The figure has the columns behind these numbers, one row for each set of grids, without the outliers on the left and with them on the right.
 
-# %%
-alt = "Relative eigenvalues of four embeddings, without and with outliers; time-like ones are hatched red."
-fig, axes = plt.subplots(2, 2, figsize=(11, 6.6), sharex=True, sharey=True)
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True)
 for ax, (name, fit) in zip(axes.flat, fits.items(), strict=True):
-    plots.plot_spectrum(ax, fit.eigenvalues_ / np.abs(fit.eigenvalues_[0]), fit.explained_stress_, marks=(1, 3, 10))
-    ax.set(title=f"{name} (n = {len(fit.embedding_)})", xlabel="component" if ax in axes[1] else "", ylabel="")
+    relative = fit.eigenvalues_ / np.abs(fit.eigenvalues_[0])
+    plots.plot_spectrum(ax, relative, fit.explained_stress_, marks=(1, 3, 10))
+    ax.set(title=f"{name} (n = {len(fit.embedding_)})", ylabel="")
+    ax.set_xlabel("component" if ax in axes[1] else "")
     ax.get_legend().remove()
-axes[0, 0].set_ylabel(r"$|\lambda_k|\, /\, |\lambda_1|$")
-axes[1, 0].set_ylabel(r"$|\lambda_k|\, /\, |\lambda_1|$")
+for ax in axes[:, 0]:
+    ax.set_ylabel(r"$|\lambda_k|\, /\, |\lambda_1|$")
 axes[0, 1].legend(loc="upper right")
+alt = "Relative eigenvalues of four embeddings, with and without outliers."
 plots.save_figure(fig, atlas.figure_path("53_spectra.png"), alt=alt)
 
 # %% [markdown]
@@ -205,10 +271,22 @@ plots.save_figure(fig, atlas.figure_path("53_spectra.png"), alt=alt)
 
 # %%
 first_of = {name: first_time_like(f.eigenvalues_) for name, f in fits.items()}
-leading = {name: (first_of[name] or len(f.eigenvalues_) + 1) - 1 for name, f in fits.items()}
+leading = {
+    name: (first_of[name] or len(f.eigenvalues_) + 1) - 1 for name, f in fits.items()
+}
+
+# %%
 for name, place in first_of.items():
-    print(f"{name}: the first time-like axis is number {place}" if place else f"{name}: no time-like axis", end="")
-    print(f" of {len(fits[name].eigenvalues_)}; the strongest has {abs(strongest[name]):.3f} of lambda 1")
+    print(
+        f"{name}: the first time-like axis is number {place}"
+        if place
+        else f"{name}: no time-like axis",
+        end="",
+    )
+    print(
+        f" of {len(fits[name].eigenvalues_)}; the strongest "
+        f"has {abs(strongest[name]):.3f} of lambda 1"
+    )
 
 # %% [markdown]
 # If the axis stays where it is when the outliers go, then they did not make it, and this atlas differs from the paper's; what they can still do is to strengthen it. Where do time-like axes come from without outliers? Points that are sure of different answers on a *few* samples are enough, since $d_B$ grows without bound on each of them.
@@ -219,9 +297,19 @@ for name, place in first_of.items():
 # The limit of 2 nats is a choice. We move it and look at the first time-like axis and at the stress of three axes.
 
 # %%
-steps = [np.log(n_classes) / 2 * 1.05, 1.5, limit, *np.quantile(distance, [0.9, 0.99]), distance.max()]
+steps = [
+    np.log(n_classes) / 2 * 1.05,
+    1.5,
+    limit,
+    *np.quantile(distance, [0.9, 0.99]),
+    distance.max(),
+]
+
+# %%
 reach = np.unique(np.round(steps, 3))
-limits = [value for value in np.nextafter(reach, np.inf) if (distance < value).sum() > 10]
+limits = [
+    value for value in np.nextafter(reach, np.inf) if (distance < value).sum() > 10
+]
 by_limit = spectrum_by_limit(D, distance, limits, sample_weight=stands_for)
 by_limit.round(3)
 
@@ -238,12 +326,17 @@ ends = ends if len(ends) else part[main].groupby("run").tail(1)
 chosen = ends.iloc[rng.permutation(len(ends))[:n_made]].sort_index()
 made = np.roll(np.asarray(atlas.log_probs("train")[chosen.index.to_numpy()]), 1, axis=2)
 from_truth = pairwise(made, truth_train)
-print(f"{len(made)} made outliers, {from_truth.min():.2f} to {from_truth.max():.2f} nats from truth")
+print(
+    f"{len(made)} made outliers, {from_truth.min():.2f} "
+    f"to {from_truth.max():.2f} nats from truth"
+)
 
 # %%
 base = np.flatnonzero(main & ~far)
 base = base[:: max(1, len(base) // 250)]
-to_base = pairwise(made, np.asarray(atlas.log_probs("train")[part.index.to_numpy()[base]]))
+to_base = pairwise(
+    made, np.asarray(atlas.log_probs("train")[part.index.to_numpy()[base]])
+)
 grown = np.block([[D[np.ix_(base, base)], to_base.T], [to_base, pairwise(made)]])
 is_made = np.arange(len(grown)) >= len(base)
 shares = np.r_[0, np.logspace(-3, np.log10(0.3), 8)]
@@ -252,21 +345,24 @@ by_share = spectrum_by_weight(grown, is_made, shares)
 # %% [markdown]
 # Axes are numbered by size, so their numbers swap while the share grows. We follow two things that do not swap: the strongest time-like axis, and the strongest space-like one after the first. Whichever is larger is axis 2. *Prediction:* which of the two do confident, wrong networks feed more?
 
-# %%
+# %% tags=["hide-input"]
 signed = by_share[list(range(1, 11))].astype(float).to_numpy()
 space_like = np.sort(np.where(signed > 0, signed, 0), axis=1)[:, -2]
 time_like = -np.where(signed < 0, signed, 0).min(axis=1)
 ticks = [0, 0.1, 0.3, 1, 3, 10, 30]
 alt = (
-    "Size of the strongest time-like axis and of the strongest space-like one after the first, relative to the "
+    "Size of the strongest time-like axis and of the "
+    "strongest space-like one after the first, relative to the "
     "first, against the share of made outliers."
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
-curves = {"time-like": (time_like, plots.TIME_LIKE, "s", "--"), "space-like": (space_like, plots.SPACE_LIKE, "o", "-")}
-for name, (values, colour, marker, dash) in curves.items():
-    ax.plot(100 * shares, values, color=colour, marker=marker, ls=dash, lw=2.2, ms=8, label=f"strongest {name}")
+time_style = {"color": plots.TIME_LIKE, "marker": "s", "ls": "--"}
+space_style = {"color": plots.SPACE_LIKE, "marker": "o", "ls": "-"}
+look = {"lw": 2.2, "ms": 8}
+ax.plot(100 * shares, time_like, label="strongest time-like", **look, **time_style)
+ax.plot(100 * shares, space_like, label="strongest space-like", **look, **space_style)
 ax.set_xscale("symlog", linthresh=0.1)
 ax.set_xticks(ticks, ticks)
 ax.minorticks_off()
@@ -281,37 +377,70 @@ plots.save_figure(fig, atlas.figure_path("53_made_outliers.png"), alt=alt)
 # %%
 worst = int(time_like.argmax())
 second_is = {True: "time-like", False: "space-like"}
-print(f"strongest time-like axis, over lambda 1: {time_like[0]:.3f} without made outliers,")
+print(
+    "strongest time-like axis, over lambda 1: "
+    f"{time_like[0]:.3f} without made outliers,"
+)
+
+# %%
 print(f"  at most {time_like[worst]:.3f}, at {100 * shares[worst]:.1f} % of the weight")
 for k in (0, -1):
-    print(f"at {100 * shares[k]:.0f} % of the weight, axis 2 is {second_is[bool(time_like[k] > space_like[k])]}")
+    print(
+        f"at {100 * shares[k]:.0f} % of the weight, axis 2 "
+        f"is {second_is[bool(time_like[k] > space_like[k])]}"
+    )
 
 # %% [markdown]
 # ## What we learned
 
 # %%
 n_main = outlier[table.grid == "main"]
-print(f"{outlier.sum()} of {len(table)} points ({100 * outlier.mean():.2f} %) are outliers, {n_main.sum()} in main.")
-for name, paper in (("main, no outliers", "none among the first five"), ("all grids", "number 2")):
+print(
+    f"{outlier.sum()} of {len(table)} points ({100 * outlier.mean():.2f} "
+    f"%) are outliers, {n_main.sum()} in main."
+)
+
+# %%
+for name, paper in (
+    ("main, no outliers", "none among the first five"),
+    ("all grids", "number 2"),
+):
     ours = f"number {first_of[name]}" if first_of[name] else "none"
     print(f"First time-like axis, {name}: {ours} (paper: {paper}).")
+
+# %%
 made_it = first_of["main, no outliers"] != first_of["all grids"]
-print(f"So here the outliers {'change' if made_it else 'do not change'} the place of the first time-like axis;")
-print(f"  its strength goes from {-strongest['main, no outliers']:.3f} to {-strongest['all grids']:.3f} of lambda 1.")
+print(
+    f"So here the outliers {'change' if made_it else 'do not change'} "
+    "the place of the first time-like axis;"
+)
+print(
+    f"  its strength goes from {-strongest['main, no outliers']:.3f} "
+    f"to {-strongest['all grids']:.3f} of lambda 1."
+)
 
 # %%
-print("Two certain networks that disagree make a time-like triangle with ignorance beyond")
-print(f"  2 log C = {2 * np.log(n_classes):.2f} nats; the farthest points here are {D.max():.2f} apart.")
+print(
+    "Two certain networks that disagree make a time-like triangle with ignorance beyond"
+)
+print(
+    f"  2 log C = {2 * np.log(n_classes):.2f} nats; "
+    f"the farthest points here are {D.max():.2f} apart."
+)
 
-# %%
+# %% tags=["hide-input"]
 note = "strongest time-like axis over lambda_1"
 results = {
     "n_outliers": claims.result(outlier.sum(), n=len(table), unit="points"),
     "n_outliers_main": claims.result(n_main.sum(), n=len(n_main), unit="points"),
-    "space_like_without": claims.result(leading["main, no outliers"], n=int((main & ~far).sum()), unit="axes"),
+    "space_like_without": claims.result(
+        leading["main, no outliers"], n=int((main & ~far).sum()), unit="axes"
+    ),
     "space_like_with": claims.result(leading["all grids"], n=len(part), unit="axes"),
     "time_like_without": claims.result(-time_like[0], n=len(base), note=note),
-    "time_like_with_made": claims.result(-time_like[worst], n=len(base) + len(made), note=f"{note}, worst share"),
+    "time_like_with_made": claims.result(
+        -time_like[worst], n=len(base) + len(made), note=f"{note}, worst share"
+    ),
     "largest_distance": claims.result(D.max(), n=len(D), unit="nats"),
 }
 claims.save_results(atlas, "53", results, seed=seed, started=started)
@@ -333,7 +462,9 @@ assert shared <= min(outlier.sum(), outlier_test.sum())
 # 2. The Hellinger distance is bounded by 1 and is a squared Euclidean distance. Embed the made outliers and the truth with it: is any axis time-like?
 
 # %% tags=["solution"]
-hellinger = pairwise(np.concatenate([made.astype(float), truth_train]), metric="hellinger")
+hellinger = pairwise(
+    np.concatenate([made.astype(float), truth_train]), metric="hellinger"
+)
 hellinger_fit = InPCA(n_components=min(5, len(made))).fit(hellinger)
 hellinger_fit.signature_
 
@@ -345,11 +476,17 @@ assert hellinger_fit.eigenvalues_.min() > -1e-6 * hellinger_fit.eigenvalues_.max
 
 # %% tags=["solution"]
 rotated = np.roll(truth_train, 1, axis=2)
-capped = {cap: pairwise(rotated, truth_train, cap=cap)[0, 0] for cap in (None, 100.0, 5.0)}
+capped = {
+    cap: pairwise(rotated, truth_train, cap=cap)[0, 0] for cap in (None, 100.0, 5.0)
+}
 capped
 
 # %% tags=["check"]
-assert np.isinf(capped[None]) and np.isclose(capped[100.0], 100) and np.isclose(capped[5.0], 5)
+assert (
+    np.isinf(capped[None])
+    and np.isclose(capped[100.0], 100)
+    and np.isclose(capped[5.0], 5)
+)
 
 # %% [markdown]
 # ## What next

@@ -19,27 +19,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes, ignorance, progress, truth
-from manifold_utils.statistics import (
-    KINDS,
-    METRICS,
-    best_matching,
-    compare_with_shuffled,
-    nearest_of_others,
-    null_distances,
-    p_value,
-    pairs_of_runs,
-    ratio_over_runs,
-    shuffle_within_class,
-    unit_roots,
-)
 from manifold_utils.training import fitted_labels
-from manifold_utils.trajectories import crossings, resample
-from manifold_utils.trajectories.of_atlas import resampled
+from manifold_utils.trajectories import crossings, of_atlas, resample
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -61,8 +47,12 @@ rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 labels = atlas.labels("train")
 plots.use_house_style()
-one_road = {"ratio": (0.44, 0.69), "over_seeds": (1.6, 2.5)}  # what the art project reports for pairs of architectures
-print(f"{len(atlas.runs)} runs, {len(labels)} train samples in {len(np.unique(labels))} classes; at most {n_pairs} pairs of a kind")
+# What the art project reports for pairs of architectures.
+one_road = {"ratio": (0.44, 0.69), "over_seeds": (1.6, 2.5)}
+print(
+    f"{len(atlas.runs)} runs, {len(labels)} train samples in "
+    f"{len(np.unique(labels))} classes; at most {n_pairs} pairs of a kind"
+)
 
 # %% [markdown]
 # ## What do we load?
@@ -76,11 +66,18 @@ runs = atlas.runs[(atlas.runs.grid == "main") & (atlas.runs.status == "finished"
 candidates = np.round(np.linspace(0.05, 0.95, 19), 2)
 got_there = np.isfinite(crossings(atlas.points, candidates).loc[runs.index].to_numpy())
 usable = candidates[got_there.mean(axis=0) >= share]
-stations = usable[np.unique(np.linspace(0, len(usable) - 1, min(n_stations, len(usable))).astype(int))]
+stations = usable[
+    np.unique(np.linspace(0, len(usable) - 1, min(n_stations, len(usable))).astype(int))
+]
+
+# %%
 far_enough = got_there[:, np.isin(candidates, stations)].all(axis=1)
 runs = runs[far_enough]
-pairs = pairs_of_runs(runs, n_pairs, rng)
-print(f"{len(runs)} of {len(far_enough)} runs reach progress {stations[-1]}; stations: {stations.tolist()}")
+pairs = statistics.pairs_of_runs(runs, n_pairs, rng)
+print(
+    f"{len(runs)} of {len(far_enough)} runs reach progress "
+    f"{stations[-1]}; stations: {stations.tolist()}"
+)
 
 # %% [markdown]
 # A *pair* is two runs of different seeds that differ in nothing else, or in the optimiser, or in the architecture. Only runs that are in a pair are read, and brought to the stations:
@@ -89,10 +86,12 @@ print(f"{len(runs)} of {len(far_enough)} runs reach progress {stations[-1]}; sta
 in_pairs = np.unique(pairs[["first", "second"]])
 runs = runs.iloc[in_pairs]
 pairs[["first", "second"]] = np.searchsorted(in_pairs, pairs[["first", "second"]])
-trajectories = resampled(atlas, "train", list(runs.index), stations)
+trajectories = of_atlas.resampled(atlas, "train", list(runs.index), stations)
 print("runs, stations, samples, classes:", trajectories.shape)
 reached_progress = progress(trajectories[0], labels)
-assert np.abs(reached_progress - stations).max() < 0.05, "a run at station s has progress near s"
+assert np.abs(reached_progress - stations).max() < 0.05, (
+    "a run at station s has progress near s"
+)
 
 # %% [markdown]
 # ## What does a shuffle keep, and what does it lose?
@@ -102,15 +101,23 @@ assert np.abs(reached_progress - stations).max() < 0.05, "a run at station s has
 # %%
 example = runs.index[0]
 original = atlas.run_log_probs(example, "train").astype(float)
-shuffled = shuffle_within_class(original, labels, rng)
-ends = np.concatenate([ignorance(*original.shape[1:]), truth(labels, original.shape[2])])
+shuffled = statistics.shuffle_within_class(original, labels, rng)
+ends = np.concatenate(
+    [ignorance(*original.shape[1:]), truth(labels, original.shape[2])]
+)
 
 
 # %% tags=["lesson"]
 def curves_of(run):
     true_class = run[:, np.arange(len(labels)), labels]
     to_ends = pairwise(run, ends)
-    return {"loss": -true_class.mean(axis=1), "error": (run.argmax(axis=2) != labels).mean(axis=1), "progress": progress(run, labels), "to ignorance": to_ends[:, 0], "to truth": to_ends[:, 1]}
+    return {
+        "loss": -true_class.mean(axis=1),
+        "error": (run.argmax(axis=2) != labels).mean(axis=1),
+        "progress": progress(run, labels),
+        "to ignorance": to_ends[:, 0],
+        "to truth": to_ends[:, 1],
+    }
 
 
 # %%
@@ -118,26 +125,36 @@ before, after = curves_of(original), curves_of(shuffled)
 changes = {name: float(np.abs(before[name] - after[name]).max()) for name in before}
 print({name: f"{change:.0e}" for name, change in changes.items()})
 assert max(changes.values()) < 1e-9
-print(f"but the shuffled run is {np.diag(pairwise(original, shuffled)).max():.3f} nats away from itself at most")
+print(
+    "but the shuffled run is "
+    f"{np.diag(pairwise(original, shuffled)).max():.3f} "
+    "nats away from itself at most"
+)
 
 # %% [markdown]
 # What is lost is *which sample is learned when*. The next figure shows the probability of the true class for the samples of one class, one row a sample, sorted by when the run learns them. *Prediction:* what will the same rows show after the shuffle?
 
-# %%
+# %% tags=["hide-input"]
 members = np.flatnonzero(labels == labels[0])
-confidence = {name: np.exp(run[:, members, labels[0]]).T for name, run in (("the run", original), ("shuffled", shuffled))}
+sides = {"the run": original, "shuffled": shuffled}
+confidence = {n: np.exp(run[:, members, labels[0]]).T for n, run in sides.items()}
 order = np.argsort(-confidence["the run"].mean(axis=1))
-fig, axes = plt.subplots(1, 3, figsize=(14, 4), width_ratios=[1, 1, 1.1])
+heat = {"aspect": "auto", "vmin": 0, "vmax": 1, "interpolation": "none"}
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), width_ratios=[1, 1, 1.2])
 for ax, (name, rows) in zip(axes, confidence.items(), strict=False):
-    picture = ax.imshow(rows[order], aspect="auto", vmin=0, vmax=1, interpolation="none")
-    ax.set(title=f"{name}: probability of the true class", xlabel="checkpoint", ylabel="samples of one class")
+    picture = ax.imshow(rows[order], **heat)
+    ax.set(title=name, xlabel="checkpoint", ylabel="samples of one class")
     ax.grid(False)
-fig.colorbar(picture, ax=axes[1])
-axes[2].plot(before["loss"], color=plots.SPACE_LIKE, lw=5, alpha=0.4, label="loss, the run")
-axes[2].plot(after["loss"], color="black", ls="--", label="loss, shuffled")
-axes[2].set(xlabel="checkpoint", ylabel="loss (nats)", title="learning curve", ylim=(0, None))
-axes[2].legend()
-plots.save_figure(fig, atlas.figure_path("60_shuffle.png"), alt="Two heat maps of the probability of the true class, sorted rows for a run and the same rows mixed up for its shuffle, beside one loss curve drawn twice.")
+fig.colorbar(picture, ax=axes[1], label="probability of the true class")
+curve = axes[2]
+curve.plot(before["loss"], color=plots.SPACE_LIKE, lw=5, alpha=0.4, label="the run")
+curve.plot(after["loss"], color="black", ls="--", label="shuffled")
+curve.set(xlabel="checkpoint", ylabel="loss (nats)", ylim=(0, None))
+curve.legend()
+alt = "Probability of the true class for a run and its shuffle, and their loss curve."
+plots.save_figure(fig, atlas.figure_path("60_shuffle.png"), alt=alt)
 
 # %% [markdown]
 # On the left the rows are in order, in the middle they are mixed: easy samples have got the histories of hard ones. The curve on the right is one and the same. So the shuffled run is a network that never was, with exactly the right learning curve, and that is the null model.
@@ -151,9 +168,13 @@ plots.save_figure(fig, atlas.figure_path("60_shuffle.png"), alt="Two heat maps o
 # %%
 one = pairs[pairs.kind == "architectures"].iloc[0]
 first, second = trajectories[one["first"]], trajectories[one["second"]]
-pair_null = null_distances(first, second, labels, n_shuffles=5 * n_shuffles, rng=rng)
-nearest, _ = best_matching(first, second, labels)
-print(f"real {pair_null.real:.4f}, chance {pair_null.expected:.4f} +- {pair_null.spread:.4f}, best matching {nearest:.4f} nats")
+draws_of_pair = {"n_shuffles": 5 * n_shuffles, "rng": rng}
+pair_null = statistics.null_distances(first, second, labels, **draws_of_pair)
+nearest, _ = statistics.best_matching(first, second, labels)
+print(
+    f"real {pair_null.real:.4f}, chance {pair_null.expected:.4f} "
+    f"+- {pair_null.spread:.4f}, best matching {nearest:.4f} nats"
+)
 
 # %% [markdown]
 # The exact formulas must agree with the draws, within the draws' own error, and the distance that the shuffle compares with must be the one of chapter 20:
@@ -161,30 +182,44 @@ print(f"real {pair_null.real:.4f}, chance {pair_null.expected:.4f} +- {pair_null
 # %%
 error_of_mean = pair_null.spread / np.sqrt(len(pair_null.draws))
 assert abs(pair_null.draws.mean() - pair_null.expected) < 5 * error_of_mean
-assert abs(pair_null.draws.std() / pair_null.spread - 1) < 5 / np.sqrt(2 * len(pair_null.draws))
-chapter_20 = np.mean([pairwise(first[[k]], second[[k]])[0, 0] for k in range(len(stations))])
+assert abs(pair_null.draws.std() / pair_null.spread - 1) < 5 / np.sqrt(
+    2 * len(pair_null.draws)
+)
+chapter_20 = np.mean(
+    [pairwise(first[[k]], second[[k]])[0, 0] for k in range(len(stations))]
+)
 assert np.isclose(chapter_20, pair_null.real, rtol=1e-4)
 
 # %% [markdown]
 # How far below chance could two runs be? Not at 0: at equal progress one run may be a little sure of every sample and the other very sure of most, and no order of samples mends that. The *best matching* of samples within classes, found by the Hungarian algorithm, gives the floor. The figure puts real, chance and floor on one axis. *Prediction:* where between the two will the real distance lie?
 
-# %%
+# %% tags=["hide-input"]
 names = " and ".join(runs.architecture.iloc[[one["first"], one["second"]]])
+n_draws, p_pair = len(pair_null.draws), pair_null.p_value
+heap, beside = f"shuffled ({n_draws} draws)", f"the two runs, p = {p_pair:.2g}"
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 3.6))
-ax.hist(pair_null.draws, bins=30, color="0.75", label=f"shuffled within classes ({len(pair_null.draws)} draws)")
-ax.axvline(pair_null.expected, color="black", ls="--", label="exact mean over all shuffles")
-ax.axvline(pair_null.real, color=plots.TIME_LIKE, lw=2.5, label=f"the two runs, p = {pair_null.p_value:.2g}")
-ax.axvline(nearest, color=plots.SPACE_LIKE, ls=":", lw=2.5, label="best matching within classes")
-ax.set(xlabel="distance at equal progress (nats)", ylabel="draws", title=names, xlim=(0, None))
+ax.hist(pair_null.draws, bins=30, color="0.75", label=heap)
+ax.axvline(pair_null.expected, color="black", ls="--", label="mean of all shuffles")
+ax.axvline(pair_null.real, color=plots.TIME_LIKE, lw=2.5, label=beside)
+best = {"color": plots.SPACE_LIKE, "ls": ":", "lw": 2.5}
+ax.axvline(nearest, label="best matching within classes", **best)
+ax.set(xlabel="distance at equal progress (nats)", ylabel="draws", xlim=(0, None))
+ax.set_title(names)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plots.save_figure(fig, atlas.figure_path("60_one_pair.png"), alt=f"Histogram of distances to the shuffled run for a pair of {names}, with lines at the real distance, the exact mean and the best matching.")
+alt = f"Histogram of distances to the shuffled run for {names}, with the real distance."
+plots.save_figure(fig, atlas.figure_path("60_one_pair.png"), alt=alt)
 
 # %% [markdown]
 # The heap is narrow, for it averages over many samples. So a p-value alone is easy to win here: it says that something is shared, not how much. The ratio says how much, and a last number puts it on a scale from 0 (chance) to 1 (the best matching).
 
 # %%
 gain = (pair_null.expected - pair_null.real) / (pair_null.expected - nearest)
-print(f"ratio real / shuffled: {pair_null.ratio:.2f}; of what the order of samples can explain, these two runs share {100 * gain:.0f} %")
+print(
+    f"ratio real / shuffled: {pair_null.ratio:.2f}; of what the order "
+    f"of samples can explain, these two runs share {100 * gain:.0f} %"
+)
 
 # %% [markdown]
 # ## Are runs nearer than chance?
@@ -192,10 +227,21 @@ print(f"ratio real / shuffled: {pair_null.ratio:.2f}; of what the order of sampl
 # All pairs now, of the three kinds. The same shuffles are judged by two measures, $d_B$ and the Hellinger distance, the mean of $1 - \mathrm{BC}$. The second is bounded and exactly Euclidean, with no time-like axis; what both say does not hang on the divergence.
 
 # %%
-compared, draws = compare_with_shuffled(trajectories, labels, pairs, n_shuffles=n_shuffles, rng=rng)
-kinds = [kind for kind in KINDS if (compared.kind == kind).any()]
+compared, draws = statistics.compare_with_shuffled(
+    trajectories, labels, pairs, n_shuffles=n_shuffles, rng=rng
+)
+kinds = [kind for kind in statistics.KINDS if (compared.kind == kind).any()]
 of_kind = {kind: np.flatnonzero(compared.kind == kind) for kind in kinds}
-compared.groupby("kind", sort=False)[["real_bhattacharyya", "shuffled_bhattacharyya", "ratio_bhattacharyya", "ratio_hellinger"]].median().round(3)
+
+# %%
+compared.groupby("kind", sort=False)[
+    [
+        "real_bhattacharyya",
+        "shuffled_bhattacharyya",
+        "ratio_bhattacharyya",
+        "ratio_hellinger",
+    ]
+].median().round(3)
 
 
 # %% [markdown]
@@ -204,33 +250,46 @@ compared.groupby("kind", sort=False)[["real_bhattacharyya", "shuffled_bhattachar
 # %% tags=["lesson"]
 def judge(kind, metric):
     rows = compared.iloc[of_kind[kind]]
-    real, chance = (rows[["first", "second"]].assign(value=rows[f"{name}_{metric}"]) for name in ("real", "shuffled"))
-    value, low, high = ratio_over_runs(real, chance, rng=rng)
-    p = p_value(real.value.mean(), draws[metric][of_kind[kind]].mean(axis=0))
+    ends = rows[["first", "second"]]
+    real = ends.assign(value=rows[f"real_{metric}"])
+    chance = ends.assign(value=rows[f"shuffled_{metric}"])
+    value, low, high = statistics.ratio_over_runs(real, chance, rng=rng)
+    heap = draws[metric][of_kind[kind]].mean(axis=0)
+    p = statistics.p_value(real.value.mean(), heap)
     nearer = (rows[f"p_{metric}"] <= 0.05).mean()
-    return {"kind": kind, "metric": metric, "pairs": len(rows), "ratio": value, "low": low, "high": high, "p": p, "nearer": nearer}
+    about = {"kind": kind, "metric": metric, "pairs": len(rows), "ratio": value}
+    return about | {"low": low, "high": high, "p": p, "nearer": nearer}
 
 
 # %%
-verdicts = pd.DataFrame([judge(kind, metric) for metric in METRICS for kind in kinds]).set_index(["metric", "kind"])
+verdicts = pd.DataFrame(
+    [judge(kind, metric) for metric in statistics.METRICS for kind in kinds]
+).set_index(["metric", "kind"])
 verdicts.round(3)
 
 # %% [markdown]
 # `nearer` is the share of single pairs with p of at most .05. The next figure shows every pair. *Prediction:* which kind of pair comes closest to 1, where the two runs share nothing but their curves?
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(12.5, 4), sharey=True)
-for ax, metric in zip(axes, METRICS, strict=True):
-    for k, kind in enumerate(kinds):
+# %% tags=["hide-input"]
+tick_names = [f"{kind}\n(n = {len(of_kind[kind])})" for kind in kinds]
+dots = {"ms": 4, "alpha": 0.35, "mew": 0}
+mean_mark = {"fmt": "D", "color": "black", "capsize": 5, "ms": 7}
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
+for ax, metric in zip(axes, statistics.METRICS, strict=True):
+    for k, (kind, style) in enumerate(zip(kinds, plots.FACTOR_STYLES, strict=False)):
         every = compared[f"ratio_{metric}"].iloc[of_kind[kind]]
-        colour, marker, _ = plots.FACTOR_STYLES[k]
-        ax.plot(every, k + rng.uniform(-0.3, 0.3, len(every)), marker, color=colour, ms=4, alpha=0.35, mew=0)
+        place = k + rng.uniform(-0.3, 0.3, len(every))
+        ax.plot(every, place, style[1], color=style[0], **dots)
         row = verdicts.loc[metric, kind]
-        ax.errorbar(row.ratio, k, xerr=[[row.ratio - row.low], [row.high - row.ratio]], fmt="D", color="black", capsize=5, ms=7)
+        bar = [[row.ratio - row.low], [row.high - row.ratio]]
+        ax.errorbar(row.ratio, k, xerr=bar, **mean_mark)
     ax.axvline(1, color="black", lw=1.2)
     ax.set(xlabel="real / shuffled distance", title=metric, xlim=(0, 1.15))
-axes[0].set_yticks(range(len(kinds)), [f"{kind}\n(n = {len(of_kind[kind])})" for kind in kinds])
-plots.save_figure(fig, atlas.figure_path("60_ratios.png"), alt="Ratio of real to shuffled distance for pairs of seeds, optimisers and architectures, with the mean and its interval, for two measures of distance.")
+axes[0].set_yticks(range(len(kinds)), tick_names)
+alt = "Ratio of real to shuffled distance by kind of pair, for two measures."
+plots.save_figure(fig, atlas.figure_path("60_ratios.png"), alt=alt)
 
 # %% [markdown]
 # Small marks are pairs, diamonds the ratio of means with its 95 % interval over runs; the line at 1 is chance. Left of it, two runs learn the samples in a more similar order than their curves enforce.
@@ -238,8 +297,15 @@ plots.save_figure(fig, atlas.figure_path("60_ratios.png"), alt="Ratio of real to
 # %%
 for kind in kinds:
     row, other = verdicts.loc["bhattacharyya", kind], verdicts.loc["hellinger", kind]
-    verdict = "nearer than chance" if row.p <= 0.05 and row.high < 1 else "not told from chance"
-    print(f"{kind}: {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f}), p = {row.p:.2g}: {verdict}; Hellinger {other.ratio:.2f}")
+    verdict = (
+        "nearer than chance"
+        if row.p <= 0.05 and row.high < 1
+        else "not told from chance"
+    )
+    print(
+        f"{kind}: {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f}), "
+        f"p = {row.p:.2g}: {verdict}; Hellinger {other.ratio:.2f}"
+    )
 
 
 # %% [markdown]
@@ -247,45 +313,94 @@ for kind in kinds:
 
 # %% tags=["lesson"]
 def agreement(row):
-    floor, _ = best_matching(trajectories[row["first"]], trajectories[row["second"]], labels)
-    return (row.shuffled_bhattacharyya - row.real_bhattacharyya) / (row.shuffled_bhattacharyya - floor)
+    floor, _ = statistics.best_matching(
+        trajectories[row["first"]], trajectories[row["second"]], labels
+    )
+    return (row.shuffled_bhattacharyya - row.real_bhattacharyya) / (
+        row.shuffled_bhattacharyya - floor
+    )
 
 
 # %%
 looked_at = {kind: rng.permutation(rows)[:n_matched] for kind, rows in of_kind.items()}
-agreements = {kind: compared.iloc[rows].apply(agreement, axis=1) for kind, rows in looked_at.items()}
-pd.DataFrame({kind: a.describe()[["count", "min", "50%", "max"]] for kind, a in agreements.items()}).round(2)
+agreements = {
+    kind: compared.iloc[rows].apply(agreement, axis=1)
+    for kind, rows in looked_at.items()
+}
+
+# %%
+pd.DataFrame(
+    {
+        kind: a.describe()[["count", "min", "50%", "max"]]
+        for kind, a in agreements.items()
+    }
+).round(2)
 
 # %% [markdown]
 # ## Which architectures agree?
-#
-# The same ratio for every pair of families, and for the seeds of one family on the diagonal. The figure is a table of colours, centred on 1. *Prediction:* which family will agree least with the others, and does it agree with itself?
 
 # %%
 of_run = runs.architecture.to_numpy()
 families = compared[compared.kind != "optimisers"]
-families = families.assign(a=np.minimum(of_run[families["first"]], of_run[families["second"]]), b=np.maximum(of_run[families["first"]], of_run[families["second"]]))
-sums = families.groupby(["a", "b"])[["real_bhattacharyya", "shuffled_bhattacharyya"]].sum()
+families = families.assign(
+    a=np.minimum(of_run[families["first"]], of_run[families["second"]]),
+    b=np.maximum(of_run[families["first"]], of_run[families["second"]]),
+)
+sums = families.groupby(["a", "b"])[
+    ["real_bhattacharyya", "shuffled_bhattacharyya"]
+].sum()
+
+# %%
 each_pair = sums.real_bhattacharyya / sums.shuffled_bhattacharyya
-present = sorted(set(each_pair.index.get_level_values("a")) | set(each_pair.index.get_level_values("b")))
+present = sorted(
+    set(each_pair.index.get_level_values("a"))
+    | set(each_pair.index.get_level_values("b"))
+)
 by_pair = each_pair.unstack().reindex(index=present, columns=present)
 by_pair = by_pair.combine_first(by_pair.T)
 
-# %%
+# %% [markdown]
+# The same ratio for every pair of families, and for the seeds of one family on the diagonal. The figure is a table of colours, centred on 1. *Prediction:* which family will agree least with the others, and does it agree with itself?
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(2.5 + 1.1 * len(present), 1.6 + 0.7 * len(present)))
 plots.plot_ratio_map(ax, by_pair)
 fig.colorbar(ax.images[0], ax=ax, label="real / shuffled distance")
-plots.save_figure(fig, atlas.figure_path("60_architectures.png"), alt="Table of ratios of real to shuffled distance, one row and one column an architecture; the diagonal holds seeds of one architecture.")
+alt = (
+    "Table of ratios of real to shuffled distance, one row and one "
+    "column an architecture; the diagonal holds seeds of one architecture."
+)
+plots.save_figure(fig, atlas.figure_path("60_architectures.png"), alt=alt)
 
 # %% [markdown]
 # Blue is nearer than chance. A dash means that the grid has no such pair that got far enough. On the diagonal the two runs differ in the seed only, so a family with a high number there can hardly agree with others: its own runs already learn the samples in different orders, or with different certainty.
 
 # %%
-off_diagonal = each_pair[each_pair.index.get_level_values("a") != each_pair.index.get_level_values("b")]
-print(f"pairs of architectures: {off_diagonal.min():.2f} to {off_diagonal.max():.2f}; the art project, on its own networks and data: {one_road['ratio'][0]} to {one_road['ratio'][1]}")
-value_of = {kind: compared.iloc[of_kind[kind]][["first", "second"]].assign(value=compared.real_bhattacharyya.iloc[of_kind[kind]]) for kind in kinds}
-apart = ratio_over_runs(value_of["architectures"], value_of["seeds"], rng=rng)
-print(f"architectures over seeds: {apart[0]:.2f} ({apart[1]:.2f} to {apart[2]:.2f}) times as far; the art project: {one_road['over_seeds'][0]} to {one_road['over_seeds'][1]}")
+off_diagonal = each_pair[
+    each_pair.index.get_level_values("a") != each_pair.index.get_level_values("b")
+]
+print(
+    f"pairs of architectures: {off_diagonal.min():.2f} to "
+    f"{off_diagonal.max():.2f}; the art project, on its own "
+    f"networks and data: {one_road['ratio'][0]} to {one_road['ratio'][1]}"
+)
+
+# %%
+value_of = {
+    kind: compared.iloc[of_kind[kind]][["first", "second"]].assign(
+        value=compared.real_bhattacharyya.iloc[of_kind[kind]]
+    )
+    for kind in kinds
+}
+
+# %%
+ends_of_ratio = value_of["architectures"], value_of["seeds"]
+apart = statistics.ratio_over_runs(*ends_of_ratio, rng=rng)
+print(
+    f"architectures over seeds: {apart[0]:.2f} ({apart[1]:.2f} "
+    f"to {apart[2]:.2f}) times as far; the art project: "
+    f"{one_road['over_seeds'][0]} to {one_road['over_seeds'][1]}"
+)
 
 # %% [markdown]
 # Both can be true at once, and this is the point of the chapter: networks of different families may be *farther apart than seeds* and yet *nearer than chance*. Chapter 44 asks the first question, this one the second.
@@ -295,10 +410,14 @@ print(f"architectures over seeds: {apart[0]:.2f} ({apart[1]:.2f} to {apart[2]:.2
 # A second null needs no shuffle: networks trained on random labels. Here one must be careful about the space. The atlas judges every run by the *true* labels. So its loss and progress say how a network on random labels moves with respect to a truth that it was never told.
 
 # %%
-noise = atlas.runs[(atlas.runs.grid == "random_labels") & (atlas.runs.status == "finished")]
+noise = atlas.runs[
+    (atlas.runs.grid == "random_labels") & (atlas.runs.status == "finished")
+]
 table = atlas.table()
 with_noise = table[table.run.isin(noise.index)]
-finals = with_noise.groupby("run", sort=False).last()[["architecture", "seed", "loss_train", "progress_train"]]
+finals = with_noise.groupby("run", sort=False).last()[
+    ["architecture", "seed", "loss_train", "progress_train"]
+]
 finals.assign(error_on_its_own_labels=noise.fitted_error).round(3)
 
 # %% [markdown]
@@ -309,26 +428,41 @@ ordinary = table[table.grid == "main"]
 held_out = rng.permutation(ordinary.run.unique())[:n_held_out]
 matrix = atlas.distances("train")
 how_far = []
+
+# %%
 for run in [*noise.index, *held_out]:
     rows = table[table.run == run]
     cross = np.asarray(matrix[rows.index[0] : rows.index[-1] + 1])[:, ordinary.index]
-    gone = pairwise(atlas.run_log_probs(run, "train"), ends[:1].astype(np.float32))[:, 0]
-    how_far.append(rows[["run", "architecture"]].assign(gone=gone, nearest=nearest_of_others(cross, rows.seed, ordinary.seed)))
+    own = atlas.run_log_probs(run, "train")
+    gone = pairwise(own, ends[:1].astype(np.float32))[:, 0]
+    nearest_one = statistics.nearest_of_others(cross, rows.seed, ordinary.seed)
+    about = rows[["run", "architecture"]]
+    how_far.append(about.assign(gone=gone, nearest=nearest_one))
+
+# %%
 how_far = pd.concat(how_far).dropna()
 
 # %% [markdown]
 # The medians, in four bins of the distance from ignorance:
 
 # %%
-spread = how_far.gone[how_far.run.isin(noise.index)] if len(noise) else how_far.gone
-bins = np.unique(np.quantile(spread, np.linspace(0, 1, 5)))
-where = pd.cut(how_far.gone, bins, include_lowest=True).rename("distance from ignorance")
-elsewhere = how_far.groupby([where, how_far.run.isin(noise.index)], observed=True).nearest.median().unstack()
-elsewhere.columns = [{True: "random labels", False: "ordinary, held out"}[c] for c in elsewhere.columns]
-elsewhere.round(3)
+of_noise_runs = how_far.run.isin(noise.index)
+width_gone = how_far.gone[of_noise_runs] if len(noise) else how_far.gone
+bins = np.unique(np.quantile(width_gone, np.linspace(0, 1, 5)))
+where = pd.cut(how_far.gone, bins, include_lowest=True).rename(
+    "distance from ignorance"
+)
 
-# %% [markdown]
-# Read a row of the table from left to right: equally far from ignorance, and that much farther from everything ordinary. The left panel of the next figure places the runs on random labels in the plane of the ordinary ones; the right one shows the two distances. *Prediction:* the plane was made by ordinary runs. Can it show where these runs go?
+# %%
+elsewhere = (
+    how_far.groupby([where, how_far.run.isin(noise.index)], observed=True)
+    .nearest.median()
+    .unstack()
+)
+elsewhere.columns = [
+    {True: "random labels", False: "ordinary, held out"}[c] for c in elsewhere.columns
+]
+elsewhere.round(3)
 
 # %%
 embedding = atlas.embedding("train")
@@ -336,21 +470,34 @@ coordinates = embedding.embedding.values
 of_noise = how_far.run.isin(noise.index)
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(13, 5))
-axes[0].scatter(*coordinates[ordinary.index, :2].T, s=3, color="0.8", linewidths=0, rasterized=True)
-line = np.linspace(how_far.nearest.min(), how_far.gone.max(), 200)
-axes[1].plot(line, line, ":", color="black", lw=1.4, label="no nearer than ignorance")
-axes[1].plot(how_far.gone[~of_noise], how_far.nearest[~of_noise], ".", color="0.7", ms=4, label="ordinary, held out")
+grey = coordinates[ordinary.index, :2].T
+quiet = how_far[~of_noise]
+line = np.array([how_far.nearest.min(), how_far.gone.max()])
+styles, first_seed = {}, noise.seed.min()
+for run in noise.index:
+    colour, marker, _ = plots.style_of(noise.architecture[run])
+    dash = "-" if noise.seed[run] == first_seed else "--"
+    styles[run] = {"color": colour, "marker": marker, "ls": dash, "lw": 1.2, "ms": 3}
+
+# %% [markdown]
+# Read a row of the table from left to right: equally far from ignorance, and that much farther from everything ordinary. The left panel of the next figure places the runs on random labels in the plane of the ordinary ones; the right one shows the two distances. *Prediction:* the plane was made by ordinary runs. Can it show where these runs go?
+
+# %% tags=["hide-input"]
+fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6))
+left.scatter(*grey, s=3, color="0.8", linewidths=0, rasterized=True)
+right.plot(line, line, ":", color="black", lw=1.4, label="no nearer than ignorance")
+right.plot(quiet.gone, quiet.nearest, ".", color="0.7", ms=4, label="held out")
 for run, rows in how_far[of_noise].groupby("run", sort=False):
-    architecture, dash = rows.architecture.iloc[0], "-" if noise.seed[run] == noise.seed.min() else "--"
-    colour, marker, _ = plots.style_of(architecture)
-    axes[0].plot(*coordinates[rows.index, :2].T, dash, color=colour, marker=marker, ms=3, lw=1.2)
-    axes[1].plot(rows.gone, rows.nearest, dash, color=colour, marker=marker, ms=4, label=f"random labels, {architecture}, seed {noise.seed[run]}")
-plots.plot_reference(axes[0], embedding.reference_embedding.values)
-plots.label_embedding(axes[0], embedding.eigenvalues.values)
-axes[1].set(xlabel="$d_B$ from ignorance (nats)", ylabel="$d_B$ to the nearest ordinary checkpoint (nats)", yscale="log")
-axes[1].legend(fontsize=9)
-plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt="Left, the first two axes with runs on random labels in colour over ordinary runs in grey; right, distance to the nearest ordinary checkpoint against distance from ignorance.")
+    left.plot(*coordinates[rows.index, :2].T, **styles[run])
+    label = f"{noise.architecture[run]}, seed {noise.seed[run]}"
+    right.plot(rows.gone, rows.nearest, label=label, **styles[run])
+plots.plot_reference(left, embedding.reference_embedding.values)
+plots.label_embedding(left, embedding.eigenvalues.values)
+right.set(xlabel="$d_B$ from ignorance (nats)", yscale="log")
+right.set_ylabel("$d_B$ to the nearest ordinary checkpoint")
+right.legend(fontsize=9)
+alt = "Runs on random labels over ordinary ones, and their distance to the nearest."
+plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt=alt)
 
 # %% [markdown]
 # On the dotted line the nearest ordinary checkpoint is about as far away as ignorance: a run that follows it shares nothing of its way with anybody. Where a run on random labels stays at the line while the grey marks fall away from it, it has taken another road, however near the plane on the left may draw it to ordinary points: a projection hides what its axes do not hold.
@@ -360,32 +507,64 @@ plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt="Left, the
 # One may object: of course they are elsewhere, they were sent elsewhere. So we turn the space round for them. On each sample we exchange two classes, such that the label a network was *fitted to* stands where the true one does. Then its loss and progress are those towards its own truth, and it can be compared with ordinary runs at equal progress. The labels are drawn again from the run's seed; its error on them must be the one that training recorded.
 
 # %%
-configs = {config.run_id: config for _, config in atlas.profile.configs() if config.run_id in noise.index}
-data = load_dataset(atlas.profile.dataset, data_dir) if configs else None  # other chapters do without the data
+configs = {
+    config.run_id: config
+    for _, config in atlas.profile.configs()
+    if config.run_id in noise.index
+}
+
+# %%
+# Other chapters do without the data.
+data = load_dataset(atlas.profile.dataset, data_dir) if configs else None
 own_labels = {run: fitted_labels(configs[run], data) for run in noise.index}
-turned = {run: exchange_classes(atlas.run_log_probs(run, "train"), own, labels) for run, own in own_labels.items()}
+turned = {
+    run: exchange_classes(atlas.run_log_probs(run, "train"), own, labels)
+    for run, own in own_labels.items()
+}
+
+# %%
 own_progress = {run: progress(values, labels) for run, values in turned.items()}
 for run, values in turned.items():
-    assert np.isclose((values[-1].argmax(axis=1) != labels).mean(), noise.fitted_error[run])
-print({run: f"own progress up to {s.max():.2f}" for run, s in own_progress.items()} or "this profile has no runs on random labels")
+    assert np.isclose(
+        (values[-1].argmax(axis=1) != labels).mean(), noise.fitted_error[run]
+    )
+print(
+    {run: f"own progress up to {s.max():.2f}" for run, s in own_progress.items()}
+    or "this profile has no runs on random labels"
+)
 
 
 # %% [markdown]
 # Each of them is compared with ordinary runs of its own architecture and other seeds, on the stations that it reaches. What do the shuffles say? If networks found some samples easy whatever the label, the ratio would stay below 1.
 
 # %% tags=["lesson"]
+def partners_of(run):
+    alike = runs.architecture == noise.architecture[run]
+    alike &= runs.scale == noise.scale[run]
+    return (alike & (runs.seed != noise.seed[run])).to_numpy()
+
+
+def spread_among(several):
+    sums = [pairwise(several[:, k]).sum() for k in range(several.shape[1])]
+    n_pairs = len(several) * (len(several) - 1)
+    return np.mean(sums) / n_pairs if n_pairs else np.nan
+
+
+# %% tags=["lesson"]
 def against_ordinary(run):
-    reach = stations < own_progress[run].max()
-    same = (runs.architecture == noise.architecture[run]) & (runs.scale == noise.scale[run]) & (runs.seed != noise.seed[run])
+    reach, same = stations < own_progress[run].max(), partners_of(run)
     if not reach.any() or not same.any():
         return None
     mine = resample(turned[run], own_progress[run], stations[reach])
-    stack = np.concatenate([mine[None], trajectories[same.to_numpy()][:, reach]])
-    to_mine = pd.DataFrame({"first": 0, "second": np.arange(1, len(stack))})
-    found, heaps = compare_with_shuffled(stack, labels, to_mine, metrics=("bhattacharyya",), n_shuffles=n_shuffles, rng=rng)
-    yardstick = np.mean([pairwise(stack[1:, k]).sum() for k in range(reach.sum())]) / max(1, (len(stack) - 1) * (len(stack) - 2))
+    stack = np.concatenate([mine[None], trajectories[same][:, reach]])
+    ends = pd.DataFrame({"first": 0, "second": np.arange(1, len(stack))})
+    options = {"metrics": ("bhattacharyya",), "n_shuffles": n_shuffles, "rng": rng}
+    found, heaps = statistics.compare_with_shuffled(stack, labels, ends, **options)
     real, chance = found.real_bhattacharyya.mean(), found.shuffled_bhattacharyya.mean()
-    return {"run": run, "stations": reach.sum(), "ordinary runs": len(to_mine), "real": real, "ratio": real / chance, "p": p_value(real, heaps["bhattacharyya"].mean(axis=0)), "over ordinary": real / yardstick if yardstick > 0 else np.nan}
+    p = statistics.p_value(real, heaps["bhattacharyya"].mean(axis=0))
+    row = {"run": run, "stations": reach.sum(), "ordinary runs": len(ends)}
+    row |= {"real": real, "ratio": real / chance, "p": p}
+    return row | {"over ordinary": real / spread_among(stack[1:])}
 
 
 # %%
@@ -402,14 +581,28 @@ second_null.round(3)
 # %%
 together = [(u, v) for k, u in enumerate(noise.index) for v in noise.index[k + 1 :]]
 shared = {}
+
+# %%
 for u, v in together:
     reach = stations < min(own_progress[u].max(), own_progress[v].max())
     if reach.any():
         both = [resample(turned[w], own_progress[w], stations[reach]) for w in (u, v)]
-        kind = "same labels" if np.array_equal(own_labels[u], own_labels[v]) else "different labels"
-        shared[kind] = [*shared.get(kind, []), null_distances(*both, labels, n_shuffles=n_shuffles, rng=rng)]
+        kind = (
+            "same labels"
+            if np.array_equal(own_labels[u], own_labels[v])
+            else "different labels"
+        )
+        shared[kind] = [
+            *shared.get(kind, []),
+            statistics.null_distances(*both, labels, n_shuffles=n_shuffles, rng=rng),
+        ]
+
+# %%
 for kind, found in shared.items():
-    print(f"{kind}: ratios {', '.join(f'{f.ratio:.2f} (p = {f.p_value:.2g})' for f in found)}")
+    print(
+        f"{kind}: ratios "
+        f"{', '.join(f'{f.ratio:.2f} (p = {f.p_value:.2g})' for f in found)}"
+    )
 
 # %% [markdown]
 # Where equal labels give a clearly smaller ratio than different ones, it is the pairing of images and labels that decides which sample is learned when, and two architectures read it off alike. That is what one would call the same manifold.
@@ -419,30 +612,94 @@ for kind, found in shared.items():
 # %%
 for kind in kinds:
     found = verdicts.loc["bhattacharyya", kind]
-    print(f"Pairs of {kind}: distance {found.ratio:.2f} times that to the shuffled run ({found.low:.2f} to {found.high:.2f}, p = {found.p:.2g}); they go {100 * agreements[kind].median():.0f} % of the way to the best matching.")
-print(f"Architectures are {apart[0]:.2f} ({apart[1]:.2f} to {apart[2]:.2f}) times as far apart as seeds.")
-if len(second_null):
-    print(f"Turned to their own labels, runs on random labels are {second_null['over ordinary'].mean():.1f} times as far from ordinary runs as these from one another, {second_null.ratio.mean():.2f} times what shuffled ones are.")
-print(f"A public art project (One Road): {one_road['ratio'][0]} to {one_road['ratio'][1]} and {one_road['over_seeds'][0]} to {one_road['over_seeds'][1]}. The paper has no null model.")
+    print(
+        f"Pairs of {kind}: distance {found.ratio:.2f} times that "
+        f"to the shuffled run ({found.low:.2f} to {found.high:.2f}, "
+        f"p = {found.p:.2g}); they go {100 * agreements[kind].median():.0f} "
+        "% of the way to the best matching."
+    )
 
 # %%
+print(
+    f"Architectures are {apart[0]:.2f} ({apart[1]:.2f} "
+    f"to {apart[2]:.2f}) times as far apart as seeds."
+)
+
+# %%
+if len(second_null):
+    print(
+        "Turned to their own labels, runs on random labels are "
+        f"{second_null['over ordinary'].mean():.1f} times as far "
+        "from ordinary runs as these from one another, "
+        f"{second_null.ratio.mean():.2f} times what shuffled ones are."
+    )
+
+# %%
+print(
+    f"A public art project (One Road): {one_road['ratio'][0]} to "
+    f"{one_road['ratio'][1]} and {one_road['over_seeds'][0]} to "
+    f"{one_road['over_seeds'][1]}. The paper has no null model."
+)
+
+# %% tags=["hide-input"]
 results = {}
 for (metric, kind), row in verdicts.iterrows():
     name = kind if metric == "bhattacharyya" else f"{kind}_{metric}"
-    results[f"ratio_{name}"] = claims.result(row.ratio, low=row.low, high=row.high, n=row.pairs, note="real over shuffled; 95 %, runs drawn again")
-    results[f"p_{name}"] = claims.result(row.p, n=n_shuffles, note="one-sided, mean over pairs")
-for kind, a in agreements.items():
-    results[f"agreement_{kind}"] = claims.result(a.median(), low=a.min(), high=a.max(), n=len(a), note="0 chance, 1 best matching; median and range of pairs")
+    results[f"ratio_{name}"] = claims.result(
+        row.ratio,
+        low=row.low,
+        high=row.high,
+        n=row.pairs,
+        note="real over shuffled; 95 %, runs drawn again",
+    )
+    results[f"p_{name}"] = claims.result(
+        row.p, n=n_shuffles, note="one-sided, mean over pairs"
+    )
 
-# %%
-results["architectures_over_seeds"] = claims.result(apart[0], low=apart[1], high=apart[2], n=len(of_kind["architectures"]), note="distance at equal progress; 95 %, runs drawn again")
-results["architecture_pairs_lowest"] = claims.result(off_diagonal.min(), n=len(off_diagonal))
-results["architecture_pairs_highest"] = claims.result(off_diagonal.max(), n=len(off_diagonal))
-for name, column in (("random_labels_ratio", "ratio"), ("random_labels_over_ordinary", "over ordinary")):
+# %% tags=["hide-input"]
+for kind, a in agreements.items():
+    results[f"agreement_{kind}"] = claims.result(
+        a.median(),
+        low=a.min(),
+        high=a.max(),
+        n=len(a),
+        note="0 chance, 1 best matching; median and range of pairs",
+    )
+
+# %% tags=["hide-input"]
+results["architectures_over_seeds"] = claims.result(
+    apart[0],
+    low=apart[1],
+    high=apart[2],
+    n=len(of_kind["architectures"]),
+    note="distance at equal progress; 95 %, runs drawn again",
+)
+results["architecture_pairs_lowest"] = claims.result(
+    off_diagonal.min(), n=len(off_diagonal)
+)
+results["architecture_pairs_highest"] = claims.result(
+    off_diagonal.max(), n=len(off_diagonal)
+)
+
+# %% tags=["hide-input"]
+for name, column in (
+    ("random_labels_ratio", "ratio"),
+    ("random_labels_over_ordinary", "over ordinary"),
+):
     values = second_null[column]
-    results[name] = claims.result(values.mean(), low=values.min(), high=values.max(), n=len(values), note="mean and range of runs")
+    results[name] = claims.result(
+        values.mean(),
+        low=values.min(),
+        high=values.max(),
+        n=len(values),
+        note="mean and range of runs",
+    )
+
+# %% tags=["hide-input"]
 for kind, found in shared.items():
-    results[f"random_{kind.replace(' ', '_')}"] = claims.result(np.mean([f.ratio for f in found]), n=len(found), note="real over shuffled")
+    results[f"random_{kind.replace(' ', '_')}"] = claims.result(
+        np.mean([f.ratio for f in found]), n=len(found), note="real over shuffled"
+    )
 claims.save_results(atlas, "60", results, seed=seed, started=started)
 
 # %% [markdown]
@@ -451,13 +708,19 @@ claims.save_results(atlas, "60", results, seed=seed, started=started)
 # 1. For the Hellinger distance the shuffled mean needs no matrix of costs at all: $1 - \mathrm{BC}$ is linear in the products of square roots. Compute it for the pair above from the class means of the square roots, and compare.
 
 # %% tags=["solution"]
-roots = [unit_roots(values) for values in (first, second)]
-by_class = [len(m) * (r[0][:, m].mean(axis=1) * r[1][:, m].mean(axis=1)).sum(axis=1).mean() for m in (np.flatnonzero(labels == c) for c in np.unique(labels)) for r in [roots]]
+roots = [statistics.unit_roots(values) for values in (first, second)]
+by_class = [
+    len(m) * (r[0][:, m].mean(axis=1) * r[1][:, m].mean(axis=1)).sum(axis=1).mean()
+    for m in (np.flatnonzero(labels == c) for c in np.unique(labels))
+    for r in [roots]
+]
 from_means = 1 - np.sum(by_class) / len(labels)
 from_means
 
 # %% tags=["check"]
-assert np.isclose(from_means, null_distances(first, second, labels, metric="hellinger", n_shuffles=0).expected)
+exact = {"metric": "hellinger", "n_shuffles": 0}
+known = statistics.null_distances(first, second, labels, **exact)
+assert np.isclose(from_means, known.expected), "the mean over all shuffles"
 
 # %% [markdown]
 # 2. A weaker null shuffles *all* samples and turns each prediction to the new sample's class, by exchanging the two classes. Does the ratio of the pair above fall or rise, and why?
@@ -465,18 +728,25 @@ assert np.isclose(from_means, null_distances(first, second, labels, metric="hell
 # %% tags=["solution"]
 anywhere = rng.permutation(len(labels))
 any_class = exchange_classes(second[:, anywhere], labels[anywhere], labels)
-weaker = np.mean([pairwise(first[[k]], any_class[[k]])[0, 0] for k in range(len(stations))])
-pair_null.real / weaker  # samples of one class are confused with the same few classes: that, too, is lost now
+at_station = range(len(stations))
+weaker = np.mean([pairwise(first[[k]], any_class[[k]])[0, 0] for k in at_station])
+# Samples of one class are confused with the same few classes: that, too, is lost now.
+pair_null.real / weaker
 
 # %% tags=["check"]
-assert np.allclose(progress(any_class, labels), progress(second, labels), atol=1e-6), "still the same curve"
+assert np.allclose(progress(any_class, labels), progress(second, labels), atol=1e-6), (
+    "still the same curve"
+)
 assert weaker > 0
 
 # %% [markdown]
 # 3. At which progress do architectures agree best? Compute the ratio of the pair above at each station.
 
 # %% tags=["solution"]
-along = [null_distances(first[k], second[k], labels, n_shuffles=0).ratio for k in range(len(stations))]
+along = [
+    statistics.null_distances(first[k], second[k], labels, n_shuffles=0).ratio
+    for k in range(len(stations))
+]
 pd.Series(along, index=pd.Index(stations, name="s")).round(2)
 
 # %% tags=["check"]
@@ -486,7 +756,10 @@ assert len(along) == len(stations) and np.all(np.array(along) > 0)
 # 4. Is the order of the samples a property of the data alone? Correlate, over samples, the mean probability of the true class along the trajectory of each of the two runs, within one class.
 
 # %% tags=["solution"]
-ease = [np.exp(values[:, np.arange(len(labels)), labels]).mean(axis=0)[members] for values in (first, second)]
+ease = [
+    np.exp(values[:, np.arange(len(labels)), labels]).mean(axis=0)[members]
+    for values in (first, second)
+]
 correlation = np.corrcoef(*np.argsort(np.argsort(ease, axis=1), axis=1))[0, 1]
 correlation
 

@@ -22,9 +22,8 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from manifold_utils import claims, plots, recording
+from manifold_utils import claims, datasets, plots, recording
 from manifold_utils.atlas import Atlas
-from manifold_utils.datasets import load_dataset
 from manifold_utils.geometry import progress
 from manifold_utils.statistics import shuffle_within_class
 from manifold_utils.training import checkpoint_steps
@@ -62,7 +61,7 @@ print(f"{n_epochs} epochs of batches of {batch_size}, Adam at {learning_rate}")
 # Two networks can be compared if they predict on the *same samples in the same order*. So we do not load "the digits" but the very cut that the atlas was made from: its frozen profile says which. A fingerprint over all samples and labels proves it.
 
 # %%
-data = load_dataset(atlas.profile.dataset, data_dir)
+data = datasets.load_dataset(atlas.profile.dataset, data_dir)
 labels = atlas.labels("train")
 print(f"{data.name}, {tuple(data.x_train.shape)}, fingerprint {data.fingerprint}")
 assert set(atlas.runs.data.dropna()) == {data.fingerprint}
@@ -155,7 +154,7 @@ assert shift < 1e-3
 # %% [markdown]
 # The next figure draws both guests over the atlas. *Prediction:* a linear model cannot bend its decision boundaries. Will it leave the grey band, or stop early on it?
 
-# %%
+# %% tags=["hide-input"]
 placed = {name: recording.place(run, atlas) for name, run in runs.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8))
 for ax, pair in zip(axes, [(0, 1), (0, 2)], strict=True):
@@ -194,7 +193,7 @@ pd.concat(nearest, names=["guest"]).reset_index(level=1, drop=True).round(4)
 # %% [markdown]
 # The figure puts both yardsticks together. To the right is farther from the nearest run; upwards is less shared with it. Coloured markers are held-out runs of the atlas, black ones are ours.
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
 plots.plot_yardsticks(ax, ruler, verdicts)
 alt = "Ratio of real to shuffled distance against the distance to the nearest run."
@@ -227,7 +226,7 @@ for verdict in verdicts.values():
 farther = verdicts["shuffled control"].distance / verdicts["tanh network"].distance
 print(f"Shuffled, the tanh network is {farther:.1f} times as far from its nearest run.")
 
-# %%
+# %% tags=["hide-input"]
 note = "among checkpoints of about its progress"
 file_quantile = claims.result(quantile, n=closest.n_ruler, note=note)
 file_distance = claims.result(closest.distance, n=closest.n_compared, unit="nats")

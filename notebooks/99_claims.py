@@ -45,7 +45,12 @@ print(f"profile {atlas.profile.name}: {atlas.profile.description}")
 
 # %%
 found = claims.load_results(atlas.path / "results")
-print(pd.Series([name.split(".")[0] for name in found]).value_counts().sort_index().to_dict())
+print(
+    pd.Series([name.split(".")[0] for name in found])
+    .value_counts()
+    .sort_index()
+    .to_dict()
+)
 assert found["20.n_points"]["value"] == len(atlas.points)
 
 # %% [markdown]
@@ -71,16 +76,21 @@ card[["claim", "statement", "paper", "ours", "low", "high", "n", "verdict"]].rou
 # %% [markdown]
 # A claim that is *not computed* belongs to a data set that this profile does not have. The next figure shows the others on one scale: how far each interval lies beyond its rule's limit.
 
-# %%
-judged = card[card.ours.notna()].merge(rules[["direction", "reproduced"]], left_on="claim", right_index=True)
-judged["label"] = [f"{row.claim}. " + fill(row.statement.split(" (")[0], 64) + "\n" for row in judged.itertuples()]
+# %% tags=["hide-input"]
+judged = card[card.ours.notna()].merge(
+    rules[["direction", "reproduced"]], left_on="claim", right_index=True
+)
+judged["label"] = [
+    f"{row.claim}. " + fill(row.statement.split(" (")[0], 64) + "\n"
+    for row in judged.itertuples()
+]
 fig, ax = plt.subplots(figsize=(11, 0.52 * len(judged) + 1.2))
 plots.plot_scorecard(ax, judged.assign(claim=judged.label))
-plots.save_figure(
-    fig,
-    atlas.figure_path("99_scorecard.png"),
-    alt="One line a claim: our interval relative to the limit of its rule; lines right of zero are reproduced.",
+alt = (
+    "One line a claim: our interval relative to the limit "
+    "of its rule; lines right of zero are reproduced."
 )
+plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt=alt)
 
 # %% [markdown]
 # Right of the line a claim holds by its rule, left of it it does not; grey intervals lie on both sides or between the two limits. Values far from the limit are drawn at the edge of the frame. A bar that is hidden by its dot is an interval too short to see.
@@ -90,14 +100,26 @@ plots.save_figure(
 # The most quoted numbers of the paper, for both splits and at several depths, as chapter 42 computed them; `low` and `high` bound each. The paper's two numbers are those of the rules above.
 
 # %%
-depths = sorted({int(name.rsplit("_", 1)[1]) for name in found if name.startswith("42.train_stress_")})
+depths = sorted(
+    {
+        int(name.rsplit("_", 1)[1])
+        for name in found
+        if name.startswith("42.train_stress_")
+    }
+)
 stress = {
     (split, key): {k: found[f"42.{split}_stress_{k}"][key] for k in depths}
     for split in ("train", "test")
     for key in ("value", "low", "high")
 }
+
+# %%
 stress = pd.DataFrame(stress).rename_axis("axes")
-quoted = {int(r.rsplit("_", 1)[1]): p for r, p in zip(rules.result, rules.paper, strict=True) if r.startswith("42.")}
+quoted = {
+    int(r.rsplit("_", 1)[1]): p
+    for r, p in zip(rules.result, rules.paper, strict=True)
+    if r.startswith("42.")
+}
 stress["paper", "train"] = pd.Series(quoted, dtype=float).reindex(depths)
 stress.round(3)
 
@@ -106,18 +128,34 @@ stress.round(3)
 
 # %%
 counts = card.verdict.value_counts()
-print(f"Of {len(card)} claims, on {atlas.profile.name}: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".")
+print(
+    f"Of {len(card)} claims, on {atlas.profile.name}: "
+    + ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    + "."
+)
 for verdict in ("reproduced", "contradicted", "not at this scale", "not computed"):
-    print(f"{verdict.capitalize()}: {', '.join(card.claim[card.verdict == verdict]) or 'none'}.")
-for row in card[card.verdict == "contradicted"].itertuples():
-    print(f"Contradicted here: {row.claim}. {row.statement} (ours {row.ours:.3g}, paper {row.paper}).")
-for split in ("train", "test"):
-    top = ", ".join(f"{k}: {100 * stress.loc[k, (split, 'value')]:.0f} %" for k in depths)
-    print(f"Explained {split} stress of the first axes, {top}.")
+    print(
+        f"{verdict.capitalize()}: "
+        f"{', '.join(card.claim[card.verdict == verdict]) or 'none'}."
+    )
 
 # %%
+for row in card[card.verdict == "contradicted"].itertuples():
+    print(
+        f"Contradicted here: {row.claim}. {row.statement} "
+        f"(ours {row.ours:.3g}, paper {row.paper})."
+    )
+for split in ("train", "test"):
+    top = ", ".join(
+        f"{k}: {100 * stress.loc[k, (split, 'value')]:.0f} %" for k in depths
+    )
+    print(f"Explained {split} stress of the first axes, {top}.")
+
+# %% tags=["hide-input"]
 results = {
-    f"verdicts_{verdict.replace(' ', '_')}": claims.result(n, n=len(card), unit="claims")
+    f"verdicts_{verdict.replace(' ', '_')}": claims.result(
+        n, n=len(card), unit="claims"
+    )
     for verdict, n in counts.items()
 }
 claims.save_results(atlas, "99", results, started=started)
@@ -128,7 +166,9 @@ claims.save_results(atlas, "99", results, started=started)
 # 1. Which claim is nearest to its limit? Would it survive a limit that is ten per cent stricter?
 
 # %% tags=["solution"]
-nearest = judged.claim.iloc[int(np.argmin(np.abs(judged.ours.astype(float) / judged.reproduced - 1)))]
+nearest = judged.claim.iloc[
+    int(np.argmin(np.abs(judged.ours.astype(float) / judged.reproduced - 1)))
+]
 nearest
 
 # %% tags=["check"]
@@ -160,7 +200,9 @@ assert claims.scorecard(atlas.path / "results", [mine]).verdict.iloc[0] in {
 # 3. Run the book at another profile and compare the scorecards. Which verdicts change?
 
 # %% tags=["solution"]
-profiles_here = sorted(p.parent.parent.name for p in atlas.path.parent.glob("*/results/scorecard.csv"))
+profiles_here = sorted(
+    p.parent.parent.name for p in atlas.path.parent.glob("*/results/scorecard.csv")
+)
 profiles_here
 
 # %% tags=["check"]

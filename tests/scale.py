@@ -27,13 +27,14 @@ from manifold_utils.studies.timing import predictions
 DRIVER = """
 import sys
 import zarr
-from manifold_utils.parallel import client
-from manifold_utils.tiles import write_tiles
+from manifold_utils.distances.tiles import write_tiles
+from manifold_utils.workers import Resources, client
 
 if __name__ == "__main__":
     source, target, budget = sys.argv[1:]
     with client("local", n_workers=2) as workers:
-        write_tiles(zarr.open_array(source, mode="r"), target, client=workers, memory_budget=int(budget))
+        resources = Resources(client=workers, memory_budget=int(budget))
+        write_tiles(zarr.open_array(source, mode="r"), target, resources=resources)
 """
 
 

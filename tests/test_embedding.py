@@ -3,18 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from manifold_utils.atlas import Atlas
-from manifold_utils.atlas.records import RunRecord
+from manifold_utils.atlas.records import RunRecord, read_facts
 from manifold_utils.distances import pairwise
 from manifold_utils.distances.tiles import write_tiles
 from manifold_utils.geometry import geodesic, ignorance, progress, truth
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
 from manifold_utils.profiles import Profile
+from manifold_utils.statistics import configurations
 from manifold_utils.trajectories.of_atlas import (
     compare_trajectories,
-    configuration_of,
     load_trajectories,
     resampled,
     save_trajectories,
@@ -43,7 +44,7 @@ def run_near_the_geodesic(config, rng, noise=0.15):
             "error_test": 0.0,
         }
     )
-    return RunRecord(config, "finished", points, log_probs, 1.0, {"n_parameters": 1})
+    return RunRecord(config.run_id, points, log_probs, "made up", config.model_dump(), seconds=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def atlas(tmp_path_factory):
         atlas.save_labels(split, y)
         points[f"progress_{split}"] = progress(atlas.log_probs(split).compute(), y)
         write_tiles(
-            atlas.log_probs(split), atlas.distances_path(split), metric="bhattacharyya", tile=16, progress=False,
+            atlas.log_probs(split), atlas.distances_path(split), metric="bhattacharyya", tile=16, show_progress=False,
             fingerprint=atlas.points_fingerprint(),
         )  # fmt: skip
     atlas.save_points(points)
@@ -78,7 +79,7 @@ def test_distances_of_an_atlas_are_the_pairwise_ones(atlas):
 
 def _last(atlas):
     run = atlas.runs.index[-1]
-    rows = pd.DataFrame({"run": run, **atlas._read_run(run)["points"]}).iloc[[-1]]
+    rows = pd.DataFrame({"run": run, **read_facts(atlas._run_path(run))["points"]}).iloc[[-1]]
     return rows.assign(progress_train=TIMES[-1], progress_test=TIMES[-1])
 
 
@@ -109,8 +110,8 @@ def test_the_embedding_places_what_was_not_fitted(atlas):
 
 def test_trajectories_at_equal_progress(atlas):
     grid = np.array([0.25, 0.5, 0.75])
-    whole = compare_trajectories(atlas, "train", grid, progress=False)
-    in_passes = compare_trajectories(atlas, "train", grid, progress=False, memory=1)
+    whole = compare_trajectories(atlas, "train", grid, show_progress=False)
+    in_passes = compare_trajectories(atlas, "train", grid, show_progress=False, memory=1)
     for name in ("distance", "to_geodesic", "tube_width"):
         np.testing.assert_array_equal(whole[name], in_passes[name])
     values = resampled(atlas, "train", list(atlas.runs.index), grid)
@@ -123,7 +124,7 @@ def test_trajectories_at_equal_progress(atlas):
 
 
 def test_seeds_share_a_configuration(atlas):
-    configuration = configuration_of(atlas.runs)
+    configuration, _ = configurations(atlas.runs)
     factors = atlas.runs[["architecture", "optimizer", "learning_rate"]].astype(str).agg("-".join, axis=1)
     assert len(set(zip(configuration, factors, strict=True))) == len(set(configuration)) == len(set(factors))
 
@@ -131,16 +132,41 @@ def test_seeds_share_a_configuration(atlas):
 def test_points_infinitely_far_have_no_place_and_the_others_keep_theirs():
     D = np.square(np.arange(5.0)[:, None] - np.arange(5.0))
     estimator = InPCA(n_components=1).fit(D)
+    stored = xr.Dataset(
+        {
+            "embedding": (("point", "component"), estimator.embedding_),
+            "fitted": ("point", np.ones(5, dtype=bool)),
+            "eigenvalues": ("component", estimator.eigenvalues_),
+            "offset": ("component", estimator.offset_),
+        }
+    )
     far = np.full((1, 5), np.inf)
-    placed = place(estimator, np.concatenate([D[:2], far]))
+    placed = place(stored, np.concatenate([D[:2], far]))
     assert np.allclose(placed[:2], estimator.embedding_[:2]) and np.isnan(placed[2]).all()
-    assert np.isnan(place(estimator, far)).all()
+    assert np.isnan(place(stored, far)).all()
+
+
+def test_embedded_points_come_back_without_reading_the_matrix(atlas, monkeypatch):
+    """The constant of the centring is stored: distances to the atlas are all that placing needs."""
+    fitted = np.ones(len(atlas.points), dtype=bool)
+    fitted[[3, 10]] = False
+    matrix = np.asarray(atlas.distances("train")[:], dtype=np.float64)
+    data = embed(atlas, "train", n_components=12, fitted=fitted)  # the last of 21 axes are rounding
+    atlas.save_embedding(data, "train")
+    monkeypatch.setattr(Atlas, "distances", lambda *_: pytest.fail("the matrix was read"))
+    stored = atlas.embedding("train")
+    scale = np.abs(stored.embedding.values).max()
+    np.testing.assert_allclose(place(stored, matrix), stored.embedding.values, rtol=0, atol=1e-9 * scale)
 
 
 def test_truth_is_infinitely_far_in_symmetric_kl_alone(atlas):
     for metric in ("symmetric_kl", "hellinger"):
         write_tiles(
-            atlas.log_probs("train"), atlas.distances_path("train", metric), metric=metric, tile=16, progress=False,
+            atlas.log_probs("train"),
+            atlas.distances_path("train", metric),
+            metric=metric,
+            tile=16,
+            show_progress=False,
             fingerprint=atlas.points_fingerprint(),
         )
         placed = embed(atlas, "train", metric, 3).reference_embedding.values

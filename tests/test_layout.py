@@ -127,9 +127,7 @@ def test_rooms_are_entered_by_their_face_or_an_open_module():
     wrong = [
         f"{name} line {line} imports {target}"
         for name, line, target, _, _ in all_imports()
-        if room(name) != room(target)
-        and "." in target
-        and target.split(".")[1] not in OPEN.get(room(target), ())
+        if room(name) != room(target) and "." in target and target.split(".")[1] not in OPEN.get(room(target), ())
     ]
     assert wrong == []
     assert all(f"{r}.{m}" in MODULES for r, several in OPEN.items() for m in several), "a module that is not there"

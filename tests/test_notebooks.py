@@ -16,7 +16,18 @@ from manifold_utils.book.contents import NOTEBOOKS, Book, check_parameters, decl
 from manifold_utils.profiles import Profile
 
 MAX_WIDTH, MAX_LINES, MAX_IMPORT_LINES, MAX_MEDIAN, MIN_WORDS = 88, 15, 12, 5, 6
-REUSABLE = {"_", "fig", "ax", "axes", "alt", "colour", "marker", "dash"}  # names that mean the same in every section
+REUSABLE = {
+    "_",
+    "fig",
+    "ax",
+    "axes",
+    "alt",
+    "colour",
+    "marker",
+    "dash",
+    "label",
+    "look",
+}  # names that mean the same in every section
 LAST_SECTIONS = ["What we learned", "Exercises", "What next"]
 CHAPTERS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 FORBIDDEN = {
@@ -84,7 +95,7 @@ def parameter_cell(notebook):
 
 
 def wrapped(source):
-    """Lines of code that a reader counts: blank lines and comments left out, and a line too wide for the page folded."""
+    """Lines that a reader counts: no blank lines or comments, and a line too wide for the page folded."""
     lines = [line for line in source.splitlines() if line.strip() and not line.strip().startswith("#")]
     return sum(-(-len(line) // MAX_WIDTH) for line in lines)
 

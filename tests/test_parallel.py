@@ -16,6 +16,7 @@ import pytest
 from manifold_utils import workers
 from manifold_utils.distances import pairwise
 from manifold_utils.distances.tiles import tile_file, verify_tiles, write_tiles
+from manifold_utils.workers import Resources
 
 PATIENCE = 90  # seconds to wait for processes of a loaded machine
 
@@ -63,13 +64,14 @@ def test_local_processes_have_one_thread_each_and_do_the_tiles(tmp_path):
     with workers.client("local", n_workers=2, timeout=PATIENCE) as client:
         assert sorted(client.nthreads().values()) == [1, 1]
         assert all(found == (["1"] * 4, 1) for found in client.run(numeric_threads).values())
-        in_memory = write_tiles(values, tmp_path / "a.zarr", tile=16, client=client, progress=False)
+        options = {"tile": 16, "resources": Resources(client=client), "show_progress": False}
+        in_memory = write_tiles(values, tmp_path / "a.zarr", **options)
         lazy = da.from_array(values, chunks=(13, 50, 10))
-        from_dask = write_tiles(lazy, tmp_path / "b.zarr", tile=16, client=client, progress=False)
+        from_dask = write_tiles(lazy, tmp_path / "b.zarr", **options)
         broken = values.copy()
         broken[40, 7] = -1.0
         with pytest.raises(ValueError, match="point 40, sample 7 is not normalised"):
-            write_tiles(broken, tmp_path / "c.zarr", tile=16, client=client, progress=False)
+            write_tiles(broken, tmp_path / "c.zarr", **options)
     for D in (in_memory, from_dask):
         np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-7)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "b.zarr", "c.zarr"]  # the spool file is gone
@@ -79,7 +81,7 @@ def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_com
     address = f"tcp://127.0.0.1:{free_port()}"
     port = address.rsplit(":", 1)[1]
     dask_commands("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", "--no-jupyter")
-    workers = [
+    started = [
         dask_commands("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", f"w{k}")
         for k in range(2)
     ]
@@ -90,13 +92,13 @@ def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_com
         def kill_one_on_the_way():
             while not tile_file(path, 0, 5).exists():
                 time.sleep(0.002)
-            workers[0].send_signal(signal.SIGKILL)
+            started[0].send_signal(signal.SIGKILL)
 
         killer = threading.Thread(target=kill_one_on_the_way, daemon=True)
         killer.start()
-        D = write_tiles(values, path, tile=16, client=client, dtype="float64", progress=False)
+        D = write_tiles(values, path, tile=16, resources=Resources(client=client), dtype="float64", show_progress=False)
         killer.join(PATIENCE)
-        assert workers[0].wait(PATIENCE) == -signal.SIGKILL and len(client.nthreads()) == 1
+        assert started[0].wait(PATIENCE) == -signal.SIGKILL and len(client.nthreads()) == 1
     assert verify_tiles(path) == {}
     np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-13)
 
@@ -132,14 +134,14 @@ def test_each_worker_sees_one_gpu(monkeypatch):
         name = "3"
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    workers.OneGPU(2).setup(Worker())
+    workers.one_gpu(2).setup(Worker())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
 
 
 TOUCHED = """
 import resource
 import numpy as np
-from manifold_utils.parallel import keep_memory
+from manifold_utils.workers import keep_memory
 print(keep_memory())
 for turn in range(60):
     if turn == 10:

@@ -13,7 +13,7 @@ import pytest
 import torch
 import zarr
 
-from manifold_utils.distances import METRICS, pairwise
+from manifold_utils.distances import METRICS, pairwise, tiles
 from manifold_utils.distances.tiles import (
     PAIR_BYTES,
     PROCESS_BYTES,
@@ -26,6 +26,7 @@ from manifold_utils.distances.tiles import (
     verify_tiles,
     write_tiles,
 )
+from manifold_utils.workers import Resources
 
 MEGABYTE = 2**20
 
@@ -65,14 +66,14 @@ def sources(values, folder):
 @pytest.mark.parametrize("metric", METRICS)
 def test_equals_the_matrix_in_memory(tmp_path, metric):
     values = points()
-    D = write_tiles(values, tmp_path / "d.zarr", metric=metric, tile=8, dtype="float64", progress=False)
+    D = write_tiles(values, tmp_path / "d.zarr", metric=metric, tile=8, dtype="float64", show_progress=False)
     np.testing.assert_allclose(np.asarray(D), pairwise(values, metric=metric), atol=1e-13)
 
 
 def test_every_kind_of_source(tmp_path):
     values = points()
     for name, source in sources(values, tmp_path).items():
-        D = write_tiles(source, tmp_path / f"{name}.zarr", tile=10, progress=False)
+        D = write_tiles(source, tmp_path / f"{name}.zarr", tile=10, show_progress=False)
         expected = pairwise(values[2:] if name == "memmap view" else values)
         assert D.dtype == np.float32, name
         np.testing.assert_allclose(np.asarray(D), expected, atol=1e-7, err_msg=name)
@@ -80,25 +81,20 @@ def test_every_kind_of_source(tmp_path):
 
 def test_reads_rows_columns_and_single_entries(tmp_path):
     values = points()
-    D = write_tiles(values, tmp_path / "d.zarr", tile=8, dtype="float64", progress=False)
+    D = write_tiles(values, tmp_path / "d.zarr", tile=8, dtype="float64", show_progress=False)
     full = np.asarray(D)
     assert np.array_equal(full, full.T) and np.all(np.diag(full) == 0)
     for key in (slice(3, 21), slice(None), slice(30, 99), slice(5, 5), slice(0, 30, 7), 4, -1, [3, 1, 20], full[0] > 1):
         assert np.array_equal(D[key], full[key])
         assert np.array_equal(D[key, 2:9], full[key, 2:9] if not isinstance(key, list) else full[key][:, 2:9])
     assert len(D) == 37 and D.shape == (37, 37) and D.chunks == (8, 8)
-    rebuilt = np.zeros_like(full)
-    for i, j, block in D.upper_tiles():
-        rebuilt[i : i + len(block), j : j + block.shape[1]] = block
-        rebuilt[j : j + block.shape[1], i : i + len(block)] = block.T
-    assert np.array_equal(rebuilt, full)
 
 
 def test_infinite_and_clamped_entries_are_stored(tmp_path):
     with np.errstate(divide="ignore"):
         one_hot = np.log(np.eye(3)[[[0, 1], [0, 2], [0, 1]]])
-    D = write_tiles(one_hot, tmp_path / "d.zarr", tile=2, progress=False)
-    capped = write_tiles(one_hot, tmp_path / "c.zarr", tile=2, cap=100.0, progress=False)
+    D = write_tiles(one_hot, tmp_path / "d.zarr", tile=2, show_progress=False)
+    capped = write_tiles(one_hot, tmp_path / "c.zarr", tile=2, cap=100.0, show_progress=False)
     assert np.asarray(D)[0].tolist() == [0, np.inf, 0] and np.asarray(capped)[0].tolist() == [0, 50, 0]
 
 
@@ -106,23 +102,23 @@ def test_a_second_call_computes_only_what_is_missing(tmp_path, monkeypatch):
     values, path, done = points(), tmp_path / "d.zarr", []
     write = _write_tile
     monkeypatch.setattr(tiles, "_write_tile", lambda *parts: done.append(parts[3]) or write(*parts))
-    write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, show_progress=False)
     assert len(done) == 15
-    write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, show_progress=False)
     assert len(done) == 15
     tile_file(path, 1, 3).unlink()
     cut = tile_file(path, 2, 2)
     cut.write_bytes(cut.read_bytes()[:-20])
     with pytest.raises(ValueError, match="2 tiles are missing"):
         open_tiles(path)
-    write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, show_progress=False)
     assert done[15:] == [(1, 3), (2, 2)]
     np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=1e-7)
 
 
 def test_damage_is_named_and_mended(tmp_path):
     values, path = points(), tmp_path / "d.zarr"
-    write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, show_progress=False)
     assert verify_tiles(path) == {}
     file = tile_file(path, 0, 2)
     content = bytearray(file.read_bytes())
@@ -132,34 +128,34 @@ def test_damage_is_named_and_mended(tmp_path):
     with pytest.raises(OSError, match="damaged tile"):
         open_tiles(path)[0:4]
     verify_tiles(path, remove=True)
-    write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, show_progress=False)
     assert verify_tiles(path) == {}
     np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=1e-7)
 
 
 def test_what_it_was_made_from_decides(tmp_path):
     values, path = points(), tmp_path / "d.zarr"
-    write_tiles(values, path, tile=8, fingerprint="a", progress=False)
+    write_tiles(values, path, tile=8, fingerprint="a", show_progress=False)
     with pytest.raises(ValueError, match="other points"):
         open_tiles(path, fingerprint="b")
     for change in ({"fingerprint": "b"}, {"metric": "hellinger"}, {"cap": 1.0}, {"tile": 9}):
         with pytest.raises(ValueError, match="made from something else"):
-            write_tiles(values, path, rebuild=False, progress=False, **{"tile": 8, "fingerprint": "a"} | change)
+            write_tiles(values, path, rebuild=False, show_progress=False, **{"tile": 8, "fingerprint": "a"} | change)
     other = points(seed=1)
-    write_tiles(other, path, tile=8, fingerprint="b", progress=False)
+    write_tiles(other, path, tile=8, fingerprint="b", show_progress=False)
     np.testing.assert_allclose(np.asarray(open_tiles(path, fingerprint="b")), pairwise(other), atol=1e-7)
     assert [p.name for p in tmp_path.iterdir()] == ["d.zarr"]
     # without a name, a look at the source decides
-    write_tiles(values, path, tile=8, progress=False)
+    write_tiles(values, path, tile=8, show_progress=False)
     with pytest.raises(ValueError, match="fingerprint"):
-        write_tiles(other, path, tile=8, rebuild=False, progress=False)
+        write_tiles(other, path, tile=8, rebuild=False, show_progress=False)
 
 
 def test_what_is_not_a_matrix_is_never_deleted(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("five years")
     with pytest.raises(FileExistsError, match="no matrix of tiles"):
-        write_tiles(points(), tmp_path / "thesis", progress=False)
+        write_tiles(points(), tmp_path / "thesis", show_progress=False)
     assert (tmp_path / "thesis" / "chapter.txt").exists()
 
 
@@ -167,23 +163,36 @@ def test_bad_input_is_named(tmp_path):
     values = points()
     values[19, 11, 2] = np.nan
     with pytest.raises(ValueError, match="point 19, sample 11 holds NaN"):
-        write_tiles(values, tmp_path / "d.zarr", tile=8, progress=False)
+        write_tiles(values, tmp_path / "d.zarr", tile=8, show_progress=False)
     with pytest.raises(ValueError, match="shape"):
-        write_tiles(values[0], tmp_path / "d.zarr", progress=False)
+        write_tiles(values[0], tmp_path / "d.zarr", show_progress=False)
     with pytest.raises(ValueError, match="unknown metric"):
-        write_tiles(values, tmp_path / "d.zarr", metric="cosine", progress=False)
+        write_tiles(values, tmp_path / "d.zarr", metric="cosine", show_progress=False)
 
 
 def test_a_budget_bounds_what_is_read_at_once(tmp_path):
     source = Runs(points(m=64, n_samples=400, n_classes=10))
     budget = PROCESS_BYTES + PAIR_BYTES * 32 * 32 + MEGABYTE
-    D = write_tiles(source, tmp_path / "d.zarr", tile=32, memory_budget=budget, dtype="float64", progress=False)
+    D = write_tiles(
+        source,
+        tmp_path / "d.zarr",
+        tile=32,
+        resources=Resources(memory_budget=budget),
+        dtype="float64",
+        show_progress=False,
+    )
     assert source.largest <= MEGABYTE / (2 * SAMPLE_COPIES)
     np.testing.assert_allclose(np.asarray(D), pairwise(source.values), atol=1e-13)
     with pytest.raises(ValueError, match="one sample of two tiles"):
-        write_tiles(source, tmp_path / "e.zarr", tile=32, memory_budget=budget - MEGABYTE, progress=False)
+        write_tiles(
+            source,
+            tmp_path / "e.zarr",
+            tile=32,
+            resources=Resources(memory_budget=budget - MEGABYTE),
+            show_progress=False,
+        )
     with pytest.raises(ValueError, match="does not hold 1 processes"):
-        write_tiles(source, tmp_path / "e.zarr", memory_budget=MEGABYTE, progress=False)
+        write_tiles(source, tmp_path / "e.zarr", resources=Resources(memory_budget=MEGABYTE), show_progress=False)
 
 
 def test_tile_sizes_follow_budget_and_workers():
@@ -198,9 +207,9 @@ def test_a_killed_run_goes_on(tmp_path):
     np.save(tmp_path / "p.npy", values)
     script = textwrap.dedent(f"""
         import numpy as np
-        from manifold_utils import tiles
+        from manifold_utils.distances.tiles import write_tiles
         source = np.load({str(tmp_path / "p.npy")!r}, mmap_mode="r")
-        write_tiles(source, {str(path)!r}, tile=12, progress=False)
+        write_tiles(source, {str(path)!r}, tile=12, show_progress=False)
     """)
     child = subprocess.Popen([sys.executable, "-c", script], cwd=os.getcwd())
     while not tile_file(path, 3, 20).exists() and child.poll() is None:
@@ -210,7 +219,7 @@ def test_a_killed_run_goes_on(tmp_path):
     left = unfinished(zarr.open_array(path, mode="r"), path)
     assert 0 < len(left) < 325
     kept = tile_file(path, 3, 20).stat().st_mtime_ns
-    write_tiles(np.load(tmp_path / "p.npy", mmap_mode="r"), path, tile=12, progress=False)
+    write_tiles(np.load(tmp_path / "p.npy", mmap_mode="r"), path, tile=12, show_progress=False)
     assert tile_file(path, 3, 20).stat().st_mtime_ns == kept
     assert verify_tiles(path) == {}
     np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=2e-7)

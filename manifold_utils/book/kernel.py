@@ -194,7 +194,8 @@ def _where(notebook, index, source):
     """Cell number (from 1, as in the source notebook), section, tags and first lines of the cell at `index`."""
     index = min(max(index, 0), len(notebook.cells) - 1)
     cell = notebook.cells[index]
-    sections = [c.source.splitlines()[0] for c in notebook.cells[: index + 1] if c.source.startswith("#")]
+    written = [c.source for c in notebook.cells[: index + 1] if c.cell_type == "markdown"]
+    sections = [source.splitlines()[0] for source in written if source.startswith("#")]
     lines = (source or cell.source).splitlines()
     shown = "\n".join(f"    {line}" for line in lines[:SOURCE_LINES])
     more = "\n    ..." if len(lines) > SOURCE_LINES else ""

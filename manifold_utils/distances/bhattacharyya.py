@@ -122,8 +122,8 @@ class BhattacharyyaSum:
             i, j, state = block
             records = np.empty((self.slice_samples // GROUP, 1 + cells), np.int64)
             buffers = aligned((2 * size,), self.dtype), records
-            rules = self.floor, self.cap, self.symmetric
-            return multiply_block(a, b, -(-n // GROUP), self.tile, (i, j), state, log_p, log_q, buffers, *rules)
+            place, rules = (self.tile, (i, j), -(-n // GROUP)), (self.floor, self.cap, self.symmetric)
+            return multiply_block((a, b), (log_p, log_q), place, state, buffers, rules)
 
         self.n_samples += n
         return sum(each(pool, work, self.blocks))

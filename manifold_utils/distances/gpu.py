@@ -20,7 +20,7 @@ EXACT_ENTRIES = 2**20  # coefficients recomputed at a time
 
 
 class TorchSum:
-    """Mean divergence of all pairs on a torch device; the protocol of `kernels.BhattacharyyaSum`.
+    """Mean divergence of all pairs on a torch device; the protocol of `bhattacharyya.BhattacharyyaSum`.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Accumulators of the metrics other than d_B: Hellinger, geodesic, Euclidean, symmetric KL (PAPER.md section 1).
 
-Same protocol as `kernels.BhattacharyyaSum`: `add` chunks of samples, then `result`. All in float64. Hellinger and
+Same protocol as `bhattacharyya.BhattacharyyaSum`: `add` chunks of samples, then `result`. All in float64. Hellinger and
 KL are matrix products; the great circle and the Euclidean distance sum differences, so that near points keep their
 digits. One slower route clamps each sample's term, for every metric. The fast d_B is not here.
 """

@@ -107,31 +107,32 @@ def register_tile(dtype):
 
 
 @intrinsic
-def _multiply_tile(typingctx, a, a_at, b, b_at, n_groups, n_classes, product, exponent, at, scratch, records, floor):
-    """Multiply the coefficients of `n_groups` groups of samples into one register tile of pairs.
+def _multiply_tile(typingctx, panels, state, starts, size, work, floor):
+    """Multiply the coefficients of some groups of samples into one register tile of pairs.
 
-    a, b : packed square roots of probabilities, [sample][class][NR]: MR rows from a_at on, NR columns from b_at on
-    product, exponent : state of the tile from index `at`, MR * NR each, in place; scratch : 2 * MR * NR work floats
-    records : int64 rows (group, one lane mask a vector); a row for each group with lanes that were left out
+    panels : (a, b), packed square roots of probabilities, [sample][class][NR], of which MR rows and NR columns
+    state : (product, exponent) of the tile, MR * NR each, in place
+    starts : (in a, in b, in the state), indices to begin at; size : (groups of samples, classes)
+    work : (scratch of 2 * MR * NR floats, int64 rows (group, one lane mask a vector)); a row is filled for each group
+        with lanes that were left out
     floor : None, or the least value that a coefficient may take (the clamp of `cap`)
-    Returns the number of records.
+    Returns the number of rows filled.
     """
-    dtype = np.dtype(a.dtype.name)
-    signature = types.int64(
-        a, types.int64, b, *[types.int64] * 3, product, exponent, types.int64, scratch, records, floor
-    )
+    dtype = np.dtype(panels[0].dtype.name)
+    signature = types.int64(panels, state, starts, size, work, floor)
 
     def codegen(context, builder, sig, args):
-        def pointer(k, offset=None):
-            data = context.make_array(sig.args[k])(context, builder, args[k]).data
-            return data if offset is None else builder.gep(data, [offset])
+        def pointers(k):
+            arrays = zip(sig.args[k], cgutils.unpack_tuple(builder, args[k]), strict=True)
+            return [context.make_array(kind)(context, builder, value).data for kind, value in arrays]
 
         code = _TileCode(builder, dtype, *register_tile(dtype))
-        clamp = None if isinstance(floor, types.NoneType) else code.splat(args[11])
-        state = pointer(6, args[8]), pointer(7, args[8])
-        return code.tile(
-            pointer(0, args[1]), pointer(2, args[3]), args[4], args[5], *state, pointer(9), pointer(10), clamp
-        )
+        clamp = None if isinstance(floor, types.NoneType) else code.splat(args[5])
+        (a, b), (product, exponent), (scratch, records) = pointers(0), pointers(1), pointers(4)
+        a_at, b_at, at = cgutils.unpack_tuple(builder, args[2])
+        n_groups, n_classes = cgutils.unpack_tuple(builder, args[3])
+        points = [builder.gep(base, [start]) for base, start in ((a, a_at), (b, b_at), (product, at), (exponent, at))]
+        return code.tile(*points[:2], n_groups, n_classes, *points[2:], scratch, records, clamp)
 
     return signature, codegen
 
@@ -266,8 +267,9 @@ def log_coefficient(x, y):
 
 
 @numba.njit(nogil=True, cache=True)
-def _recompute(records, first_sample, i0, j0, tile, log_p, log_q, cap, upper_only, extra):
+def _recompute(records, first, tile, logs, extra, rules):
     """Add the exact logs of recorded lanes and groups to `extra` (MR, NR), -inf being final; return their number."""
+    (first_sample, i0, j0), (log_p, log_q), (_, cap, upper_only) = first, logs, rules
     n_rows, n_vectors, n_lanes = tile
     n_recomputed = 0
     for record in records:
@@ -290,27 +292,27 @@ def _recompute(records, first_sample, i0, j0, tile, log_p, log_q, cap, upper_onl
 
 
 @numba.njit(nogil=True, cache=True)
-def multiply_block(a, b, n_groups, tile, origin, state, log_p, log_q, work, floor, cap, upper_only):
+def multiply_block(panels, logs, place, state, work, rules):
     """Multiply one chunk of samples into a block of pairs.
 
     Parameters
     ----------
-    a, b : arrays (n_slices, n_panels, n_slice_samples * C * NR), packed sqrt(p) and sqrt(q), 64-byte aligned
-    n_groups : int, groups of samples in the chunk; the last slice may be partly filled
-    tile : (MR, NV, W); origin : (i, j), the block's first register tile of rows and first panel of columns
+    panels : (a, b), arrays (n_slices, n_panels, n_slice_samples * C * NR): packed sqrt(p), sqrt(q), 64-byte aligned
+    logs : (log_p, log_q), (n, n_samples, C) natural logs of the chunk, read only where the product cannot hold a group
+    place : ((MR, NV, W), (i, j), n_groups), the register tile; the block's first register tile of rows and first panel
+        of columns; the chunk's groups of samples (the last slice may be partly filled)
     state : (product, exponent, extra), each (n_i, n_j, MR, NR), updated in place; extra holds float64 logs
-    log_p, log_q : (n, n_samples, C) natural logs of the chunk, read only for groups that the product cannot hold
-    work : (scratch, records); floor : None or float, cap : float (inf for none), both applied to each coefficient
-    upper_only : skip pairs with j <= i
+    work : (scratch, records) of `_multiply_tile`
+    rules : (floor, cap, upper_only), floor None or float and cap a float (inf for none), both applied to each
+        coefficient; upper_only skips pairs with j <= i
 
     Returns
     -------
     int, the number of coefficients that were recomputed in log space
     """
-    product, exponent, extra = state
-    scratch, records = work
+    (a, b), (product, exponent, extra), (tile, origin, n_groups) = panels, state, place
     n_rows, n_columns = product.shape[2], product.shape[3]
-    n_classes = log_p.shape[2]
+    n_classes = logs[0].shape[2]
     n_recomputed = 0
     slice_groups = a.shape[2] // (n_classes * n_columns * GROUP)
     per_panel = n_columns // n_rows
@@ -320,18 +322,16 @@ def multiply_block(a, b, n_groups, tile, origin, state, log_p, log_q, work, floo
             j = origin[1] + v
             for u in range(product.shape[0]):
                 i = origin[0] + u
-                if upper_only and (j + 1) * n_columns - 1 <= i * n_rows:
+                if rules[2] and (j + 1) * n_columns - 1 <= i * n_rows:
                     continue
                 a_at = (s * a.shape[1] + i // per_panel) * a.shape[2] + i % per_panel * n_rows
                 b_at = (s * b.shape[1] + j) * b.shape[2]
                 at = (u * product.shape[1] + v) * n_rows * n_columns
-                n = _multiply_tile(a, a_at, b, b_at, groups, n_classes, product, exponent, at, scratch, records, floor)
+                starts, size = (a_at, b_at, at), (groups, n_classes)
+                n = _multiply_tile(panels, (product, exponent), starts, size, work, rules[0])
                 if n:
-                    first = s * slice_groups * GROUP
-                    found = records[:n]
-                    n_recomputed += _recompute(
-                        found, first, i * n_rows, j * n_columns, tile, log_p, log_q, cap, upper_only, extra[u, v]
-                    )
+                    first = s * slice_groups * GROUP, i * n_rows, j * n_columns
+                    n_recomputed += _recompute(work[1][:n], first, tile, logs, extra[u, v], rules)
     return n_recomputed
 
 

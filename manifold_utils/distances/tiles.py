@@ -21,7 +21,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator
 from manifold_utils.distances.sources import as_source
 from manifold_utils.files import TEMPORARY, atomic_path
-from manifold_utils.workers import check_choice, resolve_device
+from manifold_utils.workers import Resources, check_choice, resolve_device
 
 PAIR_BYTES = 48  # largest working memory a pair of a tile: accumulator, result, its converted and encoded copies
 PROCESS_BYTES = 400 * 2**20  # a worker process before it computes: interpreter, libraries, fixed buffers
@@ -29,12 +29,13 @@ SAMPLE_COPIES = 4  # predictions of a chunk of samples: as read, decoded, conver
 SMALLEST_TILE, LARGEST_TILE = 48, 2048  # bounds of the tile that is chosen when none is given
 WAVE = 3  # tasks in the scheduler for each worker thread; more would only wait there
 FORMAT = "manifold tiles 1"
+THIS_PROCESS = Resources()  # with all its threads and half of the free memory
 CHECKSUM_BYTES = 4  # crc32c appends them to each chunk
 
 
 def write_tiles(
-    source, path, *, metric="bhattacharyya", tile=None, client=None, memory_budget=None, dtype="float32", cap=None,
-    device="auto", fingerprint=None, rebuild=True, show_progress=True,
+    source, path, *, metric="bhattacharyya", cap=None, tile=None, dtype="float32", resources=THIS_PROCESS,
+    fingerprint=None, rebuild=True, show_progress=True,
 ):  # fmt: skip
     """Compute the matrix of all pairs of `source` into `path`; tiles that are there already are kept.
 
@@ -45,14 +46,13 @@ def write_tiles(
         of samples of two tiles at a time. With a client the workers read it: an array in memory is first spooled to a
         file beside `path`, which the workers must be able to open.
     path : path of the zarr array
-    metric, cap, device : see `distances.pairwise`
+    metric, cap : see `distances.pairwise`
     tile : int, optional
-        Points a side of a tile; chosen from m, the budget and the number of workers if not given.
-    client : distributed.Client, optional
-        Its workers compute tiles, one thread each; without it, this process with all its threads.
-    memory_budget : int, bytes, optional
-        Of all computing processes together, their interpreters included; half of the free memory by default.
+        Points a side of a tile; chosen from m, the memory and the number of workers if not given.
     dtype : {"float32", "float64"}, of the stored entries
+    resources : workers.Resources
+        The Dask client whose workers compute tiles, one thread each (without it, this process with all its threads);
+        the memory that they share, in bytes; the device.
     fingerprint : str, optional
         Names what the matrix is made from; by default a hash of the source's shape and of some of its entries.
     rebuild : bool
@@ -70,9 +70,9 @@ def write_tiles(
     """
     check_choice("metric", metric, METRICS)
     check_choice("dtype", dtype, ("float32", "float64"))
-    path, m = Path(path), source.shape[0]
-    n_processes = 1 if client is None else max(1, sum(client.nthreads().values()))
-    share = _share(memory_budget, n_processes)
+    path, m, client = Path(path), source.shape[0], resources.client
+    n_processes = resources.n_processes()
+    share = resources.share(PROCESS_BYTES)
     tile = int(min(m, tile or _choose_tile(m, share, n_processes)))
     with as_source(source, path, spool=client is not None) as reader:
         made_from = {
@@ -90,7 +90,7 @@ def write_tiles(
             "precision": "double" if n_work <= SMALL_WORK or cap is not None else "single",
             "samples": _chunk_samples(reader, tile, share),
             "threads": None if client is None else 1,
-            "device": device,
+            "device": resources.device,
         }
         todo = unfinished(zarr.open_array(path, mode="r"), path)
         n_tiles = len(list(tile_numbers(m, tile)))
@@ -101,20 +101,6 @@ def write_tiles(
             for _ in _compute(reader, str(path), todo, settings, client, n_processes):
                 bar.update()
     return open_tiles(path)
-
-
-def _share(memory_budget, n_processes):
-    """Bytes of arrays that one process may hold."""
-    import psutil  # a dependency of distributed
-
-    budget = psutil.virtual_memory().available // 2 if memory_budget is None else memory_budget
-    share = budget // n_processes - PROCESS_BYTES
-    if share <= 0:
-        raise ValueError(
-            f"memory_budget of {budget / 1e6:.0f} MB does not hold {n_processes} processes, which take "
-            f"{PROCESS_BYTES / 1e6:.0f} MB each before they compute; raise it or take fewer workers"
-        )
-    return int(share)
 
 
 def _choose_tile(m, share, n_processes):
@@ -258,12 +244,6 @@ class Tiles:
         if np.ndim(index) == 0:
             return picked[0][columns]
         return np.array(picked, dtype=self.dtype).reshape(len(picked), len(self))[:, columns]
-
-    def upper_tiles(self):
-        """Yield (first row, first column, block) for every stored tile; what lies below the diagonal is its mirror."""
-        for i, j in tile_numbers(*self.shape[:1], self.tile):
-            rows, columns = span(i, self.tile, len(self)), span(j, self.tile, len(self))
-            yield rows.start, columns.start, self._read(rows, columns)
 
     def _rows(self, start, stop):
         out = np.empty((stop - start, len(self)), dtype=self.dtype)

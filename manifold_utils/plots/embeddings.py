@@ -3,7 +3,6 @@
 Coordinates and spectra come from `inpca`; the sphere of square roots is in `geometry`. It computes nothing else.
 """
 
-
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator

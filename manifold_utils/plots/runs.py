@@ -3,9 +3,9 @@
 Drawn from what `statistics` and `trajectories` compute, in the style of `style`. Functions take axes and return them.
 """
 
-
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.pyplot import get_cmap
 
@@ -125,12 +125,11 @@ def plot_ratio_map(ax, ratios):
     values = ratios.to_numpy(dtype=float)
     known = values[np.isfinite(values)]
     top = float(np.exp(np.abs(np.log(np.r_[2.0, known])).max()))
-    ax.imshow(values, cmap=DIVERGING, norm=LogNorm(1 / top, top), aspect="auto")
-    for (i, j), v in np.ndenumerate(values):
-        ax.text(j, i, f"{v:.2f}" if np.isfinite(v) else "-", ha="center", va="center",
-                color="white" if np.isfinite(v) and abs(np.log(v)) > 0.7 * np.log(top) else "black")  # fmt: skip
-    ax.set_xticks(range(values.shape[1]), [factor_name(c).replace(" ", "\n") for c in ratios.columns])
-    ax.set_yticks(range(values.shape[0]), ratios.index)
+    options = {"cmap": DIVERGING, "norm": LogNorm(1 / top, top), "cbar": False}
+    sns.heatmap(ratios.astype(float), annot=True, fmt=".2f", annot_kws={"size": "medium"}, ax=ax, **options)
+    ax.set(xlabel="", ylabel="")
+    ax.set_xticklabels([factor_name(c).replace(" ", "\n") for c in ratios.columns], rotation=0)
+    ax.set_yticklabels(ratios.index, rotation=0)
     ax.grid(False)
     return ax
 
@@ -143,22 +142,20 @@ def plot_importance(ax, importance, null):
     importance : DataFrame (n_splits, n_factors)
     null : DataFrame (n_null, n_factors)
     """
-    place = np.arange(importance.shape[1])
-    ax.bar(place, importance.mean(), color=SPACE_LIKE, width=0.55, label="held-out configurations")
-    for row in importance.to_numpy():
-        ax.plot(place, row, "o", color="black", ms=3.5, alpha=0.6)
-    for k, mark in enumerate(null.quantile(0.95)):
-        ax.hlines(
-            mark, k - 0.38, k + 0.38, color=TIME_LIKE, ls="--", lw=2, label=None if k else "95 % of permuted runs"
-        )
-    ax.set_xticks(place, [factor_name(c).replace(" ", "\n") for c in importance.columns])
+    sns.barplot(importance, errorbar=None, color=SPACE_LIKE, width=0.55, ax=ax, label="held-out configurations")
+    sns.stripplot(importance, color="black", size=3.5, alpha=0.6, jitter=0.12, ax=ax)
+    for k, mark in enumerate(null[importance.columns].quantile(0.95)):
+        name = None if k else "95 % of permuted runs"
+        ax.hlines(mark, k - 0.38, k + 0.38, color=TIME_LIKE, ls="--", lw=2, label=name)
+    names = [factor_name(c).replace(" ", "\n") for c in importance.columns]
+    ax.set_xticks(range(len(names)), names)
     ax.set(ylabel="$R^2$ lost when permuted")
     ax.axhline(0, color="black", lw=0.8)
     ax.legend()
     return ax
 
 
-def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75, legend=True):
+def plot_quantiles(ax, x, curves, levels, *, legend=True):
     """Median and middle half of curves by level of a factor; values of x where half the curves are NaN are left out.
 
     Parameters
@@ -174,9 +171,9 @@ def plot_quantiles(ax, x, curves, levels, *, low=0.25, high=0.75, legend=True):
         if not kept.any():
             continue
         colour, _, dash = style_of(level, levels)
-        below, middle, above = np.nanquantile(rows[:, kept], [low, 0.5, high], axis=0)
-        ax.fill_between(x[kept], below, above, color=colour, alpha=0.15, lw=0)
-        ax.plot(x[kept], middle, color=colour, ls=dash, lw=2.2, label=f"{level} (n = {len(rows)})")
+        curve = {"x": np.tile(x[kept], len(rows)), "y": rows[:, kept].ravel(), "color": colour, "ls": dash, "lw": 2.2}
+        middle = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"alpha": 0.15, "lw": 0}}
+        sns.lineplot(**curve, **middle, label=f"{level} (n = {len(rows)})", legend=False, ax=ax)
     if legend:
         legend_below(ax, ncols=2)
     return ax
@@ -210,7 +207,7 @@ def plot_steps_by_size(ax, n_parameters, steps, stations, targets=(0.25, 0.5, 0.
     Parameters
     ----------
     n_parameters : (n_runs,) ndarray
-    steps : (n_runs, n_stations) ndarray, see `pace.crossings`
+    steps : (n_runs, n_stations) ndarray, see `trajectories.crossings`
     stations : (n_stations,) ndarray, progress
     """
     for (colour, marker, dash), target in zip(FACTOR_STYLES, targets, strict=False):

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from manifold_utils.files import atomic_path
@@ -95,10 +96,25 @@ def save_figure(fig, path, alt):
     return Image(data=buffer.getvalue(), format="png", alt=alt)
 
 
+def colour_map(colours):
+    """A colour map of single colours, for numbers of kinds."""
+    return ListedColormap(colours)
+
+
 def legend_below(ax, ncols=3, **options):
     """The legend of `ax` under its label, where it hides no data."""
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "columnspacing": 1.2, "handletextpad": 0.5}
     return ax.legend(ncols=ncols, **(place | options))
+
+
+def figure_legend(fig, axes, ncols=3, **options):
+    """One legend below all panels of a figure, with the entries of the panel or panels `axes`, each label once."""
+    entries = {}
+    for ax in np.atleast_1d(axes):
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    labels, handles = list(entries), list(entries.values())
+    return fig.legend(handles, labels, loc="outside lower center", ncols=ncols, **options)
 
 
 def plain_log(axis):

@@ -159,6 +159,7 @@ def _evaluating(model):
         for module, mode in modes:
             module.training = mode
 
+
 def scores(log_probs, truth, split):
     """Loss (nats) and error (fraction) of one checkpoint on the true labels: a dict with loss_<split>, error_<split>.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
 from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_numpy, labels_of
@@ -222,13 +223,11 @@ def against_shuffles(root_p, root_q, labels, metrics, n_shuffles, rng):
             total["variance"] += np.square(centred).sum() / max(n - 1, 1)
             if n_shuffles:
                 total["draws"] += cost[np.arange(n), order].sum(axis=1)
-    return {
-        m: NullDistances(
-            max(float(t["real"]), 0.0) / n_samples, float(t["mean"]) / n_samples,
-            float(np.sqrt(t["variance"])) / n_samples, t["draws"] / n_samples,
-        )
-        for m, t in sums.items()
-    }  # fmt: skip
+    found = {}
+    for m, t in sums.items():
+        real, spread = max(float(t["real"]), 0.0), float(np.sqrt(t["variance"]))
+        found[m] = NullDistances(*(x / n_samples for x in (real, float(t["mean"]), spread, t["draws"])))
+    return found
 
 
 def best_matching(log_p, log_q, labels, *, metric="bhattacharyya"):
@@ -252,8 +251,6 @@ def best_matching(log_p, log_q, labels, *, metric="bhattacharyya"):
     >>> round(distance, 9), order.tolist()
     (0.0, [1, 0, 2])
     """
-    from scipy.optimize import linear_sum_assignment
-
     root_p, root_q = (unit_roots(values) for values in (log_p, log_q))
     labels = labels_of(root_p, labels)
     total, order = 0.0, np.arange(len(labels))
@@ -291,9 +288,8 @@ def pairs_of_runs(runs, max_pairs=None, rng=None):
     seeds = runs[SEED].to_numpy()
     rows = []
     for kind, factor in KINDS.items():
-        if factor is None:
-            between = [(k, k) for k in range(len(table))]
-        else:
+        between = [(k, k) for k in range(len(table))]
+        if factor is not None:
             between = matched_pairs(table, factor)[["first", "second"]].itertuples(index=False, name=None)
         found = [
             (kind, u, v)

@@ -235,3 +235,27 @@ def explained(eigenvalues, measure="stress"):
     if measure != "stress":
         raise ValueError(f"measure is 'stress' or 'variance', not {measure!r}")
     return explained_stress(values, np.linalg.norm(values))
+
+
+def growth_of_logits(log_probs, first, last):
+    """How much larger a network's centred log-probabilities are at the end than at its start.
+
+    Parameters
+    ----------
+    log_probs : ndarray of shape (n_points, n_samples, n_classes), natural logs
+    first, last : boolean ndarrays of shape (n_points,)
+        The first and the last point of every run, in the same order of runs.
+
+    Returns
+    -------
+    float, median over runs of the ratio of root mean squares
+
+    Examples
+    --------
+    >>> run = np.log([[[0.5, 0.5]], [[0.6, 0.4]], [[0.9, 0.1]]])
+    >>> round(growth_of_logits(run[1:], np.array([True, False]), np.array([False, True])), 2)
+    5.42
+    """
+    centred = log_probs - log_probs.mean(axis=2, keepdims=True)
+    size = np.sqrt(np.square(centred).mean(axis=(1, 2)))
+    return float(np.median(size[last] / size[first]))

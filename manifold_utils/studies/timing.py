@@ -13,6 +13,9 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 
+from manifold_utils.distances import pairwise
+from manifold_utils.inpca.landmarks import LandmarkInPCA, draw_landmarks
+
 SGEMM_SIDE = 1536  # three float32 matrices of 9 MB each: beyond the caches, as in real use
 DECIDED = 12.0  # logit by which a finished network prefers the true class
 
@@ -212,3 +215,30 @@ def full_size(rate, m, n_samples, n_classes):
         "bytes_matrix": 4 * m * m,
         "bytes_predictions": 4 * m * n_samples * n_classes,
     }
+
+
+def landmark_errors(log_probs, exact, n_landmarks, rng):
+    """How far an embedding through landmarks is from the exact one, in its first three coordinates and their stress.
+
+    Parameters
+    ----------
+    log_probs : ndarray of shape (m, n_samples, n_classes), natural logs
+    exact : InPCA with three components, fitted to all distances
+    n_landmarks : int
+    rng : numpy Generator
+
+    Returns
+    -------
+    dict: raw formula, second step (errors relative to the size of the cloud), stress error
+    """
+
+    def error(coordinates):
+        signs = np.sign((coordinates * exact.embedding_).sum(axis=0))
+        return float(np.linalg.norm(coordinates * signs - exact.embedding_) / np.linalg.norm(exact.embedding_))
+
+    few, to_few = draw_landmarks(lambda rows: pairwise(log_probs, log_probs[rows]), len(log_probs), n_landmarks, rng)
+    fitted = LandmarkInPCA(3).fit(to_few, few)
+    placed = fitted.raw_.transform(to_few)[:, :3]
+    stress = abs(fitted.explained_stress_[2] - exact.explained_stress_[2])
+    found = {"raw formula": error(placed - placed.mean(axis=0)), "second step": error(fitted.embedding_)}
+    return found | {"stress error": float(stress)}

@@ -11,11 +11,13 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 from torch.utils.data import DataLoader
 
 from manifold_utils.atlas.records import SPLITS
-from manifold_utils.datasets import padding_of
+from manifold_utils.datasets import load_dataset, padding_of
 from manifold_utils.networks import n_parameters
+from manifold_utils.profiles import DatasetConfig, RunConfig
 from manifold_utils.recording import Recorder
 from manifold_utils.training import MOMENTUM, checkpoint_steps, start_network, train_run
 from manifold_utils.training.grid import cached_dataset
@@ -163,6 +165,61 @@ class UsualRecorder(Recorder):
     def _predict(self, model, split, step):
         with torch.no_grad():
             return np.concatenate([F.log_softmax(model(x), 1).numpy() for x, _ in self.loaders[split]])
+
+
+def usual_progress(log_probs, labels):
+    """Progress by a scalar minimiser, point by point; the objective needs three numbers a sample.
+
+    Parameters
+    ----------
+    log_probs : ndarray of shape (n_points, n_samples, n_classes), natural logs
+    labels : ndarray of shape (n_samples,), int
+
+    Returns
+    -------
+    ndarray of shape (n_points,), float64
+        As `geometry.progress`, to 1e-6.
+    """
+    root_c = np.sqrt(log_probs.shape[2])
+    right_angle, every = np.arccos(1 / root_c), np.arange(len(labels))
+    options = {"bounds": (0, 1), "method": "bounded", "options": {"xatol": 1e-6}}
+    found = []
+    for point in log_probs:
+        root = np.exp(point.astype(float) / 2)
+        own, mean = root[every, labels], root.sum(axis=1) / root_c
+
+        def angle(s, own=own, mean=mean):
+            sines = np.sin((1 - s) * right_angle) * mean + np.sin(s * right_angle) * own
+            return np.arccos(np.minimum(sines / np.sin(right_angle), 1)).mean()
+
+        found.append(minimize_scalar(angle, **options).x)
+    return np.array(found)
+
+
+def digit_runs(quick, *, n_seeds=1, augmentations=("none",), architectures=("fc", "allcnn")):
+    """A few small runs on the digits to time a training loop on: (Dataset, list of RunConfig)."""
+    n_train, n_test, epochs = (200, 100, 2) if quick else (1000, 500, 4)
+    digits = DatasetConfig(name="digits", n_train=n_train, n_test=n_test)
+    setting = {"dataset": digits, "scale": 0.25, "batch_size": 50, "epochs": epochs}
+    product = [(s, g, a) for s in range(n_seeds) for g in augmentations for a in architectures]
+    runs = [RunConfig(seed=s, augmentation=g, architecture=a, **setting) for s, g, a in product]
+    return load_dataset(digits), runs
+
+
+def train_all_usual(configs, dataset):
+    """Train runs one after another, the usual way."""
+    return [train_run_usual(config, dataset) for config in configs]
+
+
+def train_all_on(client, configs):
+    """Train runs on the workers of a Dask client, side by side."""
+    return client.gather(client.map(train_only, configs, pure=False))
+
+
+def warm_up(client, config):
+    """Train one run on each worker of a Dask client, so that all have loaded their data."""
+    tasks = [client.submit(train_only, config, workers=[worker], pure=False) for worker in client.nthreads()]
+    client.gather(tasks)
 
 
 def train_only(config):
