@@ -166,9 +166,7 @@ limits = {}
 # %%
 for kind in relative:
     means_of_draws = np.array([d[kind].loc[order].mean(axis=1) for d in drawn])
-    limits[kind] = np.nanquantile(
-        means_of_draws / means_of_draws[:, :1], [0.025, 0.975], axis=0
-    )
+    limits[kind] = statistics.interval(means_of_draws / means_of_draws[:, :1])
 
 # %% tags=["hide-input"]
 alt = (

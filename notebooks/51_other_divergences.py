@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import METRICS, pairwise
 from manifold_utils.inpca import InPCA
@@ -225,7 +225,7 @@ def on_half_of_the_runs(names):
 draws = np.stack(
     [on_half_of_the_runs(np.unique(runs)).to_numpy() for _ in range(n_resamples)]
 )
-low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
+low, high = statistics.interval(draws)
 spread = pd.DataFrame(high - low, found.index, found.columns)
 spread.rename(index=CONCLUSIONS).round(3)
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import Patch
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import sloppy_samples
 from manifold_utils.distances import pairwise
@@ -287,7 +287,7 @@ blue, orange = plots.FACTOR_STYLES[0][0], plots.FACTOR_STYLES[1][0]
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8))
 for ax, c in zip(axes, X, strict=True):
-    low, high = np.quantile(ensembles[c], [0.025, 0.975], axis=0)[:, :30]
+    low, high = statistics.interval(ensembles[c][:, :30])
     ax.fill_between(place, low, high, color=orange, alpha=0.4, lw=0, label=band)
     ax.plot(place, trained[c][:30], "o", color=blue, ms=5, label="trained, InPCA")
     ax.plot(place, oracle[c][:30], color="black", label="oracle, no training")

@@ -750,8 +750,8 @@ if can:
         chosen = [rng.permutation(members_of[a])[:n] for a, n in composition.items()]
         of_set = [points[run] for run in np.concatenate(chosen)]
         drawn_sets.append(dimension_of(of_set))
-    middle, low_set, high_set = np.quantile(drawn_sets, [0.5, 0.025, 0.975], axis=0)
-    together["ordinary, median of draws"] = tuple(middle)
+    low_set, high_set = statistics.interval(drawn_sets)
+    together["ordinary, median of draws"] = tuple(np.median(drawn_sets, axis=0))
 
 # %% tags=["hide-input"]
 for name, (participation, n_needed) in together.items():

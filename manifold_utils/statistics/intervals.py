@@ -13,26 +13,32 @@ LEVEL = 0.95  # of every interval of the book, where nothing else is said
 
 
 def interval(draws, level=LEVEL, *, method="linear"):
-    """Percentile interval of draws.
+    """Percentile interval of draws, of one number or of each entry of an array.
 
     Parameters
     ----------
-    draws : array-like of shape (n_draws,)
+    draws : array-like of shape (n_draws, ...)
         NaN is left out: a draw that says nothing.
     level : float in (0, 1)
     method : str, of `numpy.quantile`; "nearest" where draws may be infinite
 
     Returns
     -------
-    low, high : float
+    low, high : float, or ndarray of shape (...)
         NaN without draws.
 
     Examples
     --------
     >>> interval([0.0, 1.0, 2.0, float("nan")], level=0.5)
     (0.5, 1.5)
+    >>> interval([[0.0, 10.0], [1.0, 10.0], [2.0, 10.0]], level=0.5)
+    (array([ 0.5, 10. ]), array([ 1.5, 10. ]))
     """
     draws = np.asarray(draws, dtype=np.float64)
+    if draws.ndim > 1:
+        columns = draws.reshape(len(draws), -1).T
+        low, high = np.array([interval(column, level, method=method) for column in columns]).T
+        return low.reshape(draws.shape[1:]), high.reshape(draws.shape[1:])
     known, tail = draws[~np.isnan(draws)], (1 - level) / 2
     if not len(known):
         return np.nan, np.nan
