@@ -208,12 +208,7 @@ ratios = pd.DataFrame(
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(2.5 + 1.3 * len(beside), 1.5 + 0.5 * len(members)))
-plots.plot_ratio_map(ax, ratios)
-steps = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
-bar = fig.colorbar(
-    ax.images[0], ax=ax, label="distance over seeds' distance", ticks=steps, format="%g"
-)
-bar.minorticks_off()
+plots.plot_ratio_map(ax, ratios, "distance over seeds' distance")
 alt = (
     "Table of effect ratios: one row an architecture, one "
     "column a factor, white at 1, red above, blue below."

@@ -364,8 +364,7 @@ by_pair = by_pair.combine_first(by_pair.T)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(2.5 + 1.1 * len(present), 1.6 + 0.7 * len(present)))
-plots.plot_ratio_map(ax, by_pair)
-fig.colorbar(ax.images[0], ax=ax, label="real / shuffled distance")
+plots.plot_ratio_map(ax, by_pair, "real / shuffled distance")
 alt = (
     "Table of ratios of real to shuffled distance, one row and one "
     "column an architecture; the diagonal holds seeds of one architecture."

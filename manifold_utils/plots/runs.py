@@ -113,20 +113,25 @@ def plot_effects(ax, effects):
     return ax
 
 
-def plot_ratio_map(ax, ratios):
-    """Ratios as a table of colours, centred on 1 (no effect), each with its number; NaN stays white.
+def plot_ratio_map(ax, ratios, label):
+    """Ratios as a table of colours, centred on 1 (no effect), each with its number; NaN is a dash on white.
 
     The scale is logarithmic: twice as far and half as far are equally dark.
 
     Parameters
     ----------
     ratios : DataFrame, rows and columns named
+    label : str, of the colour bar
     """
     values = ratios.to_numpy(dtype=float)
     known = values[np.isfinite(values)]
     top = float(np.exp(np.abs(np.log(np.r_[2.0, known])).max()))
-    options = {"cmap": DIVERGING, "norm": LogNorm(1 / top, top), "cbar": False}
-    sns.heatmap(ratios.astype(float), annot=True, fmt=".2f", annot_kws={"size": "medium"}, ax=ax, **options)
+    bar = {"label": label, "ticks": 2.0 ** np.arange(-3, 4), "format": "%g"}
+    options = {"annot": True, "fmt": ".2f", "annot_kws": {"size": "medium"}, "cbar_kws": bar}
+    sns.heatmap(ratios.astype(float), cmap=DIVERGING, norm=LogNorm(1 / top, top), ax=ax, **options)
+    ax.collections[0].colorbar.minorticks_off()
+    for i, j in np.argwhere(~np.isfinite(values)):
+        ax.text(j + 0.5, i + 0.5, "-", ha="center", va="center")
     ax.set(xlabel="", ylabel="")
     ax.set_xticklabels([factor_name(c).replace(" ", "\n") for c in ratios.columns], rotation=0)
     ax.set_yticklabels(ratios.index, rotation=0)
