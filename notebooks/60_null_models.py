@@ -471,7 +471,7 @@ of_noise = how_far.run.isin(noise.index)
 # %%
 grey = coordinates[ordinary.index, :2].T
 quiet = how_far[~of_noise]
-line = np.array([how_far.nearest.min(), how_far.gone.max()])
+line = np.geomspace(how_far.nearest.min(), how_far.gone.max(), 200)
 styles, first_seed = {}, noise.seed.min()
 for run in noise.index:
     colour, marker, _ = plots.style_of(noise.architecture[run])
@@ -494,7 +494,7 @@ plots.plot_reference(left, embedding.reference_embedding.values)
 plots.label_embedding(left, embedding.eigenvalues.values)
 right.set(xlabel="$d_B$ from ignorance (nats)", yscale="log")
 right.set_ylabel("$d_B$ to the nearest ordinary checkpoint")
-right.legend(fontsize=9)
+plots.figure_legend(fig, right)
 alt = "Runs on random labels over ordinary ones, and their distance to the nearest."
 plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt=alt)
 

@@ -196,6 +196,7 @@ for k, name in enumerate(("usual", "ours")):
     right.loglog(grown.m, megabytes, label=label, **look)
 for ax, what in ((left, "seconds (median)"), (right, "memory beyond the input (MB)")):
     ax.set(xlabel="points m", ylabel=what)
+    plots.plain_log(ax.xaxis)
     ax.legend()
 alt = "Seconds and megabytes against the number of points, for the usual way and ours."
 plots.save_figure(fig, atlas.figure_path("90_growth.png"), alt=alt)
