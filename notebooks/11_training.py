@@ -10,7 +10,7 @@
 # | Goals | read a grid of runs; know when checkpoints are taken; judge from learning curves what has been trained well |
 # | Prerequisites | chapter 10 (essential), stochastic gradient descent (essential) |
 # | Minutes | 5 on two cores at the digits profile; nothing if the runs are there |
-# | Inputs, outputs | the data set; runs.parquet, points.parquet, predictions/*.zarr, results/11.json |
+# | Inputs, outputs | the data set; runs.parquet, points.parquet, predictions/, results/11.json |
 
 # %%
 import inspect

@@ -10,7 +10,7 @@
 # | Goals | compute $d_B$ for many points; know why clamping changes results; read the distance matrix of an atlas |
 # | Prerequisites | chapters 00 and 11 (essential), floating-point numbers (helpful) |
 # | Minutes | 1 on two cores at the digits profile |
-# | Inputs, outputs | predictions/*.zarr; distances/*.zarr, results/20.json |
+# | Inputs, outputs | predictions/; distances/, results/20.json |
 
 # %%
 import inspect

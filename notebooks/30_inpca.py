@@ -10,7 +10,7 @@
 # | Goals | derive InPCA; check that it is isometric; read signed eigenvalues, explained stress and explained distance |
 # | Prerequisites | chapters 00 and 20 (essential), eigendecomposition (essential) |
 # | Minutes | 1 on two cores at the digits profile |
-# | Inputs, outputs | distances/*.zarr; embeddings/*.zarr, results/30.json |
+# | Inputs, outputs | distances/; embeddings/, results/30.json |
 
 # %%
 import inspect

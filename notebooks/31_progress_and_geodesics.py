@@ -10,7 +10,7 @@
 # | Goals | compute progress and know why it is hard to minimise; reparametrise a run; compare runs at equal progress |
 # | Prerequisites | chapters 00 and 20 (essential) |
 # | Minutes | 1 on two cores at the digits profile |
-# | Inputs, outputs | predictions/*.zarr; progress columns in points.parquet, trajectories/*.zarr, results/31.json |
+# | Inputs, outputs | predictions/; progress columns in points.parquet, trajectories/, results/31.json |
 
 # %%
 import time

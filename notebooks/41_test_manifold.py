@@ -10,7 +10,7 @@
 # | Goals | read a test embedding; tell where and how far networks end; compare two embeddings by a number |
 # | Prerequisites | chapter 40 (essential), chapter 31 (helpful) |
 # | Minutes | 1 on CPU (reading: 12) |
-# | Inputs, outputs | embeddings/test_bhattacharyya.zarr, predictions/*.zarr, points.parquet; figures, results/41.json |
+# | Inputs, outputs | embeddings/test_bhattacharyya.zarr, predictions/, points.parquet; figures, results/41.json |
 
 # %%
 import time

@@ -10,7 +10,7 @@
 # | Goals | read a signed spectrum; tell explained stress from explained distance; put an interval on an eigenvalue statistic |
 # | Prerequisites | chapter 30 (essential), bootstrap (helpful) |
 # | Minutes | 1 on CPU (reading: 10) |
-# | Inputs, outputs | embeddings/*.zarr, distances/*.zarr; figures, results/42.json |
+# | Inputs, outputs | embeddings/, distances/; figures, results/42.json |
 
 # %%
 import time

@@ -10,7 +10,7 @@
 # | Goals | turn runs into points; use weights in InPCA; test whether two distance matrices agree |
 # | Prerequisites | chapters 30 and 31 (essential) |
 # | Minutes | 1 on CPU (reading: 12) |
-# | Inputs, outputs | trajectories/*.zarr, runs.parquet; figures, results/43.json |
+# | Inputs, outputs | trajectories/, runs.parquet; figures, results/43.json |
 
 # %%
 import time

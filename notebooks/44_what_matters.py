@@ -10,7 +10,7 @@
 # | Goals | compare configurations fairly; tell an effect from the spread of seeds; judge an importance against a null |
 # | Prerequisites | chapter 31 (essential), chapter 43 (helpful) |
 # | Minutes | 1 on CPU (reading: 20) |
-# | Inputs, outputs | trajectories/*.zarr, runs.parquet; figures, results/44.json |
+# | Inputs, outputs | trajectories/, runs.parquet; figures, results/44.json |
 
 # %%
 import time

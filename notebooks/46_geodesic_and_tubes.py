@@ -10,7 +10,7 @@
 # | Goals | read distances against progress; correct a width for the number of seeds; split a variance between factors |
 # | Prerequisites | chapter 31 (essential), chapter 44 (helpful) |
 # | Minutes | 1 on CPU (reading: 10) |
-# | Inputs, outputs | trajectories/*.zarr, points.parquet; figures, results/46.json |
+# | Inputs, outputs | trajectories/, points.parquet; figures, results/46.json |
 
 # %%
 import time

@@ -10,7 +10,7 @@
 # | Goals | measure how near a run is to a *set* of runs; choose a fair yardstick; tell joining the road from merely arriving at its end |
 # | Prerequisites | chapters 31 and 40 (essential), bootstrap (helpful) |
 # | Minutes | 1 on CPU (reading: 15) |
-# | Inputs, outputs | distances/*, embeddings/*, trajectories/* of both splits; figures, results/47.json |
+# | Inputs, outputs | distances/, embeddings/, trajectories/ of both splits; figures, results/47.json |
 
 # %%
 import time

@@ -10,7 +10,7 @@
 # | Goals | see why a joint space needs paired samples; average over all pairings in closed form; tell a gap from the cost of pairing |
 # | Prerequisites | chapters 40 and 41 (essential), permutation tests (helpful) |
 # | Minutes | 1 on CPU (reading: 15) |
-# | Inputs, outputs | predictions/*, points.parquet; figures, results/48.json |
+# | Inputs, outputs | predictions/, points.parquet; figures, results/48.json |
 
 # %%
 import time

@@ -10,7 +10,7 @@
 # | Goals | place points by their distances to four anchors; compute a log map; count directions against a null model |
 # | Prerequisites | chapters 30, 31 and 40 (essential), tangent spaces (helpful) |
 # | Minutes | 1 on CPU (reading: 15) |
-# | Inputs, outputs | predictions/*, distances/*; figures, results/49.json |
+# | Inputs, outputs | predictions/, distances/; figures, results/49.json |
 
 # %%
 import time

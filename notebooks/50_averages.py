@@ -10,7 +10,7 @@
 # | Goals | know six means of distributions and what each minimises; place a mean in an embedding; compare an ordering with an interval |
 # | Prerequisites | chapters 31 and 41 (essential), Kullback-Leibler divergence (helpful) |
 # | Minutes | 1 on CPU (reading: 10) |
-# | Inputs, outputs | predictions/*, distances/*; figures, results/50.json |
+# | Inputs, outputs | predictions/, distances/; figures, results/50.json |
 
 # %%
 import time

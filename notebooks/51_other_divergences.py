@@ -10,7 +10,7 @@
 # | Goals | tell a property of networks from a property of a distance; know which divergences can have time-like axes; judge a difference by the spread over runs |
 # | Prerequisites | chapters 30 and 40 (essential), chapter 42 (helpful) |
 # | Minutes | 1 on CPU (reading: 12) |
-# | Inputs, outputs | predictions/*, points.parquet; figures, results/51.json |
+# | Inputs, outputs | predictions/, points.parquet; figures, results/51.json |
 
 # %%
 import time

@@ -10,7 +10,7 @@
 # | Goals | say what a shared learning curve explains; test what it does not; know how low a ratio can go; judge runs on random labels fairly |
 # | Prerequisites | chapters 20 and 31 (essential), 44 (helpful), permutation tests (helpful) |
 # | Minutes | 1 on CPU (reading: 20) |
-# | Inputs, outputs | predictions, points.parquet, distances/*, embeddings/*; figures, results/60.json |
+# | Inputs, outputs | predictions, points.parquet, distances/, embeddings/; figures, results/60.json |
 
 # %%
 import time

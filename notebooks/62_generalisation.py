@@ -10,7 +10,7 @@
 # | Goals | predict on configurations and on families that the regression has not seen; tell a dimension from a number of checkpoints; tell an order of learning from a learning curve |
 # | Prerequisites | chapters 31 and 46 (essential), 60 (helpful), regression and cross-validation (helpful) |
 # | Minutes | 1 on CPU (reading: 20) |
-# | Inputs, outputs | predictions, points.parquet, distances/*, trajectories/*; figures, results/62.json |
+# | Inputs, outputs | predictions, points.parquet, distances/, trajectories/; figures, results/62.json |
 
 # %%
 import time

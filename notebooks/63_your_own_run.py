@@ -10,7 +10,7 @@
 # | Goals | record predictions so that they can be compared; place a new point without fitting again; judge "on the manifold" by a yardstick, not by eye |
 # | Prerequisites | chapters 30 and 31 (essential), PyTorch (helpful), 60 (helpful) |
 # | Minutes | 1 on CPU (reading: 12) |
-# | Inputs, outputs | the data set, distances/*, embeddings/*, trajectories/*; figures, results/63.json, guests/* |
+# | Inputs, outputs | the data set, distances/, embeddings/, trajectories/; figures, results/63.json, guests/ |
 
 # %%
 import time

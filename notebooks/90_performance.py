@@ -10,7 +10,7 @@
 # | Goals | judge a kernel by the machine's own limit; fit how time and memory grow; predict a large run from small ones |
 # | Prerequisites | chapters 20, 30 and 31 (essential) |
 # | Minutes | 1.5 on two cores at the digits profile, 0.5 at smoke |
-# | Inputs, outputs | predictions/*, points.parquet (for landmarks); figures, results/90.json |
+# | Inputs, outputs | predictions/, points.parquet (for landmarks); figures, results/90.json |
 
 # %%
 import inspect

@@ -10,7 +10,7 @@
 # | Goals | read a scorecard; know what a verdict rests on; see which claims need larger data |
 # | Prerequisites | the chapters named in the table (helpful) |
 # | Minutes | 1 on CPU (reading: 10) |
-# | Inputs, outputs | results/*.json; results/99.json, scorecard.csv |
+# | Inputs, outputs | results/; results/99.json, scorecard.csv |
 
 # %%
 import time

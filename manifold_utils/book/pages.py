@@ -43,8 +43,9 @@ SPHINX_SETTINGS = {
     "html_css_files": ["book.css"],
     "html_show_sourcelink": False,
 }
-# Wide enough for a line of code; printed sentences are folded instead of cut.
+# Wide enough for a line of code, 88 characters between both side bars; printed sentences are folded instead of cut.
 STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
+.bd-main .cell_input pre { font-size: 0.78rem; }
 .cell_output pre { white-space: pre-wrap; }
 """
 # The library is loaded once a page, by whichever figure comes first; `</` must not end the script early.
