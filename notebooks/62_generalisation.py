@@ -320,6 +320,7 @@ scores.R2.unstack().reindex(columns=list(outcome)).round(2) if rounds else score
 order = {name: len(sets) - 1 - k for k, name in enumerate(sets)}
 shifts = {"configurations": -0.17, "architectures": 0.17}
 ends = ["R2", "low", "high", "chance"]
+few = "" if rounds else ": too few configurations"
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, len(outcome.columns), figsize=(9, 4.6), sharey=True)
@@ -332,7 +333,7 @@ for ax, what in zip(axes, outcome, strict=True):
         ax.errorbar(r2, place, capsize=3, ms=6, label=f"{held} held out", **look)
         ax.plot(chance, place, "|", color="0.5", ms=12, mew=2)
     ax.axvline(0, color="black", lw=1)
-    ax.set(xlabel="held-out $R^2$", title=what, xlim=(-1, 1))
+    ax.set(xlabel="held-out $R^2$", title=what + few, xlim=(-1, 1))
 axes[0].set_yticks(range(len(sets)), list(sets)[::-1])
 plots.figure_legend(fig, axes[-1], ncols=2)
 alt = "Held-out R2 of three test outcomes for sets of numbers, with the null."
@@ -655,7 +656,8 @@ for ax, (level, shown) in zip(axes, halves.items(), strict=True):
         label = f"{name} (n = {len(of_level)})"
         look = marks | {"color": colour, "marker": marker, "label": label, "ls": ""}
         ax.plot(of_level.participation, of_level.test_error + half_sample, **look)
-    ax.set(xscale="log", yscale="log", title=titles[level])
+    title = titles[level] if len(shown) else "no run has enough checkpoints"
+    ax.set(xscale="log", yscale="log", title=title)
     ax.set_xlabel("participation ratio of one run")
     plots.plain_log(ax.xaxis)
     plots.legend_below(ax, ncols=2, fontsize=8)
