@@ -223,8 +223,6 @@ def resolve_device(device):
 
 
 def _has_driver():
-    import ctypes
-
     for library in ("libcuda.so.1", "nvcuda.dll"):
         try:
             ctypes.CDLL(library)
@@ -247,8 +245,6 @@ def engine(address):
 @contextmanager
 def thread_limit(n):
     """Let BLAS, OpenMP, torch and the package's own kernels use `n` threads inside the block."""
-    import sys
-
     import numba
     from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 

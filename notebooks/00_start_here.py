@@ -147,8 +147,7 @@ for n, ax in enumerate(axes):
         label = None if names[k] in names[:k] else f"model {names[k]!r}"
         bent = plots.barycentric(np.exp(path[:, n]))
         ax.plot(*bent.T, color=colour, ls=dash, lw=1.3, label=label)
-handles, shown = axes[0].get_legend_handles_labels()
-fig.legend(handles, shown, loc="outside lower center", ncols=3)
+plots.figure_legend(fig, axes[0])
 alt = "Two triangles, one a sample: paths run from scattered starts to the true corner."
 plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 

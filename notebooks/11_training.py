@@ -150,7 +150,7 @@ for split, ax in zip(("train", "test"), axes, strict=True):
     ax.set(xlabel="epoch", title=f"{split} error")
     ax.get_legend().remove()
 axes[0].set_ylabel("fraction wrong")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+plots.figure_legend(fig, axes[0])
 alt = (
     "Train and test error against epochs, thin lines for "
     "runs and thick lines for the mean of each architecture."

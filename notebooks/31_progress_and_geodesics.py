@@ -144,8 +144,7 @@ for ax, split in zip(axes, ("train", "test"), strict=True):
     plots.plot_embedding(ax, coordinates, table.architecture, size=6, legend=False)
     ax.set(xscale="log", xlabel=f"{split} loss (nats)")
 axes[0].set_ylabel("progress")
-handles, names = axes[0].get_legend_handles_labels()
-fig.legend(handles, names, loc="outside lower center", ncols=len(names))
+plots.figure_legend(fig, axes[0], ncols=table.architecture.nunique())
 alt = "Progress against loss for train and test predictions: a falling band in both."
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_progress_and_loss.png"), alt=alt)
 

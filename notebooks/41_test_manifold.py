@@ -207,7 +207,7 @@ plots.save_figure(fig, atlas.figure_path("41_near_the_geodesic.png"), alt=alt)
 # Two networks that agree on train samples need not agree on test samples. For some runs drawn at random, and the same few checkpoints of each, we compare the two distance matrices pair by pair; and then again with the runs permuted within the test matrix, checkpoints kept in their order.
 
 # %%
-# Of each run.
+# The points of each run.
 rows = pd.Series(table.index.to_numpy()).groupby(table.run.to_numpy()).apply(np.array)
 length = rows.map(len)
 # Runs with the same number of checkpoints can be exchanged.

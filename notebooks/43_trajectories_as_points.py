@@ -195,8 +195,7 @@ for ax, split in zip(axes, splits, strict=True):
     ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
     plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
     ax.set_title(f"{split} predictions")
-handles, names = axes[0].get_legend_handles_labels()
-fig.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+plots.figure_legend(fig, axes[0], ncols=4)
 alt = "Each training run as one point, coloured by architecture, the geodesic a star."
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 

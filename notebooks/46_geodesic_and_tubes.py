@@ -165,7 +165,7 @@ for ax, split in zip(axes, splits, strict=True):
     plots.plot_quantiles(ax, s, to_road[split], runs.architecture, legend=False)
     ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
 axes[0].set_ylabel("distance to the geodesic (nats)")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+plots.figure_legend(fig, axes[0])
 alt = (
     "Distance to the geodesic against progress for "
     "train and for test predictions, by architecture."

@@ -227,8 +227,6 @@ matrices = {
 
 # %%
 fits, judged = {}, {}
-
-# %%
 for name, matrix in matrices.items():
     fits[name] = InPCA(n_components=min(10, len(matrix) - 1)).fit(matrix)
     misfit = procrustes(fit.embedding_[:, :3], fits[name].embedding_[:, :3])[2]
@@ -268,12 +266,7 @@ for ax, name in zip(axes, picked, strict=True):
     plots.plot_embedding(ax, shown, split_of, size=10, legend=False)
     ax.set(title=f"pairing: {name}", xlabel="InPC 1 (rotated, scaled)", aspect="equal")
 axes[0].set_ylabel("InPC 2")
-fig.legend(
-    *axes[0].get_legend_handles_labels(),
-    loc="outside lower center",
-    ncols=2,
-    markerscale=2.2,
-)
+plots.figure_legend(fig, axes[0], ncols=2, markerscale=2.2)
 plots.save_figure(fig, atlas.figure_path("48_pairings.png"), alt=alt)
 
 # %% [markdown]
@@ -292,23 +285,12 @@ sides = [
 exact = np.array([joint.expected_distance(*sides[i]) for i in some])
 
 # %%
-drawn = np.array(
-    [
-        [m[i, i + len(rows)] for i in some]
-        for name, m in matrices.items()
-        if name != "by rank"
-    ]
-)
-
-# %%
+at_random = [matrix for name, matrix in matrices.items() if name != "by rank"]
+drawn = np.array([[matrix[i, i + len(rows)] for i in some] for matrix in at_random])
+mean, sd = drawn.mean(axis=0), drawn.std(axis=0)
 print("closed form   ", exact.round(4))
-print(
-    "mean of draws ",
-    drawn.mean(axis=0).round(4),
-    " s.d. of one draw",
-    drawn.std(axis=0).round(4),
-)
-assert np.all(np.abs(drawn.mean(axis=0) - exact) < 0.25 * exact + 0.02)
+print("mean of draws ", mean.round(4), " s.d. of one draw", sd.round(4))
+assert np.all(np.abs(mean - exact) < 0.25 * exact + 0.02)
 
 # %% [markdown]
 # For the gap itself we use the Hellinger distance: cross minus floor is then half the squared difference between the classes' mean roots, so it is never negative but for noise. For $d_B$, which is no squared Euclidean distance (chapter 42: time-like axes), cross minus floor may have either sign. That is worth a line:
@@ -389,7 +371,6 @@ plots.save_figure(fig, atlas.figure_path("48_gap.png"), alt=alt)
 
 # %%
 spread = judged.agg(["min", "max"])
-random_only = judged.drop(index="by rank")
 agree = judged.iloc[:, 4].min()
 lowest, highest = spread.to_numpy()
 print(

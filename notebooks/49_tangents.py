@@ -442,8 +442,6 @@ results = {
         l1_one, n=len(rows), note="one axis, from ignorance to truth"
     ),
 }
-
-# %% tags=["hide-input"]
 short = dict(zip(pairs_of, ("twins", "same", "other"), strict=True))
 
 # %% tags=["hide-input"]

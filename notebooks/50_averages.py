@@ -103,10 +103,8 @@ assert to_members["bhattacharyya"] <= to_members.min() + 1e-9
 
 # %% tags=["lesson"]
 def scores(values, samples):
-    y, means = (
-        labels[samples],
-        {method: average(values[:, :, samples], method)[0] for method in paper},
-    )
+    y = labels[samples]
+    means = {method: average(values[:, :, samples], method)[0] for method in paper}
     error = {
         method: np.mean(mean.argmax(axis=1) != y) for method, mean in means.items()
     }
@@ -131,8 +129,6 @@ found["error"].T[order].assign(single_run=single).round(4)
 
 # %%
 drawn = []
-
-# %%
 for _ in range(n_resamples):
     samples = rng.integers(len(labels), size=len(labels))
     members = {
@@ -161,9 +157,9 @@ pooled = {
     kind: found[kind].mean(axis=1) / found[kind].loc["arithmetic"].mean()
     for kind in relative
 }
-limits = {}
 
 # %%
+limits = {}
 for kind in relative:
     means_of_draws = np.array([d[kind].loc[order].mean(axis=1) for d in drawn])
     limits[kind] = statistics.interval(means_of_draws / means_of_draws[:, :1])
@@ -185,8 +181,9 @@ labels_of_order = [m.replace("_", " ") for m in order]
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
+band = "95 % of draws, all architectures"
 for ax, (kind, table_of) in zip(axes, relative.items(), strict=True):
-    ax.fill_between(range(6), *limits[kind], color="0.87", label="95 % of draws")
+    ax.fill_between(range(6), *limits[kind], color="0.87", label=band)
     for a in last:
         colour, marker, dash = plots.style_of(a, list(last))
         look = {"color": colour, "marker": marker, "ls": dash, "lw": 1}
@@ -302,8 +299,6 @@ plots.save_figure(fig, atlas.figure_path("50_places.png"), alt=alt)
 # %%
 each = np.arange(len(labels))
 stand = {}
-
-# %%
 for method, mean in means.items():
     to_truth = -mean[-1][each, labels].mean() / 2
     near = pairwise(mean[-1:], way[:, -1]).mean()
@@ -332,10 +327,8 @@ print(f"further back than their members in progress: {', '.join(back) or 'none'}
 
 # %%
 mean_error = found["error"].mean(axis=1)[order]
-gain, between_means = (
-    single.mean() - mean_error.mean(),
-    mean_error.max() - mean_error.min(),
-)
+gain = single.mean() - mean_error.mean()
+between_means = mean_error.max() - mean_error.min()
 least = ", ".join(mean_error.index[mean_error == mean_error.min()])
 print(
     f"Over {len(last)} architectures, least test "
@@ -358,11 +351,9 @@ print(
 )
 
 # %%
-told = (
-    "these data cannot tell which is better"
-    if low_end <= 0 <= high_end
-    else "more than the draws explain"
-)
+told = "more than the draws explain"
+if low_end <= 0 <= high_end:
+    told = "these data cannot tell which is better"
 paper_difference = paper["harmonic"] - paper["arithmetic"]
 interval = f"{100 * low_end:+.2f} to {100 * high_end:+.2f}"
 

@@ -198,11 +198,8 @@ assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
 # Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. Their spread comes from drawing half of the runs, the same half for all divergences.
 
 # %%
-runs, families, clock = (
-    table.run.to_numpy(),
-    table.architecture.to_numpy(),
-    table.progress_train.to_numpy(),
-)
+runs, families = table.run.to_numpy(), table.architecture.to_numpy()
+clock = table.progress_train.to_numpy()
 found = pd.DataFrame(
     {metric: conclusions(d, runs, families, clock)[0] for metric, d in D.items()}
 )

@@ -99,12 +99,12 @@ alt = (
 )
 
 # %%
-dots = {
+seen = {
     title: table.epoch[beyond & among.to_numpy()] for title, among in panels.items()
 }
 epochs = {
     title: [t for t in (-20, -5, -1, 0, 1, 2, 5, 20) if x.min() <= t <= x.max()]
-    for title, x in dots.items()
+    for title, x in seen.items()
 }
 nats = [t for t in (1, 2, 5, 10, 20, 50) if t <= to_truth.max()]
 by_grid = pd.crosstab(table.grid, np.where(outlier, "outlier", "near"))
@@ -129,8 +129,8 @@ for ax, (title, among) in zip(axes, panels.items(), strict=True):
     ax.axhline(ignorant, color="black", ls=":", lw=1.4, label="ignorance")
     ax.set(xscale="symlog", yscale="log", xlabel="epoch", title=title)
     ax.set_xticks(epochs[title], epochs[title])
-axes[0].set_yticks(nats, nats)
-axes[0].set_ylabel("$d_B$ to truth (nats)")
+axes[0].set(yticks=nats, yticklabels=nats, ylabel="$d_B$ to truth (nats)")
+axes[0].yaxis.set_minor_formatter("")
 plots.figure_legend(fig, axes, ncols=4, markerscale=1.6)
 plots.save_figure(fig, atlas.figure_path("53_outliers_by_epoch.png"), alt=alt)
 
@@ -141,8 +141,6 @@ plots.save_figure(fig, atlas.figure_path("53_outliers_by_epoch.png"), alt=alt)
 
 # %%
 kinds = ["fitted to something else", "untrained", "random labels", "first epoch"]
-
-# %%
 phase = np.select(
     [
         table.phase == "pretrain",
@@ -277,16 +275,10 @@ leading = {
 
 # %%
 for name, place in first_of.items():
-    print(
-        f"{name}: the first time-like axis is number {place}"
-        if place
-        else f"{name}: no time-like axis",
-        end="",
-    )
-    print(
-        f" of {len(fits[name].eigenvalues_)}; the strongest "
-        f"has {abs(strongest[name]):.3f} of lambda 1"
-    )
+    numbered = f"the first time-like axis is number {place}"
+    which = numbered if place else "no time-like axis"
+    n_axes, size = len(fits[name].eigenvalues_), abs(strongest[name])
+    print(f"{name}: {which} of {n_axes}; the strongest has {size:.3f} of lambda 1")
 
 # %% [markdown]
 # If the axis stays where it is when the outliers go, then they did not make it, and this atlas differs from the paper's; what they can still do is to strengthen it. Where do time-like axes come from without outliers? Points that are sure of different answers on a *few* samples are enough, since $d_B$ grows without bound on each of them.
@@ -297,15 +289,8 @@ for name, place in first_of.items():
 # The limit of 2 nats is a choice. We move it and look at the first time-like axis and at the stress of three axes.
 
 # %%
-steps = [
-    np.log(n_classes) / 2 * 1.05,
-    1.5,
-    limit,
-    *np.quantile(distance, [0.9, 0.99]),
-    distance.max(),
-]
-
-# %%
+steps = [np.log(n_classes) / 2 * 1.05, 1.5, limit, distance.max()]
+steps += [*np.quantile(distance, [0.9, 0.99])]
 reach = np.unique(np.round(steps, 3))
 limits = [
     value for value in np.nextafter(reach, np.inf) if (distance < value).sum() > 10
@@ -376,14 +361,17 @@ plots.save_figure(fig, atlas.figure_path("53_made_outliers.png"), alt=alt)
 
 # %%
 worst = int(time_like.argmax())
-second_is = {True: "time-like", False: "space-like"}
 print(
     "strongest time-like axis, over lambda 1: "
     f"{time_like[0]:.3f} without made outliers,"
 )
+print(f"  at most {time_like[worst]:.3f}, at {100 * shares[worst]:.1f} % of the weight")
+
+# %% [markdown]
+# Is the second axis time-like at the smallest and at the largest share?
 
 # %%
-print(f"  at most {time_like[worst]:.3f}, at {100 * shares[worst]:.1f} % of the weight")
+second_is = {True: "time-like", False: "space-like"}
 for k in (0, -1):
     print(
         f"at {100 * shares[k]:.0f} % of the weight, axis 2 "

@@ -463,6 +463,9 @@ elsewhere.columns = [
 ]
 elsewhere.round(3)
 
+# %% [markdown]
+# Each row of the table compares runs that are equally far from ignorance. The two columns are their distances to the nearest ordinary checkpoint.
+
 # %%
 embedding = atlas.embedding("train")
 coordinates = embedding.embedding.values
@@ -479,7 +482,7 @@ for run in noise.index:
     styles[run] = {"color": colour, "marker": marker, "ls": dash, "lw": 1.2, "ms": 3}
 
 # %% [markdown]
-# Read a row of the table from left to right: equally far from ignorance, and that much farther from everything ordinary. The left panel of the next figure places the runs on random labels in the plane of the ordinary ones; the right one shows the two distances. *Prediction:* the plane was made by ordinary runs. Can it show where these runs go?
+# The left panel of the next figure places the runs on random labels in the plane of the ordinary ones; the right one shows the two distances. *Prediction:* the plane was made by ordinary runs. Can it show where these runs go?
 
 # %% tags=["hide-input"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.6))
@@ -488,13 +491,13 @@ right.plot(line, line, ":", color="black", lw=1.4, label="no nearer than ignoran
 right.plot(quiet.gone, quiet.nearest, ".", color="0.7", ms=4, label="held out")
 for run, rows in how_far[of_noise].groupby("run", sort=False):
     left.plot(*coordinates[rows.index, :2].T, **styles[run])
-    label = f"{noise.architecture[run]}, seed {noise.seed[run]}"
+    label = f"random labels, {noise.architecture[run]}, seed {noise.seed[run]}"
     right.plot(rows.gone, rows.nearest, label=label, **styles[run])
 plots.plot_reference(left, embedding.reference_embedding.values)
 plots.label_embedding(left, embedding.eigenvalues.values)
 right.set(xlabel="$d_B$ from ignorance (nats)", yscale="log")
-right.set_ylabel("$d_B$ to the nearest ordinary checkpoint")
-plots.figure_legend(fig, right)
+right.set_ylabel("$d_B$ to the nearest ordinary checkpoint (nats)")
+plots.figure_legend(fig, right, ncols=2)
 alt = "Runs on random labels over ordinary ones, and their distance to the nearest."
 plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt=alt)
 
@@ -546,7 +549,7 @@ def partners_of(run):
 def spread_among(several):
     sums = [pairwise(several[:, k]).sum() for k in range(several.shape[1])]
     n_pairs = len(several) * (len(several) - 1)
-    return np.mean(sums) / n_pairs if n_pairs else np.nan
+    return np.mean(sums) / n_pairs if np.any(sums) else np.nan
 
 
 # %% tags=["lesson"]

@@ -180,12 +180,12 @@ kept = {c: linear.memory(variances[c], looked, step_size / variances[c][0]) for 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
 for ax, c in zip(axes, X, strict=True):
     for k, g, style in zip(looked, kept[c], plots.FACTOR_STYLES, strict=False):
-        ax.plot(modes, g, color=style[0], ls=style[2], label=f"{k} steps")
+        ax.plot(modes, g, color=style[0], ls=style[2], label=f"{k}")
     ax.set(xlabel="mode, by variance of the inputs", title=f"c = {c:g}")
     ax.set(xscale="log", ylim=(-0.03, 1.03))
     plots.plain_log(ax.xaxis)
 axes[0].set_ylabel("memory of the start, $g_i$")
-plots.figure_legend(fig, axes[0], ncols=4)
+plots.figure_legend(fig, axes[0], ncols=4, title="steps")
 alt = "Memory of the start by mode and step: a slow front if sloppy, one fall if flat."
 plots.save_figure(fig, atlas.figure_path("61_memory.png"), alt=alt)
 
@@ -264,6 +264,9 @@ for c in X:
     oracle[c] = linear.expected_eigenvalues(h[c], target[c], 1.0, steps, rate[c])
     trained[c] = spectrum_of(np.transpose(really[c], (2, 0, 1)) / np.sqrt(n_samples))
 
+# %% [markdown]
+# The shortcut by a covariance must be what the book's estimator says of the trained runs' matrix of distances:
+
 # %%
 flat_points = np.transpose(really[steep], (2, 0, 1)).reshape(-1, n_samples) / np.sqrt(
     n_samples
@@ -282,7 +285,7 @@ place, band = np.arange(1, 31), f"95 % of ensembles of {n_runs} runs"
 blue, orange = plots.FACTOR_STYLES[0][0], plots.FACTOR_STYLES[1][0]
 
 # %% [markdown]
-# The shortcut by a covariance must be what the book's estimator says of the trained runs' matrix of distances:
+# Now the figure: the eigenvalues of the trained runs, of the other ensembles, and of the oracle.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8))
@@ -551,10 +554,10 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
 for ax, c in zip(axes, (steep, flat), strict=True):
     for r, (colour, marker, dash) in zip(sizes, plots.FACTOR_STYLES, strict=False):
         look = {"color": colour, "marker": marker, "ls": dash, "ms": 4}
-        ax.plot(along, curves[c, r], label=f"targets {r:g}", **look)
+        ax.plot(along, curves[c, r], label=f"{r:g}", **look)
     ax.set(xscale="log", xlabel="steps", title=f"c = {c:g}", ylim=(0, 1.03))
 axes[0].set_ylabel(f"explained stress of {depth} axes")
-plots.figure_legend(fig, axes[0])
+plots.figure_legend(fig, axes[0], title="targets / first outputs")
 alt = "Explained stress against steps for three sizes of the targets, sloppy and flat."
 plots.save_figure(fig, atlas.figure_path("61_steps.png"), alt=alt)
 

@@ -177,7 +177,7 @@ ranked = pd.DataFrame(rows).T.reindex(columns=plain_names + fixed_names)
 ranked.round(2)
 
 # %% [markdown]
-# The next figure draws one run a mark: the train loss and the train error at the end, and the bow half-way, each against the test error. *Prediction:* the loss is what training minimised. Will it be the best guide of the three?
+# The next figure draws one run a mark: the train loss and the train error at the end, and the bow half-way (in nats), each against the test error. Half a sample is added to both errors, so that an error of zero can be drawn. *Prediction:* the loss is what training minimised. Will it be the best guide of the three?
 
 # %% tags=["hide-input"]
 pictured = {
@@ -638,7 +638,7 @@ print(
 by_kind.round(3)
 
 # %% [markdown]
-# The next figure shows every run: its participation ratio against its test error at the end. *Prediction:* if low dimension were the sign of generalisation, where would the marks lie?
+# The next figure shows every run: its participation ratio against its test error at the end, with half a sample added as before. *Prediction:* if low dimension were the sign of generalisation, where would the marks lie?
 
 # %% tags=["hide-input"]
 sloppy_names = [name for name in by_kind.index if name.startswith("sloppy")]
@@ -647,6 +647,7 @@ all_styles = styles | dict(own_styles) | plots.ARCHITECTURE_STYLE
 half_sample, marks = 0.5 / len(labels["test"]), {"ms": 6, "alpha": 0.75, "mew": 0}
 halves = {"architecture": sizes[sizes.kind == "ordinary"], "kind": sizes}
 titles = {"architecture": "ordinary runs", "kind": "all kinds"}
+ratio_label = "participation ratio of one run"
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.8))
@@ -657,9 +658,9 @@ for ax, (level, shown) in zip(axes, halves.items(), strict=True):
         look = marks | {"color": colour, "marker": marker, "label": label, "ls": ""}
         ax.plot(of_level.participation, of_level.test_error + half_sample, **look)
     title = titles[level] if len(shown) else "no run has enough checkpoints"
-    ax.set(xscale="log", yscale="log", title=title)
-    ax.set_xlabel("participation ratio of one run")
+    ax.set(xscale="log", yscale="log", title=title, xlabel=ratio_label)
     plots.plain_log(ax.xaxis)
+    plots.plain_log(ax.yaxis)
     plots.legend_below(ax, ncols=2, fontsize=8)
 axes[0].set_ylabel("final test error")
 alt = "Final test error against the participation ratio of single runs, by kind."
@@ -703,10 +704,9 @@ if has_noise:
 
 # %% tags=["hide-input"]
 if has_noise and len(alike):
-    middle_ratio, (low_one, high_one) = noise_ratio.mean(), ratio_one
-    print(f"{len(of_noise)} runs on random labels: participation {middle_ratio:.2f}")
-    print(f"({low_one:.2f} to {high_one:.2f}); ordinary runs of these architectures")
-    print(f"{alike.participation.mean():.2f}")
+    on_noise = generalisation.in_words(noise_ratio.mean(), *ratio_one)
+    print(f"participation ratio of {len(of_noise)} runs on random labels: {on_noise}")
+    print(f"of ordinary runs of these architectures: {alike.participation.mean():.2f}")
     beyond = plain_sizes.participation > noise_ratio.median()
     by_family = beyond.groupby(plain_sizes.architecture).mean().round(2).to_dict()
     print("share of ordinary runs beyond the median run on random labels:", by_family)
@@ -850,7 +850,7 @@ for s in some:
         "spread, test": np.nanstd(to_truth["test"][:, walked == s]),
         "between families": share_s,
         "chance": np.quantile(by_exchange, 0.95),
-        "p": statistics.p_value(-share_s, -by_exchange),
+        "p": statistics.p_value(share_s, by_exchange, side="high"),
     }
 
 # %%
@@ -996,6 +996,7 @@ order_and_error = {
 lowest = min(-0.02, agreed.low.min() - 0.02)
 numbered, error_of_run = runs.reset_index(drop=True), shown_error.to_numpy()
 shift_of = {"train": 0.12, "test": -0.12}
+across = "agreement with other architectures"
 alt = "Agreement of learning orders by kind of pair, and each run's against its error."
 mark_of = {}
 for split, (colour, marker, _) in zip(labels, plots.FACTOR_STYLES, strict=False):
@@ -1017,7 +1018,7 @@ for architecture, k in numbered.groupby("architecture").indices.items():
     colour, marker, _ = plots.style_of(architecture)
     look = dots | {"color": colour, "marker": marker, "label": architecture}
     right.plot(common[k], error_of_run[k], ls="", **look)
-right.set(yscale="log", xlabel="agreement with other architectures")
+right.set(yscale="log", xlabel=across, ylabel="final test error")
 plots.figure_legend(fig, (left, right), ncols=4)
 plots.save_figure(fig, atlas.figure_path("62_order.png"), alt=alt)
 

@@ -336,7 +336,7 @@ def multiply_block(panels, logs, place, state, work, rules):
 
 
 class _PanelCode(VectorCode):
-    """Vector code of `_roots_of_rows` and `_panel_of_roots`."""
+    """Vector code of `_roots_of_rows`."""
 
     def exp_half(self, x, smallest):
         """exp(x / 2), x taken into [smallest, LARGEST_LOG]; NaN stays NaN."""

@@ -147,8 +147,9 @@ def plot_importance(ax, importance, null):
     importance : DataFrame (n_splits, n_factors)
     null : DataFrame (n_null, n_factors)
     """
-    sns.barplot(importance, errorbar=None, color=SPACE_LIKE, width=0.55, ax=ax, label="held-out configurations")
-    sns.stripplot(importance, color="black", size=3.5, alpha=0.6, jitter=0.12, ax=ax)
+    bars = {"errorbar": None, "color": SPACE_LIKE, "saturation": 1, "width": 0.55}
+    sns.barplot(importance, ax=ax, label="held-out configurations", **bars)
+    sns.stripplot(importance, color="black", size=3.5, alpha=0.6, jitter=False, ax=ax)
     for k, mark in enumerate(null[importance.columns].quantile(0.95)):
         name = None if k else "95 % of permuted runs"
         ax.hlines(mark, k - 0.38, k + 0.38, color=TIME_LIKE, ls="--", lw=2, label=name)

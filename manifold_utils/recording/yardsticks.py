@@ -14,7 +14,7 @@ from manifold_utils.distances import pairwise
 from manifold_utils.geometry import progress
 from manifold_utils.profiles import FAMILY
 from manifold_utils.recording.recorder import check_same_space
-from manifold_utils.statistics import null_distances
+from manifold_utils.statistics import nearest_of_others, null_distances
 from manifold_utils.trajectories import first_crossing
 from manifold_utils.trajectories.of_atlas import load_trajectories, reached, resampled
 
@@ -177,9 +177,7 @@ def held_out_distances(distance, runs, *, other=None):
     ([1.0, 1.0, 2.0], [3.0, 2.0, 2.0])
     """
     names = np.arange(len(runs)) if other is None else runs[other].to_numpy()
-    allowed = names[:, None] != names[None, :]
-    nearest = np.where(allowed, distance, np.inf).min(axis=2)
-    return pd.DataFrame(np.where(np.isinf(nearest), np.nan, nearest).T, index=runs.index)
+    return pd.DataFrame(np.transpose([nearest_of_others(layer, names, names) for layer in distance]), index=runs.index)
 
 
 def quantile_among(value, values):

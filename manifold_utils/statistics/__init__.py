@@ -20,16 +20,13 @@ from manifold_utils.statistics.intervals import (
     p_value,
     ratio_interval,
     ratio_over_runs,
-    resamples,
     speed_ratios,
 )
 from manifold_utils.statistics.nulls import (
     KINDS,
     METRICS,
     NullDistances,
-    against_shuffles,
     best_matching,
-    class_costs,
     compare_with_shuffled,
     null_distances,
     pairs_of_runs,
@@ -39,10 +36,10 @@ from manifold_utils.statistics.nulls import (
 )
 
 __all__ = [
-    "KINDS", "LINKED", "METRICS", "NullDistances", "against_shuffles", "best_matching", "between_configurations",
-    "bootstrap_interval", "class_costs", "compare_with_shuffled", "configurations", "drawn_pairs", "effect_ratio",
+    "KINDS", "LINKED", "METRICS", "NullDistances", "best_matching", "between_configurations",
+    "bootstrap_interval", "compare_with_shuffled", "configurations", "drawn_pairs", "effect_ratio",
     "effect_size", "exchanged", "held_out_errors", "interval", "matched_pairs", "median_interval", "median_ratio",
     "nearest_of_others", "null_distances", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
-    "rank_association", "ratio_interval", "ratio_over_runs", "resamples", "seed_means", "shuffle_within_class",
+    "rank_association", "ratio_interval", "ratio_over_runs", "seed_means", "shuffle_within_class",
     "speed_ratios", "unit_roots",
 ]  # fmt: skip

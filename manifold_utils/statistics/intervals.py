@@ -163,11 +163,11 @@ def median_ratio(ratios):
 
 
 def drawn_pairs(pairs, n_resamples, rng):
-    """How often each pair comes up when configurations are drawn with replacement: both of its members count.
+    """How often each pair comes up when its members (configurations, or runs) are drawn with replacement: both count.
 
     Parameters
     ----------
-    pairs : DataFrame with `first` and `second`, or list of such DataFrames on the same configurations
+    pairs : DataFrame with `first` and `second`, or list of such DataFrames on the same members
 
     Returns
     -------
@@ -282,13 +282,9 @@ def ratio_over_runs(above, below, *, n_resamples=1000, level=LEVEL, rng):
     above, below = (t[np.isfinite(t.value.to_numpy(float))] for t in (above, below))
     if not len(above) or not len(below):
         return np.nan, np.nan, np.nan
-    used = np.unique(np.concatenate([t[c].to_numpy() for t in (above, below) for c in ("first", "second")]))
-    ends = [[np.searchsorted(used, t[c].to_numpy()) for c in ("first", "second")] for t in (above, below)]
     values = [t.value.to_numpy(float) for t in (above, below)]
-    counts = resamples(len(used), n_resamples, rng)
     means = []
-    for (first, second), x in zip(ends, values, strict=True):
-        weight = counts[:, first] * counts[:, second]
+    for weight, x in zip(drawn_pairs([above, below], n_resamples, rng), values, strict=True):
         total = weight.sum(axis=1)
         means.append(np.divide(weight @ x, total, out=np.full(len(weight), np.nan), where=total > 0))
     with np.errstate(divide="ignore", invalid="ignore"):
