@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from manifold_utils.files import PROJECT, fingerprint
 
@@ -31,6 +40,8 @@ Architecture = Literal[
 ]
 Initialisation = Annotated[str, Field(pattern=r"^(ordinary|random_labels|subset_[1-9]\d*|offset_\d+)$")]
 DATASETS = Literal["digits", "fashion", "cifar10", "imagefolder", "sloppy"]
+POOLED_FROM = {"cifar10": 32, "fashion": 32}  # pixels a side before area pooling; Fashion's 28 get a border of 2
+MIN_SIDE = 4  # pixels: below it the networks' strides leave nothing
 
 
 class _Strict(BaseModel):
@@ -48,6 +59,24 @@ class DatasetConfig(_Strict):
     image_size: int = Field(0, ge=0)  # pixels a side of streamed image folders; 0: the files' own size
     record_every: int = Field(1, ge=1)  # predictions are recorded on every n-th training sample (the paper: 2)
     sloppiness: float = Field(0.5, gt=0)  # c of the synthetic data: variances 50 c exp(-c i)
+    side: int = Field(0, ge=0)  # pixels a side after area pooling (cifar10, fashion); 0: the images' own size
+
+    @model_validator(mode="after")
+    def _side_divides(self):
+        if self.side == 0:
+            return self
+        full = POOLED_FROM.get(self.name)
+        if full is None:
+            raise ValueError(f"side is for {' and '.join(POOLED_FROM)} alone; {self.name} keeps its own size: drop it")
+        if full % self.side or self.side < MIN_SIDE:
+            sides = ", ".join(str(d) for d in range(MIN_SIDE, full + 1) if full % d == 0)
+            raise ValueError(f"side {self.side} does not divide the {full} pixels of {self.name}; give one of {sides}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _side_if_pooled(self, handler):
+        """Images of their own size are written without `side`, so that run ids made before it existed stay."""
+        return {key: value for key, value in handler(self).items() if key != "side" or value}
 
 
 class RunConfig(_Strict):

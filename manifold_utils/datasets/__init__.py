@@ -17,6 +17,7 @@ import torch
 from manifold_utils.datasets import readers
 from manifold_utils.datasets.augmentation import crop_and_flip, padding_of
 from manifold_utils.files import data_root
+from manifold_utils.profiles import POOLED_FROM
 
 CHUNK_BYTES = 32 * 2**20  # float32 bytes of inputs prepared at once: few operations a batch, little memory
 N_DIMENSIONS, N_SLOPPY_CLASSES, N_TEACHER = 200, 5, 50  # the synthetic data of PAPER.md
@@ -230,13 +231,53 @@ def _subsets(config, train, test):
 
 def _fashion(config, folder, download):
     train, test = _subsets(config, *readers.read_fashion(folder, download))
+    train, test = ((pooled(x, config.side, POOLED_FROM["fashion"]), y) for x, y in (train, test))
     return _images(config, train, test, readers.FASHION_CLASSES, _times255(FASHION_MEAN), _times255(FASHION_STD))
 
 
 def _cifar10(config, folder, download):
     train, test, classes = readers.read_cifar10(folder, download)
     train, test = _subsets(config, train, test)
+    train, test = ((pooled(x, config.side, POOLED_FROM["cifar10"]), y) for x, y in (train, test))
     return _images(config, train, test, classes, _times255(CIFAR_MEAN), _times255(CIFAR_STD))
+
+
+def pooled(images, side, full):
+    """Images of `side` pixels: each the rounded mean of its square of full / side pixels (area pooling).
+
+    Parameters
+    ----------
+    images : ndarray (n, channels, height, width) uint8, square, at most `full` pixels a side
+    side : int, a divisor of `full`; 0 returns the images as they are
+    full : int, pixels a side before pooling; smaller images get a black border of equal width first
+
+    Returns
+    -------
+    ndarray (n, channels, side, side) uint8
+
+    Raises
+    ------
+    ValueError
+        Images of another size.
+
+    Examples
+    --------
+    >>> pooled(np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4), 2, 4).tolist()
+    [[[[2, 4], [10, 12]]]]
+    """
+    if side == 0:
+        return images
+    n, channels, height, width = images.shape
+    border, odd = divmod(full - height, 2)
+    if height != width or border < 0 or odd:
+        raise ValueError(
+            f"images of {height}x{width} pixels cannot be pooled to {side}: squares of {full} are expected; "
+            "drop `side` from the profile, or give it the data set in its published size"
+        )
+    images = np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)))
+    step = full // side
+    blocks = images.reshape(n, channels, side, step, side, step)
+    return np.rint(blocks.mean(axis=(3, 5), dtype=np.float32)).astype(np.uint8)
 
 
 def _imagefolder(config, folder, download):

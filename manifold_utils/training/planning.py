@@ -107,6 +107,8 @@ def shape_of(dataset):
     _, _, shape, n_classes = COMMON_SIZES[dataset.name]
     if dataset.name == "imagefolder" and dataset.image_size:
         shape = (3, dataset.image_size, dataset.image_size)
+    if dataset.side:
+        shape = (shape[0], dataset.side, dataset.side)
     return shape, n_classes
 
 
