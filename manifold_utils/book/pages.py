@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 
 from manifold_utils.book.contents import NOTEBOOKS, Book, code_cells, read_notebook, tags
-from manifold_utils.claims import scorecard, scorecard_markdown
+from manifold_utils.claims import reference_cards, scorecards_markdown
 from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, write_json
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -210,7 +210,7 @@ def chapters_markdown(book):
     return "\n".join(lines)
 
 
-def render(text, profile="digits", reference=REFERENCE):
+def render(text, reference=REFERENCE):
     """README text with its marked blocks filled; everything outside the marks stays as it is.
 
     Raises
@@ -218,9 +218,10 @@ def render(text, profile="digits", reference=REFERENCE):
     ValueError
         If a mark is missing.
     """
-    folder = Path(reference) / profile
-    stale = ", ".join(stale_chapters(folder)) or "none"
-    table = f"{scorecard_markdown(scorecard(folder), profile)}\n\nChapters whose code is newer than this run: {stale}."
+    cards = reference_cards(folder=reference)
+    stale = {name: ", ".join(stale_chapters(Path(reference) / name)) or "none" for name in cards}
+    listed = "; ".join(f"`{name}`: {chapters}" for name, chapters in stale.items())
+    table = f"{scorecards_markdown(cards)}\n\nChapters whose code is newer than the published run: {listed}."
     blocks = {"chapters": chapters_markdown(Book()), "scorecard": table}
     for name, content in blocks.items():
         pattern = re.compile(rf"(<!-- {name}:begin[^>]*-->\n)(.*?)(<!-- {name}:end -->)", re.S)

@@ -1,4 +1,4 @@
-"""Figures in one style: `style` (colours, saving), `embeddings`, `runs`, `guests`; 3-D ones are in `interactive`."""
+"""Figures in one style: `style` (colours, saving), `embeddings`, `runs`, `guests`, `scorecard`; 3-D: `interactive`."""
 
 from manifold_utils.plots.embeddings import (
     axis_label,
@@ -12,7 +12,6 @@ from manifold_utils.plots.embeddings import (
 )
 from manifold_utils.plots.guests import plot_guests, plot_yardsticks
 from manifold_utils.plots.runs import (
-    VERDICT_COLOURS,
     factor_name,
     level_colour,
     level_legend,
@@ -23,9 +22,9 @@ from manifold_utils.plots.runs import (
     plot_progress_by_size,
     plot_quantiles,
     plot_ratio_map,
-    plot_scorecard,
     plot_steps_by_size,
 )
+from manifold_utils.plots.scorecard import VERDICT_COLOURS, plot_scorecard
 from manifold_utils.plots.style import (
     ARCHITECTURE_STYLE,
     DIVERGING,

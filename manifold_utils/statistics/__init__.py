@@ -15,6 +15,7 @@ from manifold_utils.statistics.intervals import (
     bootstrap_interval,
     drawn_pairs,
     interval,
+    jackknife_interval,
     median_interval,
     median_ratio,
     p_value,
@@ -34,12 +35,13 @@ from manifold_utils.statistics.nulls import (
     shuffle_within_class,
     unit_roots,
 )
+from manifold_utils.statistics.worlds import STRATUM, WORLDS, null_world, strata
 
 __all__ = [
-    "KINDS", "LINKED", "METRICS", "NullDistances", "best_matching", "between_configurations",
-    "bootstrap_interval", "compare_with_shuffled", "configurations", "drawn_pairs", "effect_ratio",
-    "effect_size", "exchanged", "held_out_errors", "interval", "matched_pairs", "median_interval", "median_ratio",
-    "nearest_of_others", "null_distances", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
-    "rank_association", "ratio_interval", "ratio_over_runs", "seed_means", "shuffle_within_class",
-    "speed_ratios", "unit_roots",
+    "KINDS", "LINKED", "METRICS", "STRATUM", "WORLDS", "NullDistances", "best_matching", "between_configurations",
+    "bootstrap_interval", "compare_with_shuffled", "configurations", "drawn_pairs", "effect_ratio", "effect_size",
+    "exchanged", "held_out_errors", "interval", "jackknife_interval", "matched_pairs", "median_interval",
+    "median_ratio", "nearest_of_others", "null_distances", "null_world", "p_value", "pairs_of_runs",
+    "permutations_within_class", "r2_interval", "rank_association", "ratio_interval", "ratio_over_runs", "seed_means",
+    "shuffle_within_class", "speed_ratios", "strata", "unit_roots",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from manifold_utils.trajectories.averages import METHODS, average
 
 __all__ = [
     "METHODS", "average", "common_progress", "crossings", "first_crossing", "frechet_distance", "point_to_trajectory",
-    "resample", "riemann_length", "trajectory_distances", "trajectory_gap", "tube_width",
+    "progress_weights", "resample", "riemann_length", "trajectory_distances", "trajectory_gap", "tube_width",
 ]  # fmt: skip
 
 
@@ -321,6 +321,39 @@ def crossings(points, grid, *, clock="step", split="train"):
         since = table[clock].to_numpy() - table[clock].iloc[0]
         rows[run] = first_crossing(since, table[f"progress_{split}"].to_numpy(), grid)
     return pd.DataFrame.from_dict(rows, orient="index", columns=grid)
+
+
+def progress_weights(points, split="train"):
+    """Weight of each point by its step in progress, so that checkpoints that are dense in time do not count more.
+
+    A checkpoint stands for half the way to the one before and half the way to the one after (trapezoidal rule on
+    |progress|); every run weighs the same.
+
+    Parameters
+    ----------
+    points : DataFrame with run and progress_<split>, points of a run in order
+    split : {"train", "test"}
+
+    Returns
+    -------
+    ndarray of shape (n_points,), float64
+        Sums to 1. A run that never moves has equal weights.
+
+    Examples
+    --------
+    >>> points = pd.DataFrame({"run": ["a"] * 4, "progress_train": [0.0, 0.1, 0.1, 0.5]})
+    >>> progress_weights(points).round(3).tolist()
+    [0.1, 0.1, 0.4, 0.4]
+    """
+    place = points[f"progress_{split}"].reset_index(drop=True)
+    run = points["run"].reset_index(drop=True)
+    step = place.groupby(run, sort=False).diff().abs().fillna(0.0)
+    after = step.groupby(run, sort=False).shift(-1).fillna(0.0)
+    weight = 0.5 * (step + after)
+    total = weight.groupby(run, sort=False).transform("sum")
+    equal = 1.0 / run.groupby(run, sort=False).transform("size")
+    weight = np.where(total > 0, weight / total.where(total > 0, 1.0), equal)
+    return weight / weight.sum()
 
 
 def common_progress(distance, reached):
