@@ -38,7 +38,7 @@ class Evidence(BaseModel):
 
     With direction 'at_most' and an interval [low, high] of ours: *holds beyond the null* if high <= `holds`, and if the
     interval of `null_result`, where there is one, does not keep the bound as well; *contradicted* if low >
-    `contradicted`; *the null does as well* if low > `holds` and high >= `null_value`: the effect asked for is excluded and
+    `contradicted`; *the null does as well* if low > `holds` and high >= `null_value`: the effect is excluded and
     the null's value is not; else *not decided*. With 'at_least' the other way round.
     """
 

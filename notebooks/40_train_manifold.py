@@ -26,6 +26,7 @@ from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.inpca.embedding import distances_to, road
 from manifold_utils.plots import interactive
+from manifold_utils.studies import null_spectra
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -98,7 +99,16 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt=alt)
 
 # %% [markdown]
-# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where everyone knows nothing or everything. In between, look for colours that stand off from the others: such a family has a track of its own, and the axis on which it stands off says how far. The share of that axis says how much it matters beside the way itself. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road.
+# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where every network knows nothing or everything. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road.
+#
+# The band alone proves little, because every network that learns must get from the square to the star. Chapter 32 made a world in which each run keeps its learning curve and shares nothing else with the others. How much of its stress do three axes explain?
+
+# %%
+worlds = null_spectra.ladder(*null_spectra.load(atlas, "train"))
+worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
+
+# %% [markdown]
+# In the first two views all points are embedded, as they are or weighted by their step in progress; in the last, runs are compared at equal progress, where the common way drops out. `n_axes` counts axes for 90 % of the stress.
 #
 # To separate or to mix is a matter of degree. We take each point's nearest neighbours among the points of *other* runs and count how often the architecture is the same, against the same count after permuting the architectures of the runs.
 
@@ -255,6 +265,20 @@ print(
     f"families: 3 axes explain {100 * stress[2]:.0f} % of "
     "the stress (paper: 76 % on CIFAR-10)."
 )
+
+# %%
+for (view, quantity), row in worlds.iterrows():
+    if quantity == "stress_3":
+        real, null_share = 100 * row["real"], 100 * row["class"]
+        print(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
+if ("equal progress", "n_axes") in worlds.index:
+    needed = worlds.loc[("equal progress", "n_axes")]
+    print(
+        f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
+        f"and {needed['class']:.1f} shuffled within classes."
+    )
+
+# %%
 print(
     f"Of the nearest points from other runs, {100 * same:.0f} % share "
     f"the architecture; by chance {100 * permuted.mean():.0f} % would."

@@ -26,6 +26,7 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca.embedding import distances_to, road
 from manifold_utils.plots import interactive
+from manifold_utils.studies import null_spectra
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -98,6 +99,13 @@ alt = (
     "predictions, by architecture, with the geodesic."
 )
 plots.save_figure(fig, atlas.figure_path("41_panels.png"), alt=alt)
+
+# %% [markdown]
+# As in chapter 40, the band alone proves little. Beside it stands the world of chapter 32 in which every run is shuffled within classes:
+
+# %%
+worlds = null_spectra.ladder(*null_spectra.load(atlas, "test"))
+worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
 # Everyone leaves the square, where all is ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what generalisation leaves: on easy data it is small, on hard data wide. How wide is it here?
@@ -271,6 +279,20 @@ print(
     f"3 axes explain {100 * stress[2]:.0f} % of the test stress, "
     f"10 axes {100 * stress[min(9, len(stress) - 1)]:.0f} %."
 )
+
+# %%
+for (view, quantity), row in worlds.iterrows():
+    if quantity == "stress_3":
+        real, null_share = 100 * row["real"], 100 * row["class"]
+        print(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
+if ("equal progress", "n_axes") in worlds.index:
+    needed = worlds.loc[("equal progress", "n_axes")]
+    print(
+        f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
+        f"and {needed['class']:.1f} shuffled within classes."
+    )
+
+# %%
 print(
     f"Trained networks end {ends['train'].mean():.4f} "
     "nats from the train truth (paper: .02),"

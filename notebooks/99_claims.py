@@ -72,6 +72,8 @@ card = claims.scorecard(atlas.path / "results")
 with atomic_path(atlas.path / "results" / "scorecard.csv") as temporary:
     card.to_csv(temporary, index=False)
 shown = ["claim", "statement", "paper", "ours", "low", "high", "number", "conclusion"]
+
+# %%
 card[shown].round(3)
 
 # %% [markdown]
@@ -104,8 +106,8 @@ plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt=alt)
 
 # %%
 prefix = "42.train_stress_"
-ends = [name.removeprefix(prefix) for name in found if name.startswith(prefix)]
-depths = sorted(int(end) for end in ends if end.isdigit())
+tails = [name.removeprefix(prefix) for name in found if name.startswith(prefix)]
+depths = sorted(int(tail) for tail in tails if tail.isdigit())
 kinds = {"value": "", "low": "", "high": "", "null": "_null"}
 stress = {
     (split, kind): {
@@ -142,6 +144,8 @@ for conclusion in claims.CONCLUSIONS[::-1]:
 # %%
 for row in card[card.conclusion == claims.CONTRADICTED].itertuples():
     print(f"Contradicted here: {row.claim}. {row.statement} ({row.evidence}).")
+
+# %%
 for answer in ("same", "different"):
     which = ", ".join(card.claim[card.number == answer]) or "none"
     print(f"The paper's number, {answer}: {which}.")
@@ -169,10 +173,10 @@ claims.save_results(atlas, "99", results, started=started)
 margins = {}
 for claim in claims.load_claims():
     for e in claim.evidence:
-        ends = claims.interval_of(found.get(e.result))
-        if ends is not None and ends[1] > ends[0]:
-            gap = min(abs(end - e.holds) for end in ends)
-            margins[e.result] = gap / (ends[1] - ends[0])
+        low, high = claims.interval_of(found.get(e.result)) or (0, 0)
+        if high > low:
+            gap = min(abs(low - e.holds), abs(high - e.holds))
+            margins[e.result] = gap / (high - low)
 nearest = min(margins, key=margins.get) if margins else None
 nearest
 

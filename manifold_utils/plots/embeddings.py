@@ -139,3 +139,24 @@ def plot_spectrum(ax, eigenvalues, explained_stress, marks=(1, 3, 10, 20, 50)):
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     ax.legend(loc="upper right")
     return ax
+
+
+def plot_ladder(ax, values, low=None, high=None):
+    """One bar a world of the ladder of null models, the real world in black, each with its number.
+
+    Parameters
+    ----------
+    values : Series indexed by world, from the bottom of the ladder to the real world
+    low, high : Series, optional
+        Ends of intervals, drawn as thin lines.
+    """
+    place = np.arange(len(values))
+    colours = ["black" if world == "real" else "0.72" for world in values.index]
+    ax.bar(place, values, color=colours, width=0.7)
+    for x, value in zip(place, values, strict=True):
+        ax.annotate(f"{value:.3g}", (x, value), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+    if low is not None:
+        ax.vlines(place, low, high, color="tab:red", lw=1.6)
+    ax.set_xticks(place, values.index, fontsize=10)
+    ax.grid(axis="x", visible=False)
+    return ax

@@ -3,18 +3,23 @@
 Explained stress alone proves little: runs that all go from ignorance to truth fill one long axis whatever else they
 share. So every number stands beside the same number of the worlds of `statistics.worlds`, and at equal progress, where
 the common road drops out: there runs that share nothing are equally far from each other and need an axis each.
-Intervals leave out families in turn, since the sentence is about architectures. It reads no atlas.
+Intervals leave out families in turn, since the sentence is about architectures. Chapter 32 stores the tables in the
+atlas (nulls/); other chapters read them.
 """
 
 import numpy as np
 import pandas as pd
 
 from manifold_utils.distances import pairwise
+from manifold_utils.files import atomic_path
 from manifold_utils.inpca import InPCA
 from manifold_utils.statistics import WORLDS, jackknife_interval, null_world
 
 SHARE = 0.9  # of the stress that "axes for 90 %" explain
-DEPTHS = (1, 3, 10, 50)
+MIN_RUNS = 4  # for a spectrum at equal progress
+EMPTY = pd.DataFrame(columns=["world", "left_out", "n_axes"])  # the table of too few runs
+DEPTHS = (1, 3, 10, 20, 50)
+COINCIDE = 1e-6  # nats: the accuracy of a distance; points that are no farther apart are one point
 
 
 def explained(D, sample_weight=None):
@@ -41,7 +46,7 @@ def explained(D, sample_weight=None):
     if sample_weight is not None:
         keep = np.asarray(sample_weight) > 0
         D, sample_weight = D[np.ix_(keep, keep)], np.asarray(sample_weight, dtype=np.float64)[keep]
-    if not D.any():
+    if D.max(initial=0.0) <= COINCIDE:
         return np.zeros(len(D))
     fit = InPCA(n_components=len(D) - 1, solver="dense").fit(D, sample_weight=sample_weight)
     return np.concatenate([[0.0], fit.explained_stress_])
@@ -95,8 +100,8 @@ def equal_progress(trajectories, labels, stations, families, *, worlds=WORLDS, n
 
     Returns
     -------
-    DataFrame with columns world, left_out ("" for none, else a family), axes (a mean over stations and draws),
-    distance (mean over pairs, stations and draws, nats), moved (share of samples that changed place)
+    DataFrame with columns world, left_out ("" for none, else a family), n_axes (a mean over stations and draws),
+    distance (mean over pairs, stations and draws, nats)
     """
     n_runs, families, rows = len(trajectories), np.asarray(families), []
     mean, names = mean_probabilities(trajectories), [""]
@@ -117,7 +122,7 @@ def equal_progress(trajectories, labels, stations, families, *, worlds=WORLDS, n
                     found[name].append((axes_for(explained(part)), part.sum() / n_pairs))
         for name, values in found.items():
             axes, distance = np.mean(values, axis=0)
-            rows.append({"world": world, "left_out": name, "axes": axes, "distance": distance})
+            rows.append({"world": world, "left_out": name, "n_axes": axes, "distance": distance})
     return pd.DataFrame(rows)
 
 
@@ -133,8 +138,7 @@ def all_points(log_probs, run, labels, families, progress, weights, *, worlds=WO
 
     Returns
     -------
-    DataFrame with columns world, view ("as it is" or "by progress"), left_out, axes, stress_1, stress_3, stress_10,
-    stress_50
+    DataFrame with columns world, view ("as it is" or "by progress"), left_out, n_axes, and stress_<k> for k in DEPTHS
     """
     families, mean, rows = np.asarray(families), mean_probabilities(log_probs), []
     names = ["", *sorted(np.unique(families))] if len(np.unique(families)) > 2 else [""]
@@ -147,12 +151,12 @@ def all_points(log_probs, run, labels, families, progress, weights, *, worlds=WO
                 for name in names if world in ("class", "real") and draw == 0 else [""]:
                     stress = explained(D, np.where(families != name, weight, 0.0))
                     row = {f"stress_{k}": v for k, v in at_depths(stress).items()}
-                    rows.append({"world": world, "view": view, "left_out": name, "axes": axes_for(stress), **row})
+                    rows.append({"world": world, "view": view, "left_out": name, "n_axes": axes_for(stress), **row})
     keys = ["world", "view", "left_out"]
     return pd.DataFrame(rows).groupby(keys, sort=False).mean().reset_index()
 
 
-def real_over_null(table, column="axes", null="class", *, ratio=True):
+def real_over_null(table, column="n_axes", null="class", *, ratio=True):
     """The real world's number over (or less) the null's, with an interval that leaves out families in turn.
 
     Parameters
@@ -169,7 +173,7 @@ def real_over_null(table, column="axes", null="class", *, ratio=True):
 
     Examples
     --------
-    >>> t = pd.DataFrame({"world": ["real", "class"], "left_out": ["", ""], "axes": [2.0, 8.0]})
+    >>> t = pd.DataFrame({"world": ["real", "class"], "left_out": ["", ""], "n_axes": [2.0, 8.0]})
     >>> real_over_null(t)
     (0.25, nan, nan)
     """
@@ -180,3 +184,53 @@ def real_over_null(table, column="axes", null="class", *, ratio=True):
     value, others = each[""], each.drop("").dropna().to_numpy()
     low, high = jackknife_interval(value, others)
     return tuple(float(x) for x in (np.exp([value, low, high]) if ratio else (value, low, high)))
+
+
+def save(atlas, split, equal, every):
+    """Store the tables of `equal_progress` and `all_points` as nulls/<split>_equal.parquet and <split>_all.parquet."""
+    folder = atlas.path / "nulls"
+    folder.mkdir(exist_ok=True)
+    for name, table in {"equal": equal, "all": every}.items():
+        with atomic_path(folder / f"{split}_{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+
+
+def load(atlas, split):
+    """The two tables that chapter 32 stored, (equal, every); empty ones where there were too few runs.
+
+    Raises
+    ------
+    FileNotFoundError
+        Chapter 32 has not run; the message says what to call.
+    """
+    paths = [atlas.path / "nulls" / f"{split}_{name}.parquet" for name in ("equal", "all")]
+    absent = [str(path) for path in paths if not path.is_file()]
+    if absent:
+        raise FileNotFoundError(f"{absent[0]} is missing; run chapter 32 for this profile")
+    return tuple(pd.read_parquet(path) for path in paths)
+
+
+def ladder(equal, every):
+    """All numbers of all worlds side by side.
+
+    Parameters
+    ----------
+    equal, every : DataFrames of `equal_progress` and `all_points`
+
+    Returns
+    -------
+    DataFrame
+        Index (view, quantity): views "as it is", "by progress" and "equal progress"; quantities n_axes, stress_<k>,
+        distance. Columns WORLDS, NaN where a world was not made; no rows where there were too few runs.
+
+    Examples
+    --------
+    >>> equal = pd.DataFrame({"world": ["real", "class"], "left_out": "", "n_axes": [2.0, 8.0], "distance": 0.1})
+    >>> ladder(equal, equal.iloc[:0].assign(view="as it is")).loc[("equal progress", "n_axes"), "class"].item()
+    8.0
+    """
+    both = pd.concat([every, equal.assign(view="equal progress")], ignore_index=True)
+    whole = both[both.left_out == ""].drop(columns="left_out")
+    long = whole.melt(["world", "view"], var_name="quantity").dropna(subset="value")
+    wide = long.pivot_table(index=["view", "quantity"], columns="world", values="value", sort=False)
+    return wide.reindex(columns=list(WORLDS))
