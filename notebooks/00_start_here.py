@@ -321,6 +321,8 @@ assert np.allclose(weak, paths[:n_starts]), "without coupling the models are the
 # %% [markdown]
 # ## What next
 #
+# One warning goes with you through the book. Every network that learns travels from ignorance to truth, so a picture in which all of them lie along one line, and a first axis that explains nearly all of the stress, prove only that they learn. What networks share beyond their learning curves shows when they are compared at equal progress, beside a world in which nothing else is shared: chapter 32 makes that world, and every headline number of the book stands beside it.
+#
 # Chapter 10 shows the data of your profile, chapter 11 trains the networks, and chapter 20 measures the distances with a kernel that is exact and fast.
 #
 # **References.** Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024, section 2 and figure 1. Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019, for InPCA.

@@ -192,7 +192,7 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# The intervals in the next figure leave out architectures in turn, because the claim is about architectures. They are Student's intervals of the jackknife, on the ratio of the real world to each null.
+# How sure is the ratio of the real world to each null? The intervals leave out architectures in turn, because the claim is about architectures: Student's intervals of the jackknife.
 
 # %%
 ratios = {}
@@ -204,6 +204,9 @@ for split, table in equal.items():
 axes_ratio = pd.DataFrame(ratios, index=["value", "low", "high"]).T
 axes_ratio.index.names = ["split", "world"]
 axes_ratio.round(2)
+
+# %% [markdown]
+# The next figure shows the ladder for both splits.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 
 from manifold_utils.book.contents import NOTEBOOKS, Book, code_cells, read_notebook, tags
+from manifold_utils.book.front import headline_of_atlas, headlines_markdown
 from manifold_utils.claims import reference_cards, scorecards_markdown
 from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, write_json
 
@@ -142,6 +143,7 @@ def _index(edition, jobs):
         "",
         f"Executed at the profile **{edition.profile.name}**: {edition.profile.description}",
         "",
+        headline_of_atlas(edition.atlas),
     ]
     absent = [c.title for c, several in jobs if not several]
     if absent:
@@ -222,7 +224,8 @@ def render(text, reference=REFERENCE):
     stale = {name: ", ".join(stale_chapters(Path(reference) / name)) or "none" for name in cards}
     listed = "; ".join(f"`{name}`: {chapters}" for name, chapters in stale.items())
     table = f"{scorecards_markdown(cards)}\n\nChapters whose code is newer than the published run: {listed}."
-    blocks = {"chapters": chapters_markdown(Book()), "scorecard": table}
+    headlines = headlines_markdown(Path(reference))
+    blocks = {"headline": headlines, "chapters": chapters_markdown(Book()), "scorecard": table}
     for name, content in blocks.items():
         pattern = re.compile(rf"(<!-- {name}:begin[^>]*-->\n)(.*?)(<!-- {name}:end -->)", re.S)
         if not pattern.search(text):
