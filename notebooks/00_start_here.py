@@ -219,7 +219,7 @@ for k, name in enumerate(names):
     label = None if name in names[:k] else name
     ax.plot(x, y, color=colour, ls=dash, marker=marker, ms=3, label=label)
 plots.plot_reference(ax, inpca.embedding_[len(names) * n_each :])
-plots.label_embedding(ax, inpca.eigenvalues_, total=np.sum(full.eigenvalues_**2))
+plots.label_embedding(ax, inpca.eigenvalues_, inpca.explained_stress_)
 ax.legend(fontsize=9)
 alt = "InPCA of six toy training paths: they join near the truth, along the geodesic."
 plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt=alt)

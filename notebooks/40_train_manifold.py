@@ -60,6 +60,7 @@ table = atlas.table()[shown]
 coordinates = embedding.embedding.values[shown]
 reference = embedding.reference_embedding.values
 eigenvalues = embedding.eigenvalues.values
+up_to = embedding.explained_stress.values
 print(
     f"{coordinates.shape[0]} points, {coordinates.shape[1]} "
     f"axes, {table.run.nunique()} runs"
@@ -89,7 +90,7 @@ for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True)
         ax, coordinates, table.architecture, components=pair, size=6, legend=False
     )
     plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, pair)
+    plots.label_embedding(ax, eigenvalues, up_to, pair)
 axes[0, 1].axis("off")
 axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
 alt = (
@@ -158,7 +159,7 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     plots.plot_embedding_values(ax, coordinates, values, norm=norm, **look)
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
-    plots.label_embedding(ax, eigenvalues)
+    plots.label_embedding(ax, eigenvalues, up_to)
 alt = "First two InPCA axes of train predictions, coloured by train loss and error."
 plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt=alt)
 
@@ -226,7 +227,7 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
     near_it = coordinates[within[k], :2].T
     ax.scatter(*near_it, color=colour, marker=marker, label=label, **look)
 plots.plot_reference(ax, reference)
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, up_to)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
 alt = "Train embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
@@ -245,6 +246,7 @@ figure = interactive.embedding_3d(
     table.architecture,
     table.progress_train,
     eigenvalues,
+    up_to,
     runs=table.run,
     title=(
         f"Train predictions of {table.run.nunique()} "
@@ -316,7 +318,7 @@ claims.save_results(atlas, "40", results, seed=seed, started=started)
 # %% tags=["solution"]
 fig, ax = plt.subplots(figsize=(7, 4.5))
 plots.plot_embedding(ax, coordinates, table.optimizer)
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, up_to)
 plt.close(fig)
 
 # %% tags=["check"]

@@ -91,7 +91,7 @@ for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True)
         ax, coordinates, table.architecture, components=pair, size=6, legend=False
     )
     plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, pair)
+    plots.label_embedding(ax, eigenvalues, stress, pair)
 axes[0, 1].axis("off")
 axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
 alt = (
@@ -159,7 +159,7 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     plots.plot_embedding_values(ax, coordinates, table[column], norm=norm, **look)
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
-    plots.label_embedding(ax, eigenvalues)
+    plots.label_embedding(ax, eigenvalues, stress)
 alt = "First two InPCA axes of test predictions, coloured by test loss and error."
 plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
@@ -202,7 +202,7 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
     near_it = coordinates[within[k], :2].T
     ax.scatter(*near_it, color=colour, marker=marker, label=label, **look)
 plots.plot_reference(ax, reference)
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, stress)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
 alt = "Test embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("41_near_the_geodesic.png"), alt=alt)
@@ -261,6 +261,7 @@ figure = interactive.embedding_3d(
     table.architecture,
     table.progress_test,
     eigenvalues,
+    stress,
     runs=table.run,
     title=(
         f"Test predictions of {table.run.nunique()} "
@@ -366,7 +367,7 @@ fig, ax = plt.subplots(figsize=(7, 4.5))
 plots.plot_embedding_values(
     ax, coordinates, table.error_train, cmap=plots.SEQUENTIAL + "_r"
 )
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, stress)
 plt.close(fig)
 
 # %% tags=["check"]

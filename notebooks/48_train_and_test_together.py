@@ -139,7 +139,7 @@ fig.colorbar(axes[1].collections[-1], ax=axes[1], label="train progress")
 for i in shown_ends:
     axes[1].plot(*points[[i, i + len(rows)], :2].T, color="0.4", lw=0.8)
 for ax in axes:
-    plots.label_embedding(ax, fit.eigenvalues_)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     plots.plot_reference(ax, reference, names=ax is axes[0])
     ax.set_aspect("equal", adjustable="box")
 axes[0].set_xlabel("")

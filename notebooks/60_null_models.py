@@ -475,7 +475,8 @@ for run, rows in how_far[of_noise].groupby("run", sort=False):
     label = f"random labels, {noise.architecture[run]}, seed {noise.seed[run]}"
     right.plot(rows.gone, rows.nearest, label=label, **styles[run])
 plots.plot_reference(left, embedding.reference_embedding.values)
-plots.label_embedding(left, embedding.eigenvalues.values)
+up_to = embedding.explained_stress.values
+plots.label_embedding(left, embedding.eigenvalues.values, up_to)
 right.set(xlabel="$d_B$ from ignorance (nats)", yscale="log")
 right.set_ylabel("$d_B$ to the nearest ordinary checkpoint (nats)")
 plots.figure_legend(fig, right, ncols=2)
