@@ -1,6 +1,12 @@
 """What chance would give: effects of factors (`effects`), nulls, intervals, associations of numbers of runs."""
 
-from manifold_utils.statistics.associations import exchanged, held_out_errors, r2_interval, rank_association
+from manifold_utils.statistics.associations import (
+    exchanged,
+    held_out_errors,
+    r2_interval,
+    rank_association,
+    seed_ceiling,
+)
 from manifold_utils.statistics.effects import (
     LINKED,
     between_configurations,
@@ -14,6 +20,7 @@ from manifold_utils.statistics.effects import (
 from manifold_utils.statistics.intervals import (
     bootstrap_interval,
     drawn_pairs,
+    holm,
     interval,
     median_interval,
     median_ratio,
@@ -21,6 +28,7 @@ from manifold_utils.statistics.intervals import (
     ratio_interval,
     ratio_over_runs,
     speed_ratios,
+    stream,
 )
 from manifold_utils.statistics.nulls import (
     KINDS,
@@ -38,8 +46,8 @@ from manifold_utils.statistics.nulls import (
 __all__ = [
     "KINDS", "LINKED", "METRICS", "NullDistances", "best_matching", "between_configurations",
     "bootstrap_interval", "compare_with_shuffled", "configurations", "drawn_pairs", "effect_ratio",
-    "effect_size", "exchanged", "held_out_errors", "interval", "matched_pairs", "median_interval", "median_ratio",
-    "nearest_of_others", "null_distances", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
-    "rank_association", "ratio_interval", "ratio_over_runs", "seed_means", "shuffle_within_class",
-    "speed_ratios", "unit_roots",
+    "effect_size", "exchanged", "held_out_errors", "holm", "interval", "matched_pairs", "median_interval",
+    "median_ratio", "nearest_of_others", "null_distances", "p_value", "pairs_of_runs", "permutations_within_class",
+    "r2_interval", "rank_association", "ratio_interval", "ratio_over_runs", "seed_ceiling", "seed_means",
+    "shuffle_within_class", "speed_ratios", "stream", "unit_roots",
 ]  # fmt: skip

@@ -360,7 +360,7 @@ def progress_weights(points, split="train"):
     Returns
     -------
     ndarray of shape (n_points,), float64
-        For `InPCA.fit(D, sample_weight=...)`. A run that goes further weighs more; one with a single checkpoint nothing.
+        For `InPCA.fit(D, sample_weight=...)`. A run that goes further weighs more; one checkpoint alone, nothing.
 
     Raises
     ------
