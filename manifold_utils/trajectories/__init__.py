@@ -323,39 +323,6 @@ def crossings(points, grid, *, clock="step", split="train"):
     return pd.DataFrame.from_dict(rows, orient="index", columns=grid)
 
 
-def progress_weights(points, split="train"):
-    """Weight of each point by its step in progress, so that checkpoints that are dense in time do not count more.
-
-    A checkpoint stands for half the way to the one before and half the way to the one after (trapezoidal rule on
-    |progress|); every run weighs the same.
-
-    Parameters
-    ----------
-    points : DataFrame with run and progress_<split>, points of a run in order
-    split : {"train", "test"}
-
-    Returns
-    -------
-    ndarray of shape (n_points,), float64
-        Sums to 1. A run that never moves has equal weights.
-
-    Examples
-    --------
-    >>> points = pd.DataFrame({"run": ["a"] * 4, "progress_train": [0.0, 0.1, 0.1, 0.5]})
-    >>> progress_weights(points).round(3).tolist()
-    [0.1, 0.1, 0.4, 0.4]
-    """
-    place = points[f"progress_{split}"].reset_index(drop=True)
-    run = points["run"].reset_index(drop=True)
-    step = place.groupby(run, sort=False).diff().abs().fillna(0.0)
-    after = step.groupby(run, sort=False).shift(-1).fillna(0.0)
-    weight = 0.5 * (step + after)
-    total = weight.groupby(run, sort=False).transform("sum")
-    equal = 1.0 / run.groupby(run, sort=False).transform("size")
-    weight = np.where(total > 0, weight / total.where(total > 0, 1.0), equal)
-    return weight / weight.sum()
-
-
 def common_progress(distance, reached):
     """Distances at equal progress, NaN where one of the two runs never gets to that progress.
 
@@ -377,3 +344,41 @@ def common_progress(distance, reached):
     """
     there = np.asarray(reached).T
     return np.where(there[:, :, None] & there[:, None, :], distance, np.nan)
+
+
+def progress_weights(points, split="train"):
+    """Weights of points by their step in progress, so that the many checkpoints of early training count less.
+
+    The weight of a checkpoint is half the distance in progress between its two neighbours of the same run (trapezoid;
+    at the ends of a run, half the distance to its one neighbour). All weights together sum to 1.
+
+    Parameters
+    ----------
+    points : DataFrame with run and progress_<split>, the checkpoints of a run in training order
+    split : {"train", "test"}
+
+    Returns
+    -------
+    ndarray of shape (n_points,), float64
+        For `InPCA.fit(D, sample_weight=...)`. A run that goes further weighs more; one checkpoint alone, nothing.
+
+    Raises
+    ------
+    ValueError
+        If progress is not finite, or no run moves at all.
+
+    Examples
+    --------
+    >>> points = pd.DataFrame({"run": ["a", "a", "a", "a"], "progress_train": [0.0, 0.1, 0.2, 1.0]})
+    >>> progress_weights(points).round(3).tolist()
+    [0.05, 0.1, 0.45, 0.4]
+    """
+    progress = points[f"progress_{split}"].reset_index(drop=True).astype(float)
+    if not np.isfinite(progress).all():
+        raise ValueError(f"progress_{split} must be finite to weigh points by it")
+    by_run = progress.groupby(points["run"].to_numpy(), sort=False)
+    before, after = by_run.shift(1).fillna(progress), by_run.shift(-1).fillna(progress)
+    step = (after - before).abs().to_numpy() / 2
+    if not step.sum() > 0:
+        raise ValueError(f"no run moves in progress_{split}: its points have no weights")
+    return step / step.sum()
