@@ -111,8 +111,10 @@ class Claim(BaseModel):
             return ABSENT
         return "same" if abs(value - self.paper) <= self.tolerance else "different"
 
-    def conclusion(self, found):
-        """One of CONCLUSIONS from named results, or '' for a claim that is a number only."""
+    def conclusion(self, found, data=""):
+        """One of CONCLUSIONS from named results; '' for a number only, 'other data' for a statement about other data."""
+        if self.paper is None and self.data not in ("any", data):
+            return OTHER
         each = [e.conclusion(*(interval_of(found.get(r)) for r in (e.result, e.null_result))) for e in self.evidence]
         return next((c for c in CONCLUSIONS if c in each), "") if ABSENT not in each else ABSENT
 
@@ -209,7 +211,7 @@ def scorecard(folder, claims=None):
         low, high = interval_of(ours) or (None, None)
         row = {"claim": claim.id, "statement": claim.statement, "source": claim.source, "data": claim.data}
         row |= {"paper": claim.paper, "ours": ours["value"], "low": low, "high": high, "n": ours["n"]}
-        row |= {"number": claim.number(ours["value"], data), "conclusion": claim.conclusion(found)}
+        row |= {"number": claim.number(ours["value"], data), "conclusion": claim.conclusion(found, data)}
         rows.append(row | {"evidence": evidence_in_words(claim, found), "rule": claim.rule})
     return pd.DataFrame(rows)
 

@@ -62,6 +62,12 @@ def test_the_number_is_about_the_papers_data():
         claim(paper=0.76)
 
 
+def test_a_statement_about_one_data_set_is_judged_there_alone():
+    found = {"42.a": claims.result(0.5, low=0.4, high=0.6)}
+    about = claim(data="imagefolder")
+    assert about.conclusion(found, "digits") == "other data" and about.conclusion(found, "imagefolder") == HOLDS
+
+
 def results(folder, data="digits", **values):
     found = {"results": values, "made": {"data": data}}
     folder.mkdir(exist_ok=True)
