@@ -112,7 +112,7 @@ class Claim(BaseModel):
         return "same" if abs(value - self.paper) <= self.tolerance else "different"
 
     def conclusion(self, found, data=""):
-        """One of CONCLUSIONS from named results; '' for a number only, 'other data' for a statement about other data."""
+        """One of CONCLUSIONS from named results; '' for a number alone, 'other data' for words about other data."""
         if self.paper is None and self.data not in ("any", data):
             return OTHER
         each = [e.conclusion(*(interval_of(found.get(r)) for r in (e.result, e.null_result))) for e in self.evidence]
@@ -207,11 +207,13 @@ def scorecard(folder, claims=None):
     """
     found, data, rows = load_results(folder), data_of(folder), []
     for claim in claims or load_claims():
-        ours = found.get(claim.result or claim.evidence[0].result) or result(None)
+        conclusion = claim.conclusion(found, data)
+        ours = found.get(claim.result or claim.evidence[0].result) if conclusion != OTHER else None
+        ours = ours or result(None)
         low, high = interval_of(ours) or (None, None)
         row = {"claim": claim.id, "statement": claim.statement, "source": claim.source, "data": claim.data}
         row |= {"paper": claim.paper, "ours": ours["value"], "low": low, "high": high, "n": ours["n"]}
-        row |= {"number": claim.number(ours["value"], data), "conclusion": claim.conclusion(found, data)}
+        row |= {"number": claim.number(ours["value"], data), "conclusion": conclusion}
         rows.append(row | {"evidence": evidence_in_words(claim, found), "rule": claim.rule})
     return pd.DataFrame(rows)
 
@@ -256,7 +258,7 @@ def scorecards_markdown(cards):
 def _cell(row):
     """'0.74 (0.7 to 0.78); number: same; **holds beyond the null**'."""
     if row.ours is None or pd.isna(row.ours):
-        return ABSENT
+        return row.conclusion or ABSENT
     parts = [f"{row.ours:.3g} ({row.low:.3g} to {row.high:.3g})"]
     parts += [f"number: {row.number}"] if row.number else []
     return "; ".join(parts + ([f"**{row.conclusion}**"] if row.conclusion else []))
