@@ -19,7 +19,7 @@ import nbformat
 from manifold_utils.book.contents import NOTEBOOKS, Book, code_cells, read_notebook, tags
 from manifold_utils.book.front import headline_of_atlas, headlines_markdown
 from manifold_utils.claims import reference_cards, scorecards_markdown
-from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, write_json
+from manifold_utils.files import PROJECT, atomic_path, fingerprint, owned_folder, read_json, write_json
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PARTS = {
@@ -73,7 +73,7 @@ def build_html(edition, out=""):
     edition : Edition
         All its chapters must have been run.
     out : str
-        Folder of the pages; "" for `html/` in the atlas. It is replaced as a whole, when all pages are made.
+        Folder of the pages; "" for `html/` in the atlas. Older pages are replaced as a whole, when all are made.
 
     Returns
     -------
@@ -84,6 +84,8 @@ def build_html(edition, out=""):
     ------
     ValueError
         Some chapters have not been run.
+    FileExistsError
+        `out` holds files that are not pages of a book; the message names them.
     RuntimeError
         Sphinx warned of something (a broken link, a malformed heading); the message quotes it.
     """
@@ -92,7 +94,8 @@ def build_html(edition, out=""):
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
     target = Path(out or edition.atlas / "html").resolve()
-    with tempfile.TemporaryDirectory(prefix="book-html-") as staging, atomic_path(target) as pages:
+    place = owned_folder if out else atomic_path  # html/ in the atlas is ours
+    with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
         for job in (job for _, several in jobs for job in several):
             nbformat.write(page(read_notebook(edition.executed_path(job))), Path(staging) / f"{job.name}.ipynb")
         _write_settings(Path(staging), edition)

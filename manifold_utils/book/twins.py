@@ -21,6 +21,7 @@ KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "nam
 NOTEBOOK_ENDING, TEXT_ENDING = ".ipynb", ".py"
 # Magics stay as they are: jupytext would take a heading of one word with a question mark for IPython's help.
 TEXT_FORMAT = {"extension": TEXT_ENDING, "format_name": "percent", "comment_magics": False}
+STAMP = "manifold_student"  # metadata of a notebook of the student edition: the hash of its content
 YOUR_TURN = {"code": "# Your turn.", "markdown": "*Your turn: write your answer here.*"}
 
 
@@ -163,13 +164,38 @@ def without_solutions(notebook):
 
 
 def write_student_edition(out, folder=NOTEBOOKS):
-    """Write the student edition of all chapters of `folder` to the folder `out`; returns the list of paths."""
-    book, written = Book(folder), []
-    if Path(out).resolve() == Path(folder).resolve():
+    """Write the student edition of all chapters of `folder` to the folder `out`; returns the list of paths.
+
+    Each notebook carries the hash of its content. One that is there already is replaced only if it still has the
+    content that its hash names: answers are never overwritten.
+
+    Raises
+    ------
+    FileExistsError
+        Some notebooks there have been worked on, or were not made here; all of them are named, and none is written.
+    """
+    book, out = Book(folder), Path(out)
+    if out.resolve() == Path(folder).resolve():
         raise ValueError(f"the student edition cannot be written into {folder}: it would overwrite the book")
-    for chapter in book.chapters:
-        path = Path(out) / f"{chapter.notebook}.ipynb"
+    paths = [out / f"{chapter.notebook}.ipynb" for chapter in book.chapters]
+    changed = [path.name for path in paths if path.exists() and not _untouched(path)]
+    if changed:
+        raise FileExistsError(
+            f"{out} holds notebooks with work in them ({', '.join(changed)}), which a new student edition would "
+            "overwrite; give another folder (--out), or move them away"
+        )
+    for chapter, path in zip(book.chapters, paths, strict=True):
+        notebook = without_solutions(read_notebook(book.path(chapter)))
+        notebook.metadata[STAMP] = fingerprint(content(notebook))
         with atomic_path(path) as temporary:
-            nbformat.write(without_solutions(read_notebook(book.path(chapter))), temporary)
-        written.append(path)
-    return written
+            nbformat.write(notebook, temporary)
+    return paths
+
+
+def _untouched(path):
+    """Whether a notebook still has the content that it was written with."""
+    try:
+        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return False
+    return notebook.metadata.get(STAMP) == fingerprint(content(notebook))
