@@ -11,7 +11,7 @@ import pytest
 from manifold_utils import files
 from manifold_utils.atlas.records import POINT_COLUMNS, RunRecord, load_run
 from manifold_utils.book import pages
-from manifold_utils.book.twins import write_student_edition
+from manifold_utils.book.twins import YOUR_TURN, write_student_edition
 from manifold_utils.files import atomic_path, owned_folder, remove_leftovers
 
 
@@ -101,7 +101,7 @@ def test_a_new_student_edition_never_overwrites_answers(tmp_path):
     paths = write_student_edition(out)
     write_student_edition(out)  # untouched ones are renewed
     answered = nbformat.read(paths[3], as_version=4)
-    cell = next(c for c in answered.cells if c.cell_type == "code" and "solution" in c.metadata.get("tags", []))
+    cell = next(c for c in answered.cells if c.source == YOUR_TURN["code"])
     cell.source = "answer = 42"
     nbformat.write(answered, paths[3])
     (out / paths[1].name).write_text("not a notebook")

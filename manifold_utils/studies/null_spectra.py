@@ -9,6 +9,7 @@ atlas (nulls/); other chapters read them.
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from manifold_utils.distances import pairwise
 from manifold_utils.files import atomic_path
@@ -115,11 +116,12 @@ def equal_progress(trajectories, labels, stations, families, *, worlds=WORLDS, n
                 options = {"progress": np.full(n_runs, s), "mean_probabilities": mean}
                 options["rng"] = np.random.default_rng(order)
                 D = pairwise(null_world(trajectories[:, k], np.arange(n_runs), labels, world, **options))
-                for name in names:
-                    keep = families != name
-                    part = D[np.ix_(keep, keep)]
-                    n_pairs = keep.sum() * (keep.sum() - 1)
-                    found[name].append((axes_for(explained(part)), part.sum() / n_pairs))
+                with threadpool_limits(1, user_api="blas"):  # small matrices: threads would only wait for one another
+                    for name in names:
+                        keep = families != name
+                        part = D[np.ix_(keep, keep)]
+                        n_pairs = keep.sum() * (keep.sum() - 1)
+                        found[name].append((axes_for(explained(part)), part.sum() / n_pairs))
         for name, values in found.items():
             axes, distance = np.mean(values, axis=0)
             rows.append({"world": world, "left_out": name, "n_axes": axes, "distance": distance})
