@@ -146,6 +146,25 @@ def test_points_infinitely_far_have_no_place_and_the_others_keep_theirs():
     assert np.isnan(place(stored, far)).all()
 
 
+def test_time_like_axes_keep_their_sign_when_points_are_placed():
+    """On random dissimilarities half of the axes are time-like: a place must come back on each of them."""
+    rng = np.random.default_rng(0)
+    D = np.abs(rng.normal(3, 1, (12, 12)))
+    D = np.triu(D, 1) + np.triu(D, 1).T
+    estimator = InPCA(n_components=8).fit(D)
+    assert (estimator.eigenvalues_ < 0).sum() >= 2 and (estimator.eigenvalues_ > 0).sum() >= 2
+    stored = xr.Dataset(
+        {
+            "embedding": (("point", "component"), estimator.embedding_),
+            "fitted": ("point", np.ones(12, dtype=bool)),
+            "eigenvalues": ("component", estimator.eigenvalues_),
+            "offset": ("component", estimator.offset_),
+        }
+    )
+    np.testing.assert_allclose(place(stored, D), estimator.embedding_, atol=1e-9)
+    np.testing.assert_allclose(estimator.transform(D), estimator.embedding_, atol=1e-9)
+
+
 def test_embedded_points_come_back_without_reading_the_matrix(atlas, monkeypatch):
     """The constant of the centring is stored: distances to the atlas are all that placing needs."""
     fitted = np.ones(len(atlas.points), dtype=bool)
