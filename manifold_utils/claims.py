@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from manifold_utils.files import PROJECT, read_json, write_json
-from manifold_utils.profiles import load_yaml
+from manifold_utils.strict_yaml import load_yaml
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas", "numba")
 CLAIMS_FILE = PROJECT / "notebooks" / "claims.yaml"

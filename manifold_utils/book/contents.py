@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from manifold_utils.book.dependencies import imported_modules
 from manifold_utils.files import PROJECT, fingerprint
-from manifold_utils.profiles import load_yaml
+from manifold_utils.strict_yaml import load_yaml
 
 NOTEBOOKS = PROJECT / "notebooks"
 PLACES = ("data_dir", "client")  # parameters that say where things happen; results do not depend on them
