@@ -11,7 +11,8 @@ from pathlib import Path
 
 from manifold_utils.atlas import Atlas
 from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, run_book, twins
-from manifold_utils.profiles import Profile, load_yaml
+from manifold_utils.profiles import Profile
+from manifold_utils.strict_yaml import load_yaml
 
 
 def run(options):

@@ -1,17 +1,17 @@
 """Profiles: one validated YAML file says which data, which networks and which grid of runs a book is made from.
 
 A profile spans named grids (PAPER.md's grid is one of them); `Profile.configs` lists their runs as `RunConfig`s in a
-fixed order. Unknown keys, wrong types and impossible values are refused with the file and the key. It trains nothing
-and counts no parameters (see `training`).
+fixed order. A file may name another as its `base` and say only what differs. Unknown keys, wrong types and impossible
+values are refused with the file and the key. It trains nothing and counts no parameters (see `training`).
 """
 
-import re
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from manifold_utils.files import PROJECT, fingerprint
+from manifold_utils.strict_yaml import load_yaml
 
 PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
 Architecture = Literal[
@@ -40,12 +41,13 @@ Architecture = Literal[
 ]
 Initialisation = Annotated[str, Field(pattern=r"^(ordinary|random_labels|subset_[1-9]\d*|offset_\d+)$")]
 DATASETS = Literal["digits", "fashion", "cifar10", "imagefolder", "sloppy"]
+Metric = Literal["bhattacharyya", "hellinger", "geodesic", "euclidean", "symmetric_kl"]
 POOLED_FROM = {"cifar10": 32, "fashion": 32}  # pixels a side before area pooling; Fashion's 28 get a border of 2
 MIN_SIDE = 4  # pixels: below it the networks' strides leave nothing
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DatasetConfig(_Strict):
@@ -67,10 +69,14 @@ class DatasetConfig(_Strict):
             return self
         full = POOLED_FROM.get(self.name)
         if full is None:
-            raise ValueError(f"side is for {' and '.join(POOLED_FROM)} alone; {self.name} keeps its own size: drop it")
-        if full % self.side or self.side < MIN_SIDE:
-            sides = ", ".join(str(d) for d in range(MIN_SIDE, full + 1) if full % d == 0)
-            raise ValueError(f"side {self.side} does not divide the {full} pixels of {self.name}; give one of {sides}")
+            instead = "image_size resizes them" if self.name == "imagefolder" else "they keep their own size: drop it"
+            raise ValueError(f"side pools images of {' and '.join(POOLED_FROM)} only; those of {self.name}: {instead}")
+        sides = [d for d in range(MIN_SIDE, full + 1) if full % d == 0]
+        if self.side not in sides:
+            raise ValueError(
+                f"{self.name} has {full} pixels a side (with its border, if any), which cannot be pooled to "
+                f"{self.side}; side may be {', '.join(map(str, sides))}"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -129,16 +135,28 @@ CONFIGURATION = tuple(name for name in FACTORS if name != SEED)
 
 def _one_or_several(factor):
     kind = RunConfig.model_fields[factor].annotation
-    return kind | list[kind] | None, None
+    return kind | Annotated[list[kind], Field(min_length=1)] | None, None
 
 
 _Factors = create_model("_Factors", __base__=_Strict, **{factor: _one_or_several(factor) for factor in FACTORS})
 
 
+def _of_factors(entry):
+    strange = sorted(set(entry) - set(FACTORS))
+    if strange:
+        raise ValueError(f"{', '.join(strange)}: no such factor; the factors are {', '.join(FACTORS)}")
+    if not entry:
+        raise ValueError("an entry names at least one factor")
+    return entry
+
+
+_Setting = Annotated[dict[str, str | int | float], AfterValidator(_of_factors)]
+
+
 class Block(_Factors):
     """A product of factors. Each key holds a value or a list of values; the entries of `linked` vary together."""
 
-    linked: list[dict[str, str | int | float]] = []
+    linked: list[_Setting] = []
 
     def settings(self):
         """List of dictionaries, one for each combination; later keys vary fastest."""
@@ -151,8 +169,8 @@ class Grid(_Strict):
     """Runs of one purpose: every setting of `common` crossed with each of `blocks`, less what `exclude` matches."""
 
     common: Block = Block()
-    blocks: list[Block] = [Block()]
-    exclude: list[dict[str, str | int | float]] = []
+    blocks: list[Block] = Field([Block()], min_length=1)
+    exclude: list[_Setting] = []
     dataset: DatasetConfig | None = None  # a grid with its own data set makes a prediction space of its own
 
     def settings(self):
@@ -162,7 +180,19 @@ class Grid(_Strict):
             for a in self.common.settings()
             for b in b_list
         ]
-        return [s for s in combined if not any(all(s.get(k) == v for k, v in rule.items()) for rule in self.exclude)]
+        return [s for s in combined if not any(_matches(s, rule) for rule in self.exclude)]
+
+    @model_validator(mode="after")
+    def _rules_match_something(self):
+        without = self.model_copy(update={"exclude": []})
+        idle = [rule for rule in self.exclude if not any(_matches(s, rule) for s in without.settings())]
+        if idle:
+            raise ValueError(f"exclude: no run of this grid is {idle[0]}: check its values")
+        return self
+
+
+def _matches(setting, rule):
+    return all(setting.get(key) == value for key, value in rule.items())
 
 
 class Profile(_Strict):
@@ -173,7 +203,7 @@ class Profile(_Strict):
     dataset: DatasetConfig
     defaults: Block = Block()
     grids: dict[str, Grid]
-    metrics: list[Literal["bhattacharyya", "hellinger", "geodesic", "euclidean", "symmetric_kl"]] = ["bhattacharyya"]
+    metrics: list[Metric] = Field(["bhattacharyya"], min_length=1)
     tile: int = Field(1024, ge=16)  # points a side of a distance tile
     n_components: int = Field(50, ge=3)
     n_progress: int = Field(100, ge=5)  # points of the common progress grid
@@ -187,24 +217,25 @@ class Profile(_Strict):
 
     @classmethod
     def load(cls, name):
-        """Read `notebooks/profiles/<name>.yaml`, or the file `name` if it ends in .yaml.
+        """Read `notebooks/profiles/<name>.yaml`, or the file `name` if it ends in .yaml, over its `base` if it has one.
 
         Raises
         ------
         ValueError
-            Unknown profile, unknown key, wrong type or impossible value, naming the file and the key.
+            Unknown profile or base, unknown key, wrong type or impossible value, naming the file and the key.
         """
-        path = Path(name) if str(name).endswith(".yaml") else PROFILE_FOLDER / f"{name}.yaml"
+        path = _profile_path(name, PROFILE_FOLDER)
         if not path.is_file():
-            known = sorted(p.stem for p in PROFILE_FOLDER.glob("*.yaml"))
-            raise ValueError(f"no profile {str(name)!r} ({path} does not exist); known profiles: {', '.join(known)}")
+            raise ValueError(f"no profile {str(name)!r} ({path} does not exist); known profiles: {_known(path.parent)}")
+        layers = _layers(path)
+        content = {}
+        for _, layer in reversed(layers):
+            content = _overlaid(content, layer)
         try:
-            profile = cls.model_validate(load_yaml(path.read_text(encoding="utf-8")))
+            profile = cls.model_validate(content)
             profile.configs()  # the grids must span valid runs too
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not YAML: {error}") from error
         except ValidationError as error:
-            raise ValueError(f"{path}: {_explain(error)}") from error
+            raise ValueError(_explain(error, layers)) from error
         return profile
 
     def configs(self, grid=None):
@@ -229,25 +260,66 @@ class Profile(_Strict):
         return spaces
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with numbers as people write them: 1e-3 is a number here, not a text."""
+def _profile_path(name, folder):
+    return Path(name) if str(name).endswith(".yaml") else folder / f"{name}.yaml"
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+def _known(folder):
+    return ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
 
 
-def load_yaml(text):
-    """Parse YAML text safely; scientific notation without a point (1e-3) is a float."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+def _layers(path, above=()):
+    """List of (path, content): a profile's file, its base, the base of that, and so on."""
+    try:
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no keys and values, as a profile does")
+    base = content.pop("base", None)
+    if base is None:
+        return [(path, content)]
+    if not isinstance(base, str):
+        raise ValueError(f"{path}: key 'base': the name or the path of a profile is expected (found {base!r})")
+    below = path.parent / _profile_path(base, path.parent)
+    seen = [*above, path.resolve()]
+    if below.resolve() in seen:
+        circle = " -> ".join(p.stem for p in [*seen, below])
+        raise ValueError(f"{path}: key 'base': profiles are each other's base in a circle: {circle}")
+    if not below.is_file():
+        known = _known(path.parent)
+        raise ValueError(f"{path}: key 'base': no profile {base!r} ({below} does not exist); known profiles: {known}")
+    layers = _layers(below, seen)
+    for key in ("name", "description"):
+        if content.get(key) in (None, *(layer.get(key) for _, layer in layers)):
+            raise ValueError(f"{path}: key {key!r}: a profile needs its own, not its base's: its atlas is another")
+    return [(path, content), *layers]
 
 
-def _explain(error):
+def _overlaid(below, above):
+    """`above` laid over `below`: mappings are merged, however deep; lists and single values are replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlaid(merged[key], value) if both else value
+    return merged
+
+
+def _source(key, layers):
+    """The file that a key (a tuple of names and places in lists) comes from: the uppermost that says it."""
+    return next((path for path, content in layers if key and _says(content, key)), layers[0][0])
+
+
+def _says(content, key):
+    """Whether nested mappings hold `key`, or end in a list or a single value on the way to it."""
+    if not key or not isinstance(content, dict):
+        return True
+    return key[0] in content and _says(content[key[0]], key[1:])
+
+
+def _explain(error, layers):
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"]) or "(run)"
-        lines.append(f"key '{key}': {item['msg']} (found {item.get('input')!r})")
+        lines.append(f"{_source(item['loc'], layers)}: key '{key}': {item['msg']} (found {item.get('input')!r})")
     return "; ".join(lines)

@@ -193,14 +193,14 @@ for ax, split in zip(axes, splits, strict=True):
     points, fit = turned[split], fits[split]
     plots.plot_embedding(ax, points[:-1], runs.architecture, **look)
     ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
-    plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{split} predictions")
 plots.figure_legend(fig, axes[0], ncols=4)
 alt = "Each training run as one point, coloured by architecture, the geodesic a star."
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 
 # %% [markdown]
-# Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the star says how far runs stay from the straight road. Read the percentages of the axes before you read shapes: an axis with a few per cent is a thin one, however wide it is drawn, since both axes have the same scale. The same points again, coloured by the other factors:
+# Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the star says how far runs stay from the straight road. Read the eigenvalues before you read shapes: an axis with a small one is thin, and adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The same points again, coloured by the other factors:
 
 # %% tags=["hide-input"]
 factors = ("optimizer", "batch_size", "weight_decay", "augmentation")

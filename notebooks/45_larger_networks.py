@@ -279,7 +279,8 @@ plots.plot_embedding_values(
 )
 fig.colorbar(ax.collections[-1], ax=ax, label="parameters")
 plots.plot_reference(ax, embedding.reference_embedding.values)
-plots.label_embedding(ax, embedding.eigenvalues.values)
+up_to = embedding.explained_stress.values
+plots.label_embedding(ax, embedding.eigenvalues.values, up_to)
 alt = (
     "Networks of several sizes, coloured by their number of "
     "parameters, placed in the train embedding of the main grid in grey."

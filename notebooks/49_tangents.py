@@ -169,7 +169,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 4.4))
 for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
     plots.plot_embedding(ax, coordinates, table.architecture, size=12, legend=False)
     plots.plot_reference(ax, fit.transform(pairwise(straight, known)), names=False)
-    plots.label_embedding(ax, fit.eigenvalues_)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
 axes[1].plot(*bases.embedding_[2:, :2].T, "kD", **mark)
 plots.figure_legend(fig, axes[1], ncols=4, markerscale=1.4)

@@ -287,7 +287,7 @@ for ax in axes:
         look = {"color": colour, "marker": marker, "ls": dash, "ms": 7}
         ax.plot(*where[:, :2].T, label=method.replace("_", " "), **look)
     plots.plot_reference(ax, reference, names=False)
-    plots.label_embedding(ax, fit.eigenvalues_)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
 axes[1].set_aspect("equal", adjustable="box")
 axes[1].set(xlim=window[:, 0], ylim=window[:, 1])
 plots.figure_legend(fig, axes[0], ncols=4, markerscale=1.3)

@@ -156,7 +156,7 @@ for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
     points = fit.embedding_[:, :2] * turn[metric]
     plots.plot_embedding(ax, points, table.architecture, size=10, legend=False)
     plots.plot_reference(ax, placed[metric][:, :2] * turn[metric], names=False)
-    plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(metric.replace("_", " "))
     ax.xaxis.label.set_size(9)
     ax.yaxis.label.set_size(9)

@@ -319,7 +319,8 @@ for ax, (name, space) in zip(axes[0], spaces.items(), strict=True):
     points = placed.embedding.values
     plots.plot_embedding(ax, points, starts_of, size=12, legend=False)
     plots.plot_reference(ax, placed.reference_embedding.values)
-    plots.label_embedding(ax, placed.eigenvalues.values)
+    up_to = placed.explained_stress.values
+    plots.label_embedding(ax, placed.eigenvalues.values, up_to)
     ax.set_title(label[name])
 plots.figure_legend(fig, axes[0, 0], markerscale=1.5)
 alt = "InPCA of predictions on synthetic data, one panel an input spectrum, by start."

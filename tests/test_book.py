@@ -80,7 +80,7 @@ def executed(tmp_path):
 
 
 def _sources(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_jobs_run_once_then_are_skipped_and_sources_stay(run, tiny, executed):
@@ -251,7 +251,7 @@ def test_a_broken_book_file_is_one_clear_error(tiny, old, new, complaint):
 
 def test_modules_are_followed_through_imports():
     found = imported_modules(["%matplotlib inline\nfrom manifold_utils.book.twins import sync"])
-    assert {"book.twins", "book.contents", "profiles", "files"} <= set(found) and "book.jobs" not in found
+    assert {"book.twins", "book.contents", "files"} <= set(found) and "book.jobs" not in found
     assert imported_modules(["import numpy"]) == {}
 
 
@@ -405,3 +405,16 @@ def test_a_figure_cannot_end_its_script_early():
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
     html = page(node).cells[0].outputs[0].data["text/html"]
     assert html.count("</script>") == 1 and "321px" in html
+
+
+@pytest.mark.parametrize("given", ["argument", "variable"])
+def test_a_relative_data_folder_is_meant_from_where_the_command_was_called(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MANIFOLD_DATA", raising=False)
+    if given == "variable":
+        monkeypatch.setenv("MANIFOLD_DATA", "here/data")
+    edition = Edition("smoke", data_dir="here/data" if given == "argument" else "")
+    assert edition.given["data_dir"] == str(tmp_path / "here" / "data")
+    assert edition.atlas == tmp_path / "here" / "data" / "atlases" / "smoke"
+    monkeypatch.delenv("MANIFOLD_DATA", raising=False)
+    assert Edition("smoke").given["data_dir"] == "", "the project's own folder needs no words"

@@ -2,7 +2,11 @@
 
 import gzip
 import pickle
+import re
+import shutil
+import subprocess
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +22,14 @@ from manifold_utils.datasets import (
     crop_and_flip,
     load_dataset,
     padding_of,
+    places,
+    pooled,
+    readers,
     sloppy_samples,
     teacher_labels,
 )
-from manifold_utils.datasets import readers as readers
-from manifold_utils.profiles import DatasetConfig
+from manifold_utils.datasets.inventory import inventory, table
+from manifold_utils.profiles import DatasetConfig, Profile
 
 REAL_CIFAR = Path(__file__).resolve().parents[2] / "shared" / "cifar10"
 
@@ -132,7 +139,7 @@ def test_fashion_from_idx_files_plain_and_compressed(tmp_path):
     folder = tmp_path / "fashion"
     folder.mkdir()
     generator = np.random.default_rng(0)
-    for (images, labels), n, end in zip(readers.FASHION_FILES.values(), (60, 20), ("", ".gz"), strict=True):
+    for (images, labels), n, end in zip(places.FASHION_FILES.values(), (60, 20), ("", ".gz"), strict=True):
         write_idx(folder / (images + end), generator.integers(0, 256, (n, 28, 28)))
         write_idx(folder / (labels + end), np.arange(n) % 10)
     data = load(str(tmp_path), name="fashion", n_train=30)
@@ -149,11 +156,11 @@ def test_fashion_from_idx_files_plain_and_compressed(tmp_path):
 
 
 def test_missing_data_is_one_error_that_says_what_where_and_how(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "FASHION_SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(places, "FASHION_SYSTEM_FOLDER", tmp_path / "system")
     for name, words in {"fashion": "train-images-idx3-ubyte", "cifar10": "cifar-10-batches-bin"}.items():
         with pytest.raises(FileNotFoundError, match=words) as caught:
             load(str(tmp_path), name=name)
-        assert str(tmp_path / name) in str(caught.value) and "download=True" in str(caught.value)
+        assert str(tmp_path / name) in str(caught.value) and f"data --download {name}" in str(caught.value)
     with pytest.raises(FileNotFoundError, match="train/<class>"):
         load(str(tmp_path), name="imagefolder")
     assert not list(tmp_path.iterdir())
@@ -166,21 +173,44 @@ def cifar_arrays(n, seed):
     return generator.integers(0, 256, (n, 3072), dtype=np.uint8), np.arange(n) % 10
 
 
+def write_cifar(data_dir, kind):
+    """All batches of one of CIFAR-10's two layouts, 20 images each; returns their folder."""
+    folder = data_dir / "cifar10" / kind
+    folder.mkdir(parents=True)
+    for k, name in enumerate(name for names in places.CIFAR_BATCHES.values() for name in names):
+        x, y = cifar_arrays(20, k)
+        if kind == places.CIFAR_BINARY:
+            np.column_stack([y.astype(np.uint8), x]).tofile(folder / f"{name}.bin")
+        else:
+            (folder / name).write_bytes(pickle.dumps({b"data": x, b"labels": y.tolist()}, protocol=2))
+    return folder
+
+
 def test_cifar_binary_and_python_batches_give_the_same_data(tmp_path):
-    for kind in (readers.CIFAR_BINARY, readers.CIFAR_PYTHON):
-        folder = tmp_path / kind / "cifar10" / kind
-        folder.mkdir(parents=True)
-        for k, name in enumerate(name for names in readers.CIFAR_BATCHES.values() for name in names):
-            x, y = cifar_arrays(20, k)
-            if kind == readers.CIFAR_BINARY:
-                np.column_stack([y.astype(np.uint8), x]).tofile(folder / f"{name}.bin")
-            else:
-                (folder / name).write_bytes(pickle.dumps({b"data": x, b"labels": y.tolist()}, protocol=2))
-    a, b = (load(str(tmp_path / kind), name="cifar10") for kind in (readers.CIFAR_BINARY, readers.CIFAR_PYTHON))
+    for kind in (places.CIFAR_BINARY, places.CIFAR_PYTHON):
+        write_cifar(tmp_path / kind, kind)
+    a, b = (load(str(tmp_path / kind), name="cifar10") for kind in (places.CIFAR_BINARY, places.CIFAR_PYTHON))
     assert (
         a.fingerprint == b.fingerprint and a.input_shape == (3, 32, 32) and (len(a.y_train), len(a.y_test)) == (100, 20)
     )
     np.testing.assert_array_equal(a.x_train[20:40].numpy().reshape(20, -1), cifar_arrays(20, 1)[0])
+
+
+@pytest.mark.parametrize(("kind", "end"), [(places.CIFAR_BINARY, ".bin"), (places.CIFAR_PYTHON, "")])
+def test_a_few_of_the_batches_are_not_the_data_set(tmp_path, kind, end):
+    folder = write_cifar(tmp_path, kind)
+    for number in (2, 5):
+        (folder / f"data_batch_{number}{end}").unlink()
+    with pytest.raises(places.IncompleteData, match=f"lacks data_batch_2{end}, data_batch_5{end}"):
+        load(str(tmp_path), name="cifar10")
+
+
+def test_a_batch_without_a_class_for_each_image_is_refused(tmp_path):
+    folder = write_cifar(tmp_path, places.CIFAR_PYTHON)
+    x, y = cifar_arrays(20, 0)
+    (folder / "data_batch_3").write_bytes(pickle.dumps({b"data": x, b"labels": y[:-1].tolist()}))
+    with pytest.raises(ValueError, match="data_batch_3 does not hold a class from 0 to 9 for each of its 20 images"):
+        load(str(tmp_path), name="cifar10")
 
 
 def test_a_hostile_pickle_runs_nothing(tmp_path):
@@ -188,8 +218,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "exploded",))
 
-    folder = tmp_path / "cifar10" / readers.CIFAR_PYTHON
-    folder.mkdir(parents=True)
+    folder = write_cifar(tmp_path, places.CIFAR_PYTHON)
     (folder / "data_batch_1").write_bytes(pickle.dumps({b"data": Bomb(), b"labels": [0]}))
     with pytest.raises(ValueError, match="data_batch_1 is not a CIFAR-10 batch .*no CIFAR-10 batch needs"):
         load(str(tmp_path), name="cifar10")
@@ -199,29 +228,36 @@ def test_a_hostile_pickle_runs_nothing(tmp_path):
 # --- folders of images ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def image_folder(tmp_path):
+def write_images(data_dir, n_train=3, n_test=2, classes=places.CIFAR_CLASSES, side=32):
+    """A data folder with cifar10/train/<class>/*.png and cifar10/test/<class>/*.png."""
     generator = np.random.default_rng(0)
-    for split, n in (("train", 6), ("test", 3)):
-        for name in ("cat", "dog"):
-            folder = tmp_path / "cifar10" / split / name
+    for split, n in (("train", n_train), ("test", n_test)):
+        for name in classes:
+            folder = data_dir / "cifar10" / split / name
             folder.mkdir(parents=True)
             for k in range(n):
-                Image.fromarray(generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{k}.png")
-    return tmp_path
+                Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / f"{k}.png")
+    return data_dir
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    return write_images(tmp_path)
 
 
 def test_a_folder_of_images_is_decoded_once(image_folder, monkeypatch):
     first = load(str(image_folder), name="cifar10")
-    assert (len(first.y_train), len(first.y_test), first.classes) == (12, 6, ("cat", "dog"))
+    assert (len(first.y_train), len(first.y_test), first.classes) == (30, 20, places.CIFAR_CLASSES)
     path = image_folder / "cifar10/train/dog/0.png"
-    np.testing.assert_array_equal(first.x_train[6].permute(1, 2, 0), np.asarray(Image.open(path)))
+    np.testing.assert_array_equal(first.x_train[15].permute(1, 2, 0), np.asarray(Image.open(path)))
     monkeypatch.setattr(readers, "decoded", None)  # a second decoding would fail
     assert load(str(image_folder), name="cifar10").fingerprint == first.fingerprint
     monkeypatch.undo()
     path.unlink()
-    assert len(load(str(image_folder), name="cifar10").y_train) == 11
-    assert len(list((image_folder / "cifar10").glob("cache-*"))) == 1
+    assert len(load(str(image_folder), name="cifar10").y_train) == 29
+    (cache,) = (image_folder / "cifar10").glob("cache-*")
+    cache.write_bytes(cache.read_bytes()[:1000])
+    assert len(load(str(image_folder), name="cifar10").y_train) == 29, "a damaged cache is made again"
 
 
 def test_streamed_images_are_resized_and_the_same_as_decoded_ones(image_folder):
@@ -238,12 +274,225 @@ def test_streamed_images_are_resized_and_the_same_as_decoded_ones(image_folder):
 
 def test_bad_images_and_classes_are_named(image_folder):
     bad = image_folder / "cifar10/test/cat/0.png"
-    bad.write_bytes(b"not an image")
-    with pytest.raises(ValueError, match="cat/0.png is not a readable image"):
+    bad.write_bytes(bad.read_bytes()[:200])
+    with pytest.raises(ValueError, match="cat/0.png is not a readable image .*unpack it again"):
         load(str(image_folder), name="cifar10")
     bad.parent.rename(bad.parents[1] / "cow")
     with pytest.raises(ValueError, match="classes that train has not: \\['cow'\\]"):
         load(str(image_folder), name="cifar10")
+
+
+def test_images_of_another_size_are_named(tmp_path):
+    write_images(tmp_path, 1, 1, side=28)
+    for side in (0, 16):
+        with pytest.raises(ValueError, match="airplane/0.png has 28x28 pixels, and images of 32x32 are expected"):
+            load(str(tmp_path), name="cifar10", side=side)
+    assert not list((tmp_path / "cifar10").glob("cache-*"))
+
+
+def remove(*parts):
+    return lambda folder: shutil.rmtree(folder.joinpath(*parts))
+
+
+def empty(*parts):
+    def act(folder):
+        for path in folder.joinpath(*parts).iterdir():
+            path.unlink()
+
+    return act
+
+
+@pytest.mark.parametrize("name", ["cifar10", "imagefolder"])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (empty("train", "frog"), "train has no images of frog, and 10 classes are expected"),
+        (remove("test", "ship"), "test has no images of ship"),
+        (remove("test"), "there are images in .*train, and none in .*test"),
+        (remove("train"), "there are images in .*test, and none in .*train"),
+    ],
+)
+def test_a_half_unpacked_folder_is_refused_with_its_cure(image_folder, damage, words, name):
+    folder = image_folder / "cifar10"
+    damage(folder)
+    with pytest.raises(places.IncompleteData, match=words):
+        load(str(image_folder), name=name, folder="cifar10")
+    (folder / "train_1.tar.xz").write_bytes(b"")
+    with pytest.raises(places.IncompleteData, match=r"train_1.tar.xz\): `cd .*/cifar10 && for part in \*.tar\*; do"):
+        load(str(image_folder), name=name, folder="cifar10")
+
+
+def test_a_class_that_both_splits_lack_is_missed_in_cifar10_alone(tmp_path):
+    write_images(tmp_path, classes=places.CIFAR_CLASSES[:4])
+    with pytest.raises(places.IncompleteData, match=r"train has no images of deer, dog, frog ... \(6 in all\)"):
+        load(str(tmp_path), name="cifar10")
+    assert load(str(tmp_path), name="imagefolder", folder="cifar10", image_size=32).n_classes == 4
+    own = tmp_path / "own"
+    write_images(own, classes=("left", "right"))
+    assert load(str(own), name="cifar10").classes == ("left", "right"), "other names are somebody's own images"
+
+
+def test_fewer_images_than_are_asked_for_name_the_class_and_the_cure(image_folder):
+    (image_folder / "cifar10/train/frog/0.png").unlink()
+    assert len(load(str(image_folder), name="cifar10", n_train=20).y_train) == 20
+    with pytest.raises(ValueError, match=r"3 images of each of the 10 .* fewer in train of: frog \(2\)") as error:
+        load(str(image_folder), name="cifar10", n_train=30)
+    assert "lower n_train to at most 20" in str(error.value)
+    with pytest.raises(ValueError, match=r"n_test is 25, .* in test of: airplane \(2\)"):
+        load(str(image_folder), name="cifar10", n_test=25)
+
+
+def test_archives_alone_are_unpacked_by_the_command_in_the_error(tmp_path):
+    images = write_images(tmp_path / "elsewhere", 1, 1) / "cifar10"
+    folder = tmp_path / "data" / "cifar10"
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        with tarfile.open(folder / f"{name}.tar.xz", "w:xz") as archive:
+            archive.add(images / name, name)
+    with pytest.raises(FileNotFoundError, match="CIFAR-10 is missing.*test.tar.xz, train.tar.xz") as caught:
+        load(str(tmp_path / "data"), name="cifar10")
+    subprocess.run(re.search("`(.*)`", str(caught.value)).group(1), shell=True, check=True)
+    assert len(load(str(tmp_path / "data"), name="cifar10").y_train) == 10
+
+
+# --- pooling to a smaller side ----------------------------------------------------------------------------------------
+
+
+def test_pooling_by_hand():
+    image = np.array([[0, 2, 10, 10], [4, 6, 10, 11], [255, 255, 0, 1], [255, 255, 0, 0]], dtype=np.uint8)[None, None]
+    assert pooled(image, 2).tolist() == [[[[3, 10], [255, 0]]]]
+    assert pooled(image, 1).tolist() == [[[[67]]]]
+    assert pooled(image, 4).tolist() == image.tolist() and pooled(image, 0) is image
+    assert pooled(image[..., 1:3, 1:3], 2, border=1).tolist() == [[[[2, 2], [64, 0]]]], "a black border first"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([4, 8, 16, 32]))
+def test_pooling_is_the_mean_of_squares_by_other_routes(seed, side):
+    images = np.random.default_rng(seed).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+    ours = pooled(images, side)
+    torchs = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(images).double(), side)
+    np.testing.assert_array_equal(ours, torchs.round().numpy().astype(np.uint8))
+    pillows = Image.fromarray(images[0].transpose(1, 2, 0)).resize((side, side), Image.Resampling.BOX)
+    difference = ours[0].astype(int) - np.asarray(pillows).transpose(2, 0, 1)
+    assert np.abs(difference).max() <= 1, "halves may be rounded otherwise"
+
+
+@pytest.mark.parametrize(("shape", "side", "border"), [((30, 30), 16, 0), ((32, 30), 16, 0), ((28, 28), 16, 1)])
+def test_images_that_a_side_does_not_divide_are_not_pooled(shape, side, border):
+    with pytest.raises(ValueError, match=f"images of {shape[0]}x{shape[1]} pixels.* cannot be pooled to {side}x{side}"):
+        pooled(np.zeros((1, 1, *shape), dtype=np.uint8), side, border)
+
+
+def write_fashion(data_dir, images):
+    """The four files of Fashion-MNIST with the same images in both splits."""
+    folder = data_dir / "fashion"
+    folder.mkdir(parents=True)
+    for names in places.FASHION_FILES.values():
+        for name, values in zip(names, (images, np.arange(len(images)) % 10), strict=True):
+            write_idx(folder / name, values)
+    return folder
+
+
+def test_fashion_gets_a_border_of_2_before_it_is_pooled(tmp_path):
+    write_fashion(tmp_path, np.full((20, 28, 28), 200))
+    whole, small = (load(str(tmp_path), name="fashion", side=side) for side in (32, 16))
+    inner = np.pad(np.full((28, 28), 200), 2)
+    np.testing.assert_array_equal(whole.x_train[0, 0], inner)
+    assert small.input_shape == (1, 16, 16) and small.mean == whole.mean == load(str(tmp_path), name="fashion").mean
+    np.testing.assert_array_equal(small.x_train[0, 0], np.pad(np.full((14, 14), 200), 1))
+    assert small.fingerprint != whole.fingerprint
+
+
+def test_idx_files_of_another_kind_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "FASHION_SYSTEM_FOLDER", tmp_path / "system")
+    folder = write_fashion(tmp_path, np.zeros((20, 20, 20)))
+    with pytest.raises(ValueError, match="train-images-idx3-ubyte has images of 20x20 pixels"):
+        load(str(tmp_path), name="fashion")
+    write_idx(folder / "train-images-idx3-ubyte", np.zeros((21, 28, 28)))
+    with pytest.raises(ValueError, match="train-labels-idx1-ubyte does not hold a class for each image"):
+        load(str(tmp_path), name="fashion")
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(places.IncompleteData, match="incomplete: .*fashion lacks t10k-labels-idx1-ubyte"):
+        load(str(tmp_path), name="fashion")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"name": "cifar10", "side": 12}, "cannot be pooled to 12; side may be 4, 8, 16, 32"),
+        ({"name": "cifar10", "side": 2}, "cannot be pooled to 2; side may be 4, 8, 16, 32"),
+        ({"name": "fashion", "side": 14}, "with its border, if any.* side may be 4, 8, 16, 32"),
+        ({"name": "digits", "side": 4}, "side pools images of cifar10 and fashion only.*keep their own size"),
+        ({"name": "imagefolder", "side": 16}, "image_size resizes them"),
+        ({"name": "cifar10", "side": -16}, "greater than or equal to 0"),
+        ({"name": "cifar10", "side": "16"}, "valid integer"),
+    ],
+)
+def test_an_impossible_side_is_refused(config, words):
+    with pytest.raises(ValueError, match=words):
+        DatasetConfig(**config)
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def test_the_inventory_says_what_is_there_missing_or_incomplete(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "FASHION_SYSTEM_FOLDER", tmp_path / "system")
+    states = {shelf.name: shelf.state for shelf in inventory(tmp_path)}
+    assert states == dict(digits="there", sloppy="there", fashion="missing", cifar10="missing", imagefolder="missing")
+    write_images(tmp_path)
+    (write_fashion(tmp_path, np.zeros((20, 28, 28))) / "t10k-images-idx3-ubyte").unlink()
+    shelves = {shelf.name: shelf for shelf in inventory(tmp_path)}
+    assert (shelves["cifar10"].state, shelves["cifar10"].images) == ("there", "30 + 20")
+    text = table(shelves.values(), [Profile.load("cifar16"), Profile.load("smoke")])
+    rows = {line.split()[0]: line for line in text.splitlines() if line and not line.startswith(" ")}
+    assert "incomplete" in rows["fashion"] and rows["cifar10"].endswith("cifar16") and rows["digits"].endswith("smoke")
+    assert "lacks t10k-images-idx3-ubyte" in text and "--download fashion" in text and "no images in" in text
+    shutil.rmtree(tmp_path / "cifar10" / "test")
+    assert {s.name: s.state for s in inventory(tmp_path)}["cifar10"] == "incomplete"
+
+
+@pytest.mark.parametrize("kind", [places.CIFAR_BINARY, places.CIFAR_PYTHON])
+def test_the_inventory_counts_what_is_cheap_to_count(tmp_path, kind):
+    write_cifar(tmp_path, kind)
+    write_fashion(tmp_path, np.zeros((20, 28, 28)))
+    images = {shelf.name: shelf.images for shelf in inventory(tmp_path)}
+    assert images["cifar10"] == ("100 + 20" if kind == places.CIFAR_BINARY else "not counted")
+    assert images["fashion"] == "20 + 20"
+
+
+def test_the_command_prints_the_table_and_downloads_only_when_asked(tmp_path, monkeypatch, capsys):
+    from manifold_utils.__main__ import main
+
+    fetched = []
+    monkeypatch.setattr(places, "FASHION_SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(readers, "fetch", lambda name, folder: fetched.append((name, folder)))
+    assert main(["data", "--data-dir", str(tmp_path)]) == 0 and fetched == []
+    assert "cifar10" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    assert main(["data", "--data-dir", str(tmp_path), "--download", "cifar10"]) == 0
+    assert fetched == [("cifar10", tmp_path / "cifar10")] and "170 MB" in capsys.readouterr().out
+    write_images(tmp_path, 1, 1)
+    assert main(["data", "--data-dir", str(tmp_path), "--download", "cifar10"]) == 0 and len(fetched) == 1
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_a_download_without_a_network_is_one_line(tmp_path, monkeypatch):
+    import urllib.error
+
+    from manifold_utils.compat import import_torchvision
+
+    datasets = import_torchvision().datasets
+
+    def fail(**options):
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(datasets, "CIFAR10", fail)
+    with pytest.raises(OSError, match="cifar10 could not be downloaded .*no route.*copy its files to"):
+        load_dataset(DatasetConfig(name="cifar10"), str(tmp_path), download=True)
+
+
+# --- the real images --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(
@@ -255,6 +504,26 @@ def test_the_real_cifar10_images_go_through_the_folder_path(tmp_path):
         archive.extractall(tmp_path / "cifar10", members, filter="data")
     (tmp_path / "cifar10" / "train").symlink_to(tmp_path / "cifar10" / "test")
     data = load(str(tmp_path), name="cifar10")
-    assert data.input_shape == (3, 32, 32) and data.classes == readers.CIFAR_CLASSES and len(data.y_test) == 400
+    assert data.input_shape == (3, 32, 32) and data.classes == places.CIFAR_CLASSES and len(data.y_test) == 400
     x = data.normalise(data.x_test)
     assert x.mean().abs() < 0.15 and abs(x.std() - 1) < 0.15
+
+
+@pytest.mark.skipif(not REAL_CIFAR.is_dir(), reason="no CIFAR-10 archives beside the repository (../shared/cifar10)")
+def test_a_few_real_images_pooled_to_16(tmp_path):
+    wanted, taken = 3, Counter()
+    with tarfile.open(REAL_CIFAR / "test.tar.xz", "r|xz") as archive:  # a stream: no index, no second pass
+        for member in archive:
+            name = Path(member.name).parent.name
+            if member.isfile() and taken[name] < wanted:
+                archive.extract(member, tmp_path / "cifar10", filter="data")
+                taken[name] += 1
+            if len(taken) == 10 and min(taken.values()) == wanted:
+                break
+    shutil.copytree(tmp_path / "cifar10" / "test", tmp_path / "cifar10" / "train")
+    data, whole = (load(str(tmp_path), name="cifar10", side=side, n_test=20) for side in (16, 32))
+    assert data.input_shape == (3, 16, 16) and data.classes == places.CIFAR_CLASSES
+    assert data.y_train.bincount().tolist() == [3] * 10 and data.y_test.bincount().tolist() == [2] * 10
+    by_torch = torch.nn.functional.avg_pool2d(whole.x_test.double(), 2).round().to(torch.uint8)
+    assert torch.equal(data.x_test, by_torch) and torch.equal(data.y_test, whole.y_test)
+    assert abs(data.x_test.double().mean() - whole.x_test.double().mean()) < 0.5

@@ -12,9 +12,12 @@ from manifold_utils.geometry import exchange_classes
 from manifold_utils.statistics import (
     exchanged,
     held_out_errors,
+    holm,
     permutations_within_class,
     r2_interval,
     rank_association,
+    seed_ceiling,
+    stream,
 )
 from manifold_utils.studies.generalisation import dimension, in_words, learned_at, order_agreement, with_corners
 from manifold_utils.trajectories.of_atlas import own_clock, own_road
@@ -149,6 +152,52 @@ def test_rank_association_says_when_there_is_not_enough():
     assert np.isnan(rank_association([], [], [], rng=rng)).all()
     constant = rank_association(np.ones(9), np.arange(9), np.arange(9), rng=rng)
     assert np.isnan(constant).all() and "not enough" in in_words(*constant)
+
+
+def test_twelve_tests_without_effect_find_something_in_one_book_of_twenty_not_in_half_of_them():
+    p_values = np.random.default_rng(0).random((2000, 12))
+    assert np.mean(p_values.min(axis=1) <= 0.05) > 0.4, "uncorrected"
+    corrected = np.array([holm(row) for row in p_values])
+    assert np.mean(corrected.min(axis=1) <= 0.05) == pytest.approx(0.05, abs=0.015)
+    assert (corrected >= p_values).all() and corrected.max() == 1
+
+
+def test_holm_by_hand_keeps_the_order_and_finds_what_is_there():
+    assert np.allclose(holm([0.2, 0.001, 0.01, 0.04]), [0.2, 0.004, 0.03, 0.08])
+    assert holm([0.03]).tolist() == [0.03] and holm([]).shape == (0,)
+    assert np.allclose(holm([0.02, 0.02, 0.5]), [0.06, 0.06, 0.5]), "equal ones stay equal"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_seed_ceiling_is_unbiased_whatever_the_number_of_seeds(share):
+    rng, found = np.random.default_rng(1), []
+    groups = np.repeat(np.arange(60), np.resize([1, 2, 3], 60))
+    for _ in range(60):
+        values = np.sqrt(share) * rng.normal(size=60)[groups] + np.sqrt(1 - share) * rng.normal(size=len(groups))
+        found.append(seed_ceiling(values, groups, n_resamples=0, rng=rng)[0])
+    assert abs(np.mean(found) - share) < 4 * np.std(found) / np.sqrt(len(found)) + 0.01
+    if share == 0:
+        eta = 1 - pd.Series(values).groupby(groups).var(ddof=0).fillna(0).mean() / values.var()
+        assert eta > 0.4, "the plain share of variance between groups is far from 0 here"
+
+
+def test_no_predictor_that_knows_only_the_configuration_beats_the_ceiling():
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(200), 3)
+    signal = rng.normal(size=200)[groups]
+    values = signal + rng.normal(size=600)
+    value, low, high = seed_ceiling(values, groups, rng=rng)
+    assert low < value < high and low < 0.5 < high
+    best = 1 - np.square(values - signal).sum() / np.square(values - values.mean()).sum()
+    assert abs(value - best) < 0.1
+    assert np.isnan(seed_ceiling(signal[::3], groups[::3], rng=rng)).all(), "one seed each says nothing"
+
+
+def test_a_stream_depends_on_its_purpose_and_seed_alone():
+    first = stream(3, "a").random(4)
+    stream(3, "b").random(100)
+    assert np.array_equal(stream(3, "a").random(4), first)
+    assert not np.isclose(stream(4, "a").random(4), first).any()
 
 
 class FakeAtlas:

@@ -19,6 +19,7 @@ FLOORS = [
     "files",
     "compat",
     "workers",
+    "strict_yaml",
     "profiles",
     "claims",
     "geometry",

@@ -1,10 +1,16 @@
-"""The contact sheet: every figure once, columns of equal width, rows as high as their highest figure."""
+"""Labels of axes; the contact sheet: every figure once, in columns of equal width."""
 
+import re
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
 
+from manifold_utils import plots
 from manifold_utils.book import pages
+from manifold_utils.inpca import InPCA
+from manifold_utils.plots.interactive import embedding_3d
 
 COLOURS = {"a": (200, 0, 0), "b": (0, 200, 0), "c": (0, 0, 200)}
 
@@ -41,3 +47,28 @@ def test_contact_sheet_leaves_itself_out_and_needs_figures(figures, tmp_path_fac
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(FileNotFoundError, match="run the chapters"):
         pages.contact_sheet(empty, empty / "sheet.png")
+
+
+def percentages(*labels):
+    return [float(re.search(r"([\d.]+) %", label).group(1)) for label in labels]
+
+
+@pytest.mark.parametrize("n_components", [2, 8])
+def test_axes_give_the_explained_stress_up_to_them_however_many_were_kept(n_components):
+    places = np.random.default_rng(0).normal(size=(30, 6)) * [3.0, 2.5, 2.0, 1.0, 1.0, 1.0]
+    fit = InPCA(n_components=n_components).fit(np.square(places[:, None] - places).sum(axis=2))
+    fig, ax = plt.subplots()
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
+    first, second = percentages(ax.get_xlabel(), ax.get_ylabel())
+    plt.close(fig)
+    assert [first, second] == np.round(100 * fit.explained_stress_[:2]).tolist()
+    assert second > first + 5, "cumulative: the second axis counts the first as well"
+
+
+def test_labels_in_three_dimensions_say_the_same_without_formulas():
+    values, stress = np.array([3.0, 2.0, -1.0]), np.array([0.4, 0.7, 0.9])
+    x = np.arange(12.0).reshape(4, 3)
+    figure = embedding_3d(x, x, list("abab"), [0.1, 0.2, 0.6, 0.9], values, stress, title="", n_frames=2)
+    titles = [figure.layout.scene[f"{a}axis"].title.text for a in "xyz"]
+    assert percentages(*titles) == [40, 70, 90] and not any("$" in title for title in titles)
+    assert "time-like" in titles[2]

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifold_utils.atlas import Atlas
+from manifold_utils.files import fingerprint
 from manifold_utils.profiles import (
     CONFIGURATION,
     FACTORS,
@@ -15,9 +17,9 @@ from manifold_utils.profiles import (
     DatasetConfig,
     Profile,
     RunConfig,
-    load_yaml,
 )
 from manifold_utils.statistics import configurations
+from manifold_utils.strict_yaml import load_yaml
 
 HEAD = """
 name: mine
@@ -99,6 +101,147 @@ def test_mistakes_are_named_with_file_and_key(tmp_path, body, key):
     assert str(path) in str(error.value)
 
 
+# Hashes of all run ids as they were before the key `side` existed (commit 55db513): runs trained then must stay known.
+RUN_IDS = {
+    "cifar10": "aeaf4256a225b90a",
+    "digits": "19f6e8841fbb23d1",
+    "fashion": "6aaa85364f1f6e15",
+    "imagenet": "2b1d01c28f74be8a",
+    "paper": "617a0ff9330e2dcb",
+    "smoke": "6792cfa4f0e02c96",
+}
+
+
+@pytest.mark.parametrize("name", RUN_IDS)
+def test_run_ids_of_older_atlases_stay(name):
+    assert fingerprint([config.run_id for _, config in Profile.load(name).configs()]) == RUN_IDS[name]
+
+
+def test_pooled_images_make_other_runs():
+    ids = {
+        RunConfig(dataset=DatasetConfig(name="cifar10", side=side), architecture="fc").run_id for side in (0, 8, 16, 32)
+    }
+    assert len(ids) == 4 and "side" not in DatasetConfig(name="cifar10").model_dump()
+
+
+# --- a profile over a base --------------------------------------------------------------------------------------------
+
+BASE = """
+name: below
+description: the base
+dataset: {name: digits, n_train: 50, n_test: 20}
+defaults: {epochs: 3, batch_size: 10}
+grids:
+  main:
+    common: {architecture: [fc, vit], seed: [1, 2]}
+    blocks: [{optimizer: sgd}, {optimizer: adam}]
+  sizes: {common: {architecture: fc, scale: [0.5, 2.0]}}
+"""
+OVER = "base: below\nname: above\ndescription: over it\n"
+
+
+def write_pair(tmp_path, body, head=OVER):
+    (tmp_path / "below.yaml").write_text(BASE)
+    (tmp_path / "above.yaml").write_text(head + body)
+    return tmp_path / "above.yaml"
+
+
+def test_mappings_are_merged_and_lists_replaced(tmp_path):
+    path = write_pair(
+        tmp_path,
+        """
+dataset: {n_train: 40}
+defaults: {epochs: 5}
+grids:
+  main:
+    common: {seed: [7]}
+    blocks: [{optimizer: nesterov}]
+  more: {common: {architecture: allcnn}}
+""",
+    )
+    profile = Profile.load(path)
+    assert (profile.dataset.n_train, profile.dataset.n_test, profile.name) == (40, 20, "above")
+    main = [c for _, c in profile.configs("main")]
+    assert {(c.architecture, c.seed, c.optimizer, c.epochs, c.batch_size) for c in main} == {
+        ("fc", 7, "nesterov", 5, 10),
+        ("vit", 7, "nesterov", 5, 10),
+    }
+    assert list(profile.grids) == ["main", "sizes", "more"] and len(profile.configs("sizes")) == 2
+    assert Profile.load(tmp_path / "below.yaml").dataset.n_train == 50
+
+
+def test_a_base_may_have_a_base_and_be_a_path(tmp_path):
+    write_pair(tmp_path, "defaults: {epochs: 5}")
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (folder / "top.yaml").write_text("base: ../above.yaml\nname: top\ndescription: t\ndefaults: {batch_size: 7}")
+    assert {(c.epochs, c.batch_size) for _, c in Profile.load(folder / "top.yaml").configs()} == {(5, 7)}
+
+
+def test_an_atlas_keeps_the_profile_in_full(tmp_path):
+    path = write_pair(tmp_path, "defaults: {epochs: 5}")
+    profile = Profile.load(path)
+    atlas = Atlas.create(profile, tmp_path / "atlases")
+    (tmp_path / "below.yaml").unlink()
+    path.unlink()
+    assert "base" not in load_yaml((atlas.path / "profile.yaml").read_text())
+    assert atlas.profile == profile
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "complaint"),
+    [
+        ("base: nowhere\nname: a\ndescription: b\n", "", "key 'base': no profile 'nowhere'.*known.*above, below"),
+        ("base: above\nname: a\ndescription: b\n", "", "key 'base': .* in a circle: above -> above"),
+        ("base: [below]\nname: a\ndescription: b\n", "", "key 'base': the name or the path"),
+        ("base: below\ndescription: b\n", "", "key 'name': a profile needs its own"),
+        ("base: below\nname: below\ndescription: b\n", "", "key 'name': a profile needs its own"),
+        ("base: below\nname: a\n", "", "key 'description': a profile needs its own"),
+        (OVER, "dataset: {n_trian: 4}", "key 'dataset.n_trian'"),
+        (OVER, "grids: {main: {blocks: [{optimizer: sgdd}]}}", "key 'grids.main.blocks.0.optimizer"),
+        (OVER, "grids: {main: }", "key 'grids.main'"),
+        ("- a list", "", "holds no keys and values"),
+    ],
+)
+def test_a_mistake_over_a_base_is_one_line_with_file_and_key(tmp_path, head, body, complaint):
+    path = write_pair(tmp_path, body, head)
+    with pytest.raises(ValueError, match=complaint) as error:
+        Profile.load(path)
+    assert str(error.value).startswith(str(tmp_path / "above.yaml")) and "\n" not in str(error.value)
+
+
+def test_a_mistake_in_the_base_names_the_base(tmp_path):
+    path = write_pair(tmp_path, "dataset: {n_test: 10}")
+    (tmp_path / "below.yaml").write_text(BASE.replace("n_train: 50", "n_train: many"))
+    with pytest.raises(ValueError, match="below.yaml: key 'dataset.n_train'"):
+        Profile.load(path)
+
+
+def test_a_circle_of_bases_is_refused(tmp_path):
+    path = write_pair(tmp_path, "")
+    (tmp_path / "below.yaml").write_text("base: above\nname: b\ndescription: c\n")
+    with pytest.raises(ValueError, match="in a circle: above -> below -> above"):
+        Profile.load(path)
+
+
+def test_the_quick_and_the_fashion_grid_are_the_grid_of_cifar16():
+    def settings(name, grid):
+        left_out = {"dataset", "epochs", "pretrain_epochs"}
+        return [config.model_dump(exclude=left_out) for _, config in Profile.load(name).configs(grid)]
+
+    grids = list(Profile.load("cifar16").grids)
+    for name, n_train, data in (("cifar16-quick", 1000, "cifar10"), ("fashion16", 2000, "fashion")):
+        profile = Profile.load(name)
+        assert list(profile.grids) == grids
+        assert all(settings(name, grid) == settings("cifar16", grid) for grid in grids)
+        facts = profile.dataset
+        assert (facts.name, facts.side, facts.n_train, facts.n_test, facts.record_every) == (data, 16, n_train, 1000, 2)
+        runs = [c for _, c in profile.configs()]
+        assert {c.epochs for c in runs if not c.label_noise} == {30} and {c.pretrain_epochs for c in runs} == {0, 30}
+        assert {c.epochs for c in runs if c.label_noise} == {60}
+        assert "subset_200" in {c.initialisation for c in runs}
+
+
 def test_an_unknown_profile_lists_the_known_ones():
     with pytest.raises(ValueError, match="known profiles: .*smoke"):
         Profile.load("smock")
@@ -165,3 +308,46 @@ def test_configurations_are_the_runs_up_to_their_seed(changed):
     second = first.model_copy(update={factor: OTHER_VALUE[factor] for factor in changed})
     number, _ = configurations(_table(first, second))
     assert (number[0] == number[1]) == (changed == [SEED])
+
+
+# --- what a typing error can hide -------------------------------------------------------------------------------------
+
+MINIMAL = """name: mine
+description: mine
+dataset: {name: digits, n_train: 100, n_test: 50}
+grids:
+  main:
+    blocks:
+      - {architecture: fc, seed: [1, 2]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed: [1, 2]", "seed: [1, 2], epochs: 3, seed: 4", r"mine\.yaml.*'seed' is given twice, in lines 7 and 7"),
+        ("name: mine\n", "name: mine\nname: other\n", r"mine\.yaml.*'name' is given twice, in lines 1 and 2"),
+        ("n_train: 100", "n_train: 0100", r"mine\.yaml.*dataset\.n_train.*'0100'"),
+        ("n_train: 100", "n_train: 1:40", r"mine\.yaml.*dataset\.n_train.*'1:40'"),
+        ("n_train: 100", "n_train: 0x64", r"mine\.yaml.*dataset\.n_train.*'0x64'"),
+        ("seed: [1, 2]", "learning_rate: .inf", r"mine\.yaml.*learning_rate"),
+        ("seed: [1, 2]", "learning_rate: 1e999", r"mine\.yaml.*learning_rate.*finite"),
+        ("seed: [1, 2]", "seed: []", r"mine\.yaml.*seed.*at least 1"),
+        ("      - {architecture: fc, seed: [1, 2]}", "      []", r"mine\.yaml.*blocks.*at least 1"),
+        ("seed: [1, 2]}", "linked: [{optimiser: adam}]}", r"mine\.yaml.*linked.*optimiser: no such factor"),
+        ("    blocks", "    exclude: [{arch: fc}]\n    blocks", r"mine\.yaml.*exclude.*arch: no such factor"),
+        ("    blocks", "    exclude: [{optimizer: sdg}]\n    blocks", r"mine\.yaml.*exclude: no run of this grid"),
+        ("    blocks", "    exclude: [{}]\n    blocks", r"mine\.yaml.*exclude.*names at least one factor"),
+    ],
+)
+def test_a_slip_is_refused_with_file_and_key(tmp_path, old, new, said):
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINIMAL)
+    assert len(Profile.load(str(path)).configs()) == 2
+    path.write_text(MINIMAL.replace(old, new))
+    with pytest.raises(ValueError, match="(?s)" + said):
+        Profile.load(str(path))
+
+
+def test_a_key_of_a_merged_mapping_may_be_given_again():
+    assert load_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}")["b"] == {"x": 1, "y": 3}

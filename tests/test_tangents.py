@@ -6,7 +6,7 @@ import pytest
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import geodesic, ignorance, truth
 from manifold_utils.inpca import InPCA
-from manifold_utils.studies import robustness, tangents
+from manifold_utils.studies import tangents
 
 
 def predictions(rng, shape, spread=1.0):
@@ -65,27 +65,3 @@ def test_direction_spectrum_against_singular_values():
     vectors = np.random.default_rng(3).normal(size=(7, 40)).astype(np.float32)
     squares = np.linalg.svd(vectors.astype(float), compute_uv=False) ** 2
     assert np.allclose(tangents.direction_spectrum(vectors), np.cumsum(squares) / squares.sum())
-
-
-def test_neighbours_and_ratio_on_two_clusters():
-    rng = np.random.default_rng(4)
-    level = np.repeat(["a", "b"], 20)
-    place = rng.normal(size=(40, 2)) + 50 * (level == "b")[:, None]
-    D = ((place[:, None] - place) ** 2).sum(-1)
-    runs = np.repeat(np.arange(10), 4)
-    assert robustness.neighbour_excess(D, runs, level, 3) == pytest.approx(1 / (16 / 36))
-    assert robustness.distance_ratio(D, runs, level, np.zeros(40)) > 100
-    mixed = rng.permutation(level.reshape(10, 4)[:, 0]).repeat(4)
-    assert robustness.distance_ratio(D, runs, mixed, np.zeros(40)) < 100
-    assert np.isnan(robustness.distance_ratio(D, runs, np.repeat("a", 40), np.zeros(40)))
-
-
-def test_conclusions_of_a_curve():
-    s = np.repeat(np.linspace(0, 1, 12), 4)
-    runs, level = np.tile(np.arange(4), 12), np.tile(["a", "a", "b", "b"], 12)
-    place = np.stack([3 * s, 0.2 * np.sin(np.pi * s) * np.where(level == "b", 1, -1), 0.01 * runs * s], axis=1)
-    D = ((place[:, None] - place) ** 2).sum(-1)
-    found, fit = robustness.conclusions(D, runs, level, s)
-    assert set(found) == set(robustness.CONCLUSIONS) and fit.embedding_.shape == (48, 10)
-    assert found["stress_3"] == pytest.approx(1) and found["axis_1_progress"] > 0.99
-    assert found["architecture_ratio"] > 1

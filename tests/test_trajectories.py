@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -235,3 +236,31 @@ def test_length_of_a_great_circle_and_of_a_detour():
     near = np.concatenate([path[3:4], geometry.geodesic(*ends, [3 / 8 + 1e-4])])
     angle = trajectories.riemann_length(near)[-1]
     assert bhattacharyya(near[0], near[1]) == pytest.approx(angle**2 / 2, rel=1e-3)
+
+
+def test_progress_weights_do_not_depend_on_how_densely_a_stretch_was_recorded():
+    s = np.array([0.0, 0.5, 1.0])
+    sparse = pd.DataFrame({"run": "a", "progress_test": s})
+    dense = pd.DataFrame({"run": "a", "progress_test": np.sort(np.r_[s, np.linspace(0.001, 0.1, 50)])})
+    for points in (sparse, dense):
+        weights = trajectories.progress_weights(points, "test")
+        assert weights.shape == (len(points),) and np.isclose(weights.sum(), 1)
+        assert np.isclose(weights @ points.progress_test, 0.5), "the mean of s over the way, not over checkpoints"
+    early = trajectories.progress_weights(dense, "test")[dense.progress_test <= 0.1].sum()
+    assert early < 0.31 < (dense.progress_test <= 0.1).mean(), "51 of 53 points, but a tenth of the way and a gap"
+
+
+def test_progress_weights_of_several_runs_are_those_of_each_by_the_length_of_its_way():
+    one = pd.DataFrame({"run": "a", "progress_train": [0.0, 0.1, 0.4]}, index=[7, 8, 9])
+    two = pd.DataFrame({"run": "b", "progress_train": [0.2, 1.0, 0.9]})
+    both = trajectories.progress_weights(pd.concat([one, two]))
+    assert np.allclose(both[:3] / both[:3].sum(), trajectories.progress_weights(one))
+    assert np.allclose(both[3:] / both[3:].sum(), trajectories.progress_weights(two)), "progress may go back"
+    assert np.isclose(both[:3].sum() / both[3:].sum(), 0.4 / (0.4 + 0.35 + 0.05))
+
+
+def test_progress_weights_refuse_what_they_cannot_weigh():
+    with pytest.raises(ValueError, match="no run moves in progress_train"):
+        trajectories.progress_weights(pd.DataFrame({"run": ["a", "b"], "progress_train": [0.1, 0.9]}))
+    with pytest.raises(ValueError, match="must be finite"):
+        trajectories.progress_weights(pd.DataFrame({"run": ["a", "a"], "progress_train": [0.1, np.nan]}))

@@ -17,8 +17,9 @@ from pathlib import Path
 import nbformat
 
 from manifold_utils.book.contents import NOTEBOOKS, Book, code_cells, read_notebook, tags
-from manifold_utils.claims import scorecard, scorecard_markdown
-from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, write_json
+from manifold_utils.book.front import headline_of_atlas, headlines_markdown
+from manifold_utils.claims import reference_cards, scorecards_markdown
+from manifold_utils.files import PROJECT, atomic_path, fingerprint, owned_folder, read_json, write_json
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PARTS = {
@@ -72,7 +73,7 @@ def build_html(edition, out=""):
     edition : Edition
         All its chapters must have been run.
     out : str
-        Folder of the pages; "" for `html/` in the atlas. It is replaced as a whole, when all pages are made.
+        Folder of the pages; "" for `html/` in the atlas. Older pages are replaced as a whole, when all are made.
 
     Returns
     -------
@@ -83,6 +84,8 @@ def build_html(edition, out=""):
     ------
     ValueError
         Some chapters have not been run.
+    FileExistsError
+        `out` holds files that are not pages of a book; the message names them.
     RuntimeError
         Sphinx warned of something (a broken link, a malformed heading); the message quotes it.
     """
@@ -91,7 +94,8 @@ def build_html(edition, out=""):
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
     target = Path(out or edition.atlas / "html").resolve()
-    with tempfile.TemporaryDirectory(prefix="book-html-") as staging, atomic_path(target) as pages:
+    place = owned_folder if out else atomic_path  # html/ in the atlas is ours
+    with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
         for job in (job for _, several in jobs for job in several):
             nbformat.write(page(read_notebook(edition.executed_path(job))), Path(staging) / f"{job.name}.ipynb")
         _write_settings(Path(staging), edition)
@@ -142,6 +146,7 @@ def _index(edition, jobs):
         "",
         f"Executed at the profile **{edition.profile.name}**: {edition.profile.description}",
         "",
+        headline_of_atlas(edition.atlas),
     ]
     absent = [c.title for c, several in jobs if not several]
     if absent:
@@ -210,7 +215,7 @@ def chapters_markdown(book):
     return "\n".join(lines)
 
 
-def render(text, profile="digits", reference=REFERENCE):
+def render(text, reference=REFERENCE):
     """README text with its marked blocks filled; everything outside the marks stays as it is.
 
     Raises
@@ -218,10 +223,12 @@ def render(text, profile="digits", reference=REFERENCE):
     ValueError
         If a mark is missing.
     """
-    folder = Path(reference) / profile
-    stale = ", ".join(stale_chapters(folder)) or "none"
-    table = f"{scorecard_markdown(scorecard(folder), profile)}\n\nChapters whose code is newer than this run: {stale}."
-    blocks = {"chapters": chapters_markdown(Book()), "scorecard": table}
+    cards = reference_cards(folder=reference)
+    stale = {name: ", ".join(stale_chapters(Path(reference) / name)) or "none" for name in cards}
+    listed = "; ".join(f"`{name}`: {chapters}" for name, chapters in stale.items())
+    table = f"{scorecards_markdown(cards)}\n\nChapters whose code is newer than the published run: {listed}."
+    headlines = headlines_markdown(Path(reference))
+    blocks = {"headline": headlines, "chapters": chapters_markdown(Book()), "scorecard": table}
     for name, content in blocks.items():
         pattern = re.compile(rf"(<!-- {name}:begin[^>]*-->\n)(.*?)(<!-- {name}:end -->)", re.S)
         if not pattern.search(text):

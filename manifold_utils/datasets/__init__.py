@@ -2,7 +2,7 @@
 sloppy data.
 
 Images stay uint8 until a batch is normalised. Subsets are class-balanced and seeded. Files are looked for where the
-error of a missing data set says; nothing is downloaded unless asked. Readers of file formats are in
+error of a missing data set says (`places`); nothing is downloaded unless asked. Readers of file formats are in
 `readers`; the synthetic data follow PAPER.md section 1. It trains nothing.
 """
 
@@ -148,9 +148,9 @@ def load_dataset(config, data_dir="", *, download=False):
     Raises
     ------
     FileNotFoundError
-        Which files were looked for, where, and how to get them.
+        Data that are missing, or that lie there with gaps: what was looked for, where, and how to get it.
     ValueError
-        More samples asked for than there are (names the class), or a damaged file.
+        More samples asked for than there are (names the class), images of another size, or a damaged file.
 
     Examples
     --------
@@ -220,69 +220,82 @@ def _digits(config, folder, download):
     )
 
 
-def _subsets(config, train, test):
+def _subsets(config, train, test, classes):
     """Cut both splits of a data set that comes with a test split; x may be an array of images or of paths."""
     cut = []
-    for (x, y), n, seed in ((train, config.n_train, config.seed), (test, config.n_test, config.seed + 1)):
-        index = balanced_subset(y, n, seed)
+    for split, (x, y), n, seed in (
+        ("train", train, config.n_train, config.seed),
+        ("test", test, config.n_test, config.seed + 1),
+    ):
+        _check_enough(config.name, split, np.bincount(y, minlength=len(classes)), n, classes)
+        index = balanced_subset(y, n, seed, len(classes))
         cut.append((x[index], y[index]))
     return cut
 
 
+def _check_enough(name, split, counts, n, classes):
+    """Refuse a subset that some classes are too small for, with their names and what to do."""
+    quotas = [n // len(classes) + (k < n % len(classes)) for k in range(len(classes))]
+    short = [f"{c} ({count})" for c, count, quota in zip(classes, counts, quotas, strict=True) if count < quota]
+    if short:
+        raise ValueError(
+            f"n_{split} is {n}, which takes {max(quotas)} images of each of the {len(classes)} classes, and {name} has "
+            f"fewer in {split} of: {', '.join(short)}. Add the missing images (`python -m manifold_utils data` says "
+            f"what is there), or lower n_{split} to at most {len(classes) * min(counts)} in the profile"
+        )
+
+
 def _fashion(config, folder, download):
-    train, test = _subsets(config, *readers.read_fashion(folder, download))
-    train, test = ((pooled(x, config.side, POOLED_FROM["fashion"]), y) for x, y in (train, test))
+    train, test = _subsets(config, *readers.read_fashion(folder, download), readers.FASHION_CLASSES)
+    border = (POOLED_FROM["fashion"] - readers.FASHION_SIDE) // 2
+    train, test = ((pooled(x, config.side, border), y) for x, y in (train, test))
     return _images(config, train, test, readers.FASHION_CLASSES, _times255(FASHION_MEAN), _times255(FASHION_STD))
 
 
 def _cifar10(config, folder, download):
     train, test, classes = readers.read_cifar10(folder, download)
-    train, test = _subsets(config, train, test)
-    train, test = ((pooled(x, config.side, POOLED_FROM["cifar10"]), y) for x, y in (train, test))
+    train, test = ((pooled(x, config.side), y) for x, y in _subsets(config, train, test, classes))
     return _images(config, train, test, classes, _times255(CIFAR_MEAN), _times255(CIFAR_STD))
 
 
-def pooled(images, side, full):
-    """Images of `side` pixels: each the rounded mean of its square of full / side pixels (area pooling).
+def pooled(images, side, border=0):
+    """Images of `side` pixels a side: each pixel is the rounded mean of a square of pixels (area pooling).
 
     Parameters
     ----------
-    images : ndarray (n, channels, height, width) uint8, square, at most `full` pixels a side
-    side : int, a divisor of `full`; 0 returns the images as they are
-    full : int, pixels a side before pooling; smaller images get a black border of equal width first
+    images : ndarray (n, channels, height, width) uint8, square
+    side : int, a divisor of height + 2 border; 0 returns the images as they are
+    border : int, black pixels added on every side before pooling
 
     Returns
     -------
-    ndarray (n, channels, side, side) uint8
+    ndarray (n, channels, side, side) uint8; a mean that lies half-way is rounded to the even number
 
     Raises
     ------
     ValueError
-        Images of another size.
+        Images that are not square, or of a size that `side` does not divide.
 
     Examples
     --------
-    >>> pooled(np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4), 2, 4).tolist()
+    >>> pooled(np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4), 2).tolist()
     [[[[2, 4], [10, 12]]]]
     """
     if side == 0:
         return images
     n, channels, height, width = images.shape
-    border, odd = divmod(full - height, 2)
-    if height != width or border < 0 or odd:
-        raise ValueError(
-            f"images of {height}x{width} pixels cannot be pooled to {side}: squares of {full} are expected; "
-            "drop `side` from the profile, or give it the data set in its published size"
-        )
+    step, left_over = divmod(height + 2 * border, side)
+    if height != width or left_over:
+        framed = f" with a border of {border}" if border else ""
+        raise ValueError(f"images of {height}x{width} pixels{framed} cannot be pooled to {side}x{side}")
     images = np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)))
-    step = full // side
     blocks = images.reshape(n, channels, side, step, side, step)
     return np.rint(blocks.mean(axis=(3, 5), dtype=np.float32)).astype(np.uint8)
 
 
 def _imagefolder(config, folder, download):
     train, test, classes = readers.list_image_folder(folder)
-    (x_train, y_train), (x_test, y_test) = _subsets(config, train, test)
+    (x_train, y_train), (x_test, y_test) = _subsets(config, train, test, classes)
     return StreamedDataset(
         config.name,
         x_train,

@@ -1,6 +1,6 @@
 """Readers of the data sets' files: idx, CIFAR-10's binary and Python batches, folders of images (cached or streamed).
 
-Where the files may lie is listed in the constants and in the errors. Opening data never runs code: CIFAR-10's
+Where the files may lie is the business of `places`. Opening data never runs code: CIFAR-10's
 Python batches are pickles, and are read by an unpickler that can make arrays and nothing else. It cuts no subsets
 and normalises nothing.
 """
@@ -11,11 +11,19 @@ import os
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from manifold_utils.compat import import_torchvision
+from manifold_utils.datasets.places import (
+    CIFAR_BINARY,
+    CIFAR_CLASSES,
+    CIFAR_ROW,
+    find_cifar10,
+    find_fashion,
+    find_image_folder,
+)
 from manifold_utils.files import atomic_path
 
 FASHION_CLASSES = (
@@ -30,18 +38,11 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
-FASHION_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
-FASHION_FILES = {
-    split: (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
-    for split, stem in (("train", "train"), ("test", "t10k"))
-}
-CIFAR_BINARY, CIFAR_PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
-CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR_BATCHES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
-CIFAR_ROW = 3 * 32 * 32
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+FASHION_SIDE, CIFAR_SIDE = 28, 32  # pixels of the images as they are published
+DOWNLOADS = {"fashion": ("FashionMNIST", 31), "cifar10": ("CIFAR10", 170)}  # torchvision's name, megabytes
 N_DECODERS = 4  # threads; decoding leaves the interpreter's lock
 CACHE_PREFIX = "cache-"
+CHUNK_IMAGES = 1000  # decoded at once
 
 
 def read_fashion(folder, download=False):
@@ -50,38 +51,53 @@ def read_fashion(folder, download=False):
     Returns
     -------
     (x_train, y_train), (x_test, y_test) : x uint8 (n, 1, 28, 28), y int64 (n,)
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Files are missing, damaged, of another size, or images and labels do not belong together.
     """
-    places = [
-        folder,
-        folder / "raw",
-        folder / "FashionMNIST" / "raw",
-        folder.parent / "FashionMNIST" / "raw",
-        FASHION_SYSTEM_FOLDER,
-    ]
-    found = _first_complete(places)
-    if found is None and download:
-        _torchvision_download("FashionMNIST", folder)
-        found = _first_complete(places)
-    if found is None:
-        names = ", ".join(name for pair in FASHION_FILES.values() for name in pair)
-        raise FileNotFoundError(
-            f"Fashion-MNIST is missing. Looked for {names} (plain or .gz) in: {', '.join(map(str, places))}. "
-            f"Put the four files into {folder}, or install Debian's package dataset-fashion-mnist, or call "
-            "load_dataset(config, download=True), which lets torchvision fetch them"
-        )
-    splits = [tuple(read_idx(path) for path in pair) for pair in found]
-    return [(x[:, None], y.astype(np.int64)) for x, y in splits]
+    found, splits = _found("fashion", find_fashion, folder, download), []
+    for images, labels in found.files.values():
+        x, y = read_idx(images), read_idx(labels)
+        if x.shape[1:] != (FASHION_SIDE, FASHION_SIDE):
+            size = "x".join(map(str, x.shape[1:]))
+            raise ValueError(f"{images} has images of {size} pixels, and Fashion-MNIST's are 28x28; get it again")
+        if y.shape != (len(x),) or y.max(initial=0) >= len(FASHION_CLASSES):
+            raise ValueError(f"{labels} does not hold a class for each image of {images}; get both again")
+        splits.append((x[:, None], y.astype(np.int64)))
+    return splits
 
 
-def _first_complete(places):
-    for place in places:
-        options = [
-            [[place / (name + end) for end in ("", ".gz")] for name in FASHION_FILES[s]] for s in ("train", "test")
-        ]
-        existing = [[next((p for p in either if p.is_file()), None) for either in pair] for pair in options]
-        if all(path for pair in existing for path in pair):
-            return existing
-    return None
+def _found(name, find, folder, download):
+    try:
+        return find(folder)
+    except FileNotFoundError:
+        if not download:
+            raise
+    fetch(name, folder)
+    return find(folder)
+
+
+def fetch(name, folder):
+    """Let torchvision download a data set of `DOWNLOADS` into `folder`, with its checksums verified.
+
+    Raises
+    ------
+    OSError
+        There is no network, or the server does not answer; says what to do instead.
+    """
+    import_torchvision()
+    from torchvision import datasets
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        getattr(datasets, DOWNLOADS[name][0])(root=str(folder), download=True)
+    except (OSError, RuntimeError) as error:
+        raise OSError(
+            f"{name} could not be downloaded ({error}): fetch it on another machine and copy its files to {folder}; "
+            "`python -m manifold_utils data` says which"
+        ) from error
 
 
 def read_idx(path):
@@ -114,38 +130,31 @@ def read_cifar10(folder, download=False):
     Returns
     -------
     (x_train, y_train), (x_test, y_test), classes : x uint8 (n, 3, 32, 32), y int64 (n,)
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Files are missing, damaged, or of another size.
     """
-    found = _find_cifar10(folder)
-    if found is None and download:
-        _torchvision_download("CIFAR10", folder)
-        found = _find_cifar10(folder)
-    if found is None:
-        raise FileNotFoundError(
-            f"CIFAR-10 is missing. Looked in {folder} for: {CIFAR_BINARY}/ (data_batch_1.bin ...), {CIFAR_PYTHON}/ "
-            "(data_batch_1 ..., as torchvision keeps it), or train/<class>/*.jpg|png with test/<class>/*.jpg|png. "
-            "Unpack any of them there, or call load_dataset(config, download=True), which lets torchvision fetch it"
-        )
-    kind, place = found
-    if kind == "folder":
-        return read_image_folder(place)
-    read = _binary_batch if kind == CIFAR_BINARY else _python_batch
+    found = _found("cifar10", find_cifar10, folder, download)
+    if found.labels:
+        return read_image_folder(found, CIFAR_SIDE)
+    read = _binary_batch if found.layout == CIFAR_BINARY else _python_batch
     splits = []
-    for split in ("train", "test"):
-        parts = [read(place / name) for name in CIFAR_BATCHES[split]]
+    for paths in found.files.values():
+        parts = [_checked_batch(path, *read(path)) for path in paths]
         x, y = (np.concatenate([part[k] for part in parts]) for k in range(2))
-        splits.append((x.reshape(-1, 3, 32, 32), y.astype(np.int64)))
+        splits.append((x.reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE), y.astype(np.int64)))
     return *splits, CIFAR_CLASSES
 
 
-def _find_cifar10(folder):
-    for kind in (CIFAR_BINARY, CIFAR_PYTHON):
-        if (folder / kind).is_dir():
-            return kind, folder / kind
-    return ("folder", folder) if (folder / "train").is_dir() and (folder / "test").is_dir() else None
+def _checked_batch(path, x, y):
+    if len(x) != len(y) or not len(y) or not 0 <= y.min() <= y.max() < len(CIFAR_CLASSES):
+        raise ValueError(f"{path} does not hold a class from 0 to 9 for each of its {len(x)} images; get it again")
+    return x, y
 
 
 def _binary_batch(path):
-    path = path.with_suffix(".bin")
     rows = np.fromfile(path, np.uint8)
     if rows.size == 0 or rows.size % (1 + CIFAR_ROW):
         raise ValueError(f"{path} is damaged: {rows.size} bytes are not whole rows of {1 + CIFAR_ROW}; get it again")
@@ -172,8 +181,6 @@ def _python_batch(path):
             batch = _ArraysOnly(handle, encoding="bytes").load()
         x, y = np.asarray(batch[b"data"], dtype=np.uint8), np.asarray(batch[b"labels"], dtype=np.int64)
         return x.reshape(-1, CIFAR_ROW), y
-    except FileNotFoundError:
-        raise
     except Exception as error:  # a damaged pickle can raise nearly anything: name the file for all of it
         raise ValueError(f"{path} is not a CIFAR-10 batch ({type(error).__name__}: {error}); get it again") from error
 
@@ -189,55 +196,47 @@ def list_image_folder(folder):
     Raises
     ------
     FileNotFoundError
-        A split is missing or empty. ValueError if test has a class that train has not.
+        A split, or a class of one, is missing or empty. ValueError if test has a class that train has not.
     """
-    splits, classes = [], None
-    for names in (("train",), ("test", "val")):
-        place = next((folder / name for name in names if (folder / name).is_dir()), None)
-        files = _images_below(place) if place else []
-        if not files:
-            raise FileNotFoundError(
-                f"no images in {folder}: looked for {' or '.join(names)}/<class>/*.jpg|jpeg|png. "
-                "Put one folder a class there"
-            )
-        labels = [os.path.basename(os.path.dirname(path)) for path in files]
-        classes = classes or sorted(set(labels))
-        number = {name: k for k, name in enumerate(classes)}
-        strange = sorted(set(labels) - set(classes))
-        if strange:
-            raise ValueError(f"{place} has classes that train has not: {strange}")
-        splits.append((np.array(files, dtype=object), np.array([number[label] for label in labels])))
-    return *splits, tuple(classes)
+    found = find_image_folder(folder)
+    train, test = ((np.array(found.files[s], dtype=object), found.labels[s]) for s in ("train", "test"))
+    return train, test, found.classes
 
 
-def _images_below(place):
-    """Paths of the images in the folders of `place`, by class and name; os.scandir, since there may be millions."""
-    found = []
-    for folder in sorted(entry.path for entry in os.scandir(place) if entry.is_dir()):
-        found += sorted(e.path for e in os.scandir(folder) if e.name.lower().endswith(IMAGE_SUFFIXES))
-    return found
-
-
-def read_image_folder(folder):
-    """All images of a folder as arrays, decoded once: a cache beside them makes the second call quick.
+def read_image_folder(found, side):
+    """All images of a `Found` folder as arrays, decoded once: a cache beside them makes the second call quick.
 
     The cache (cache-<hash>.npz) belongs to the names, sizes and times of the files: a changed folder
-    makes a new one.
+    makes a new one. An image that is not `side` x `side` pixels is refused by name.
     """
-    train, test, classes = list_image_folder(folder)
-    root = len(str(folder))
-    stamps = [(path[root:], (s := os.stat(path)).st_size, s.st_mtime_ns) for path in (*train[0], *test[0])]
-    cache = folder / f"{CACHE_PREFIX}{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
-    if not cache.is_file():
-        arrays = {
-            f"x_{split}": np.concatenate(list(decoded(np.array_split(paths, 1 + len(paths) // 1000))))
-            for split, (paths, _) in (("train", train), ("test", test))
-        }
+    root, paths = len(str(found.place)), [*found.files["train"], *found.files["test"]]
+    stamps = [(path[root:], (s := os.stat(path)).st_size, s.st_mtime_ns) for path in paths]
+    cache = found.place / f"{CACHE_PREFIX}{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
+    arrays = _cached(cache)
+    if arrays is None:
+        images = np.empty((len(paths), 3, side, side), dtype=np.uint8)
+        chunks = np.array_split(np.array(paths, dtype=object), 1 + len(paths) // CHUNK_IMAGES)
+        done = 0
+        with tqdm(total=len(paths), desc="decoding images", unit="image") as bar:
+            for part in decoded(chunks, expected=side):
+                images[done : done + len(part)] = part
+                done += len(part)
+                bar.update(len(part))
+        n_train = len(found.files["train"])
+        arrays = {"x_train": images[:n_train], "x_test": images[n_train:]}
         _write_cache(cache, arrays)
-    else:
+    return (arrays["x_train"], found.labels["train"]), (arrays["x_test"], found.labels["test"]), found.classes
+
+
+def _cached(cache):
+    """Arrays of a cache; None if there is none or it is damaged: then the images are decoded again."""
+    if not cache.is_file():
+        return None
+    try:
         with np.load(cache, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("x_train", "x_test")}
-    return (arrays["x_train"], train[1]), (arrays["x_test"], test[1]), classes
+            return {name: stored[name] for name in ("x_train", "x_test")}
+    except Exception:  # a damaged archive can raise nearly anything
+        return None
 
 
 def _write_cache(cache, arrays):
@@ -252,44 +251,36 @@ def _write_cache(cache, arrays):
             old.unlink(missing_ok=True)
 
 
-def decoded(chunks, image_size=0):
+def decoded(chunks, image_size=0, expected=0):
     """Yield uint8 (n, 3, height, width) for each array of paths; threads decode the next chunk in the meantime.
 
-    `image_size` above 0: the shorter side is resized to it and the middle cut out. 0: the files' own size, which
-    must agree.
+    `image_size` above 0: the shorter side is resized to it and the middle cut out. 0: the files' own size, which must
+    be `expected` pixels a side.
     """
     with ThreadPoolExecutor(N_DECODERS) as pool:
-        ahead = None
+        ahead, size = None, {"image_size": image_size, "expected": expected}
         for paths in [*chunks, None]:
-            behind, ahead = ahead, None if paths is None else [pool.submit(_decode, p, image_size) for p in paths]
+            behind, ahead = ahead, None if paths is None else [pool.submit(_decode, p, **size) for p in paths]
             if behind:
-                yield _stack([future.result() for future in behind])
+                yield np.stack([future.result() for future in behind])
 
 
-def _decode(path, image_size):
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def _decode(path, image_size, expected):
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
             if image_size:
                 image.draft("RGB", (image_size, image_size))
                 image = ImageOps.fit(image.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
-            return path, np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} is not a readable image ({error}); replace or delete it") from error
-
-
-def _stack(images):
-    first_path, first = images[0]
-    for path, image in images:
-        if image.shape != first.shape:
-            raise ValueError(f"images differ in size: {first_path} is {first.shape[1:]}, {path} is {image.shape[1:]}")
-    return np.stack([image for _, image in images])
-
-
-def _torchvision_download(name, folder):
-    import_torchvision()
-    from torchvision import datasets
-
-    folder.mkdir(parents=True, exist_ok=True)
-    getattr(datasets, name)(root=str(folder), download=True)
+            pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    except Exception as error:  # a damaged image can raise nearly anything: name the file for all of it
+        reason = str(error).replace(str(path), "it")
+        raise ValueError(f"{path} is not a readable image ({reason}); unpack it again, or delete it") from error
+    if expected and pixels.shape[1:] != (expected, expected):
+        height, width = pixels.shape[1:]
+        raise ValueError(
+            f"{path} has {width}x{height} pixels, and images of {expected}x{expected} are expected: put the data set's "
+            "own files there, or use the data set imagefolder, which resizes"
+        )
+    return pixels

@@ -26,7 +26,6 @@ NAMES = {
     "learning_rate": "learning rate",
     "weight_decay": "weight decay",
 }
-VERDICT_COLOURS = {"reproduced": "#009E73", "not at this scale": "#999999", "contradicted": "#D55E00"}
 
 
 def factor_name(factor):
@@ -244,29 +243,4 @@ def plot_curves(ax, x, curves, levels, *, mean=True):
                 x, np.nanmean(curves[rows], axis=0), color=colour, ls=dash, lw=2.6, label=f"{level} (n = {rows.sum()})"
             )
     legend_below(ax)
-    return ax
-
-
-def plot_scorecard(ax, judged, limit=1.5):
-    """One line a claim: the interval relative to its rule's limit, right of 0 where the rule holds.
-
-    Parameters
-    ----------
-    judged : DataFrame with claim, ours, low, high, verdict, direction, reproduced (see `claims.scorecard`)
-    limit : float
-        Values farther from the limit than this, relatively, are drawn at the edge.
-    """
-    sign = np.where(judged.direction == "at_least", 1, -1)
-    scale = np.abs(judged.reproduced.to_numpy(float))
-    ours, low, high = (
-        np.clip(sign * (judged[k].to_numpy(float) - judged.reproduced) / scale, -limit, limit)
-        for k in ("ours", "low", "high")
-    )
-    colours = judged.verdict.map(VERDICT_COLOURS)
-    place = np.arange(len(judged))[::-1]
-    ax.hlines(place, np.minimum(low, high), np.maximum(low, high), color=colours, lw=5, alpha=0.5)
-    ax.scatter(ours, place, c=colours, s=50, zorder=3)
-    ax.axvline(0, color="black", lw=1)
-    ax.set(yticks=place, yticklabels=judged.claim + "  " + judged.verdict, xlim=(-limit - 0.1, limit + 0.1))
-    ax.set_xlabel("distance beyond the rule's limit, relative (right: the rule holds)")
     return ax

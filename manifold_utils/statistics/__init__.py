@@ -1,6 +1,12 @@
 """What chance would give: effects of factors, speed, nulls, intervals, associations of numbers of runs."""
 
-from manifold_utils.statistics.associations import exchanged, held_out_errors, r2_interval, rank_association
+from manifold_utils.statistics.associations import (
+    exchanged,
+    held_out_errors,
+    r2_interval,
+    rank_association,
+    seed_ceiling,
+)
 from manifold_utils.statistics.configurations import (
     LINKED,
     between_configurations,
@@ -13,10 +19,12 @@ from manifold_utils.statistics.effects import effect_over_effect, effect_ratio, 
 from manifold_utils.statistics.intervals import (
     bootstrap_interval,
     drawn_pairs,
+    holm,
     interval,
     jackknife_interval,
     p_value,
     ratio_over_runs,
+    stream,
     t_interval,
 )
 from manifold_utils.statistics.nulls import (
@@ -39,12 +47,14 @@ from manifold_utils.statistics.speed import (
     speed_slopes,
     speed_trend,
 )
+from manifold_utils.statistics.worlds import STRATUM, WORLDS, null_world, strata
 
 __all__ = [
-    "KINDS", "LINKED", "METRICS", "NullDistances", "best_matching", "between_configurations",
+    "KINDS", "LINKED", "METRICS", "STRATUM", "WORLDS", "NullDistances", "best_matching", "between_configurations",
     "bootstrap_interval", "common_speed", "compare_with_shuffled", "configurations", "drawn_pairs",
-    "effect_over_effect", "effect_ratio", "effect_size", "exchanged", "held_out_errors", "interval",
+    "effect_over_effect", "effect_ratio", "effect_size", "exchanged", "held_out_errors", "holm", "interval",
     "jackknife_interval", "matched_pairs", "median_interval", "median_ratio", "nearest_of_others", "null_distances",
-    "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval", "rank_association", "ratio_over_runs",
-    "seed_means", "shuffle_within_class", "speed_ratios", "speed_slopes", "speed_trend", "t_interval", "unit_roots",
+    "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval", "rank_association",
+    "ratio_over_runs", "seed_ceiling", "seed_means", "shuffle_within_class", "speed_ratios", "speed_slopes",
+    "speed_trend", "strata", "stream", "t_interval", "unit_roots",
 ]  # fmt: skip

@@ -114,6 +114,53 @@ def r2_interval(model, guess, groups, *, against=None, n_resamples=1000, level=L
     return float(total[0] / total[1]), *interval(drawn[:, 0] / drawn[:, 1], level)
 
 
+def seed_ceiling(values, groups, *, n_resamples=1000, level=LEVEL, rng):
+    """The most that any predictor can explain which knows a run's configuration but not its seed.
+
+    Seeds of one configuration differ, and no factor tells which of them is better. Their share is estimated
+    without bias by one-way analysis of variance: with mean squares M_b between and M_w within configurations, the
+    variance between them is (M_b - M_w) / n_0, n_0 = (n - sum n_k^2 / n) / (K - 1), and the ceiling is its share of the total.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+    groups : array-like of shape (n,), configurations; those with one seed count between, not within
+    n_resamples : int
+        Draws of configurations, with replacement, for the interval.
+
+    Returns
+    -------
+    value, low, high : float
+        At most 1; below 0 where configurations differ less than their seeds. NaN if no configuration has two seeds.
+
+    Examples
+    --------
+    >>> seed_ceiling([0.0, 0.0, 1.0, 1.0], [0, 0, 1, 1], rng=np.random.default_rng(0))[0]
+    1.0
+    """
+    values = np.asarray(values, dtype=np.float64)
+    number = pd.factorize(np.asarray(groups))[0]
+    of_group = pd.DataFrame({"value": values, "square": values**2}).groupby(number).sum()
+    sums = np.column_stack([np.bincount(number), of_group])
+    drawn = np.vstack([np.ones(len(sums), dtype=int), resamples(len(sums), n_resamples, rng)])
+    found = _between_share(sums, drawn)
+    return float(found[0]), *interval(found[1:], level)
+
+
+def _between_share(sums, counts):
+    """Variance between groups over the total, for each row of `counts` (how often each group was drawn)."""
+    size, total, square = sums.T
+    n, n_groups, of_mean = counts @ size, counts.sum(axis=1), total**2 / size
+    within = counts @ (square - of_mean)
+    between = counts @ of_mean - (counts @ total) ** 2 / n
+    freedom = n - n_groups
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_within = np.where(freedom > 0, within / freedom, np.nan)
+        typical_size = (n - counts @ size**2 / n) / (n_groups - 1)
+        variance = (between / (n_groups - 1) - mean_within) / typical_size
+        return variance / (variance + mean_within)
+
+
 def rank_association(x, y, groups, *, given=None, n_resamples=1000, level=LEVEL, rng):
     """Spearman correlation of two numbers a run, with an interval that draws configurations.
 

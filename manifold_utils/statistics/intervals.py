@@ -5,6 +5,8 @@ An interval's unit is what its sentence generalises to: families, configurations
 drawn things counts as often as both its members. It measures no distance and no regression (`associations`).
 """
 
+from zlib import crc32
+
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
