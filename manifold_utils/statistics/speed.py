@@ -141,7 +141,7 @@ def speed_slopes(steps, runs, columns=CONFIGURATION):
     Examples
     --------
     >>> runs = pd.DataFrame({"architecture": "fc", "scale": [1, 2], "seed": 0, "n_parameters": [100, 400]})
-    >>> speed_slopes(np.array([[8.0], [4.0]]), runs, ["architecture", "scale"])[0].slope.tolist()
+    >>> speed_slopes(np.array([[8.0], [4.0]]), runs, ["architecture", "scale"])[0].slope.round(6).tolist()
     [0.5]
     """
     alike = [c for c in columns if c != "scale"] + [SEED]
