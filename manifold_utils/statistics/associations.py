@@ -119,7 +119,7 @@ def seed_ceiling(values, groups, *, n_resamples=1000, level=LEVEL, rng):
 
     Seeds of one configuration differ, and no factor tells which of them is better. Their share is estimated
     without bias by one-way analysis of variance: with mean squares M_b between and M_w within configurations, the
-    variance between them is (M_b - M_w) / n_0, n_0 = (n - sum n_k^2 / n) / (K - 1), and the ceiling is its share of the total.
+    variance between them is (M_b - M_w) / n_0, n_0 = (n - sum n_k^2 / n) / (K - 1); the ceiling is its share of all.
 
     Parameters
     ----------

@@ -1,14 +1,15 @@
-"""Intervals and p-values: one bootstrap, one permutation p, and the ratios of pairs that they are taken of.
+"""Intervals and p-values: one bootstrap, one t interval with its jackknife, one permutation p.
 
-An interval draws what its sentence generalises to, with replacement: configurations or runs, never pairs. A pair of
-two drawn things counts as often as both its members. It measures no distance and no regression (`associations`).
+An interval's unit is what its sentence generalises to: families, configurations or runs, never pairs. Few units
+(families) are left out in turn and give a t interval of a logarithm; many are drawn with replacement, and a pair of two
+drawn things counts as often as both its members. It measures no distance and no regression (`associations`).
 """
 
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.stats import t as student
 
 from manifold_utils.workers import check_choice
 
@@ -88,38 +89,61 @@ def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=LEV
     return interval([statistic(np.repeat(values, count, axis=0)) for count in drawn], level)
 
 
-def jackknife_interval(value, left_out, level=LEVEL):
-    """Interval of a statistic from its values with one unit (a family) left out in turn: Student's t around `value`.
+def t_interval(values, level=LEVEL, *, centre=None):
+    """Student's t interval of the mean of independent values; no draws.
 
     Parameters
     ----------
-    value : float
-        The statistic of all units; of a ratio, its logarithm.
-    left_out : array-like of shape (n_units,)
-        The same without each unit. NaN where leaving it out leaves nothing to measure.
+    values : array-like of shape (n,)
+        One value for each unit that the sentence generalises to (families, say).
+    level : float in (0, 1)
+    centre : float, optional
+        The middle of the interval; by default the mean.
+
+    Returns
+    -------
+    low, high : float
+        NaN for fewer than two values, and where one is not finite.
+
+    Examples
+    --------
+    >>> low, high = t_interval([1.0, 2.0, 3.0])
+    >>> round(low, 2), round(high, 2)  # 2 -+ 4.303 / sqrt(3): two degrees of freedom
+    (-0.48, 4.48)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return np.nan, np.nan
+    middle = values.mean() if centre is None else centre
+    half = student.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(middle - half), float(middle + half)
+
+
+def jackknife_interval(whole, left_out, level=LEVEL):
+    """t interval of a statistic from its values with each unit left out in turn (Tukey's jackknife).
+
+    For a mean over units it is `t_interval` of the units.
+
+    Parameters
+    ----------
+    whole : float
+        The statistic of all n units, the middle of the interval.
+    left_out : array-like of shape (n,)
+        The statistic without each of the units.
     level : float in (0, 1)
 
     Returns
     -------
     low, high : float
-        value -+ t(n - 1) sqrt((n - 1) / n sum (left_out - mean)^2) (Tukey 1958; Efron and Tibshirani 1993, ch. 11).
-        NaN with fewer than two units.
+        NaN for fewer than two units, and where the statistic does not exist without one of them.
 
     Examples
     --------
-    >>> x = np.array([1.0, 2.0, 4.0])
-    >>> low, high = jackknife_interval(x.mean(), [x[1:].mean(), x[[0, 2]].mean(), x[:2].mean()])
-    >>> round((high - low) / 2 / (x.std(ddof=1) / 3**0.5), 3)  # of a mean it is the usual t interval
-    4.303
+    >>> jackknife_interval(2.0, [2.5, 2.0, 1.5]) == t_interval([1.0, 2.0, 3.0])
+    True
     """
     left_out = np.asarray(left_out, dtype=np.float64)
-    left_out = left_out[np.isfinite(left_out)]
-    n = len(left_out)
-    if n < 2 or not np.isfinite(value):
-        return np.nan, np.nan
-    spread = np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum())
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * spread
-    return float(value - half), float(value + half)
+    return t_interval(len(left_out) * whole - (len(left_out) - 1) * left_out, level, centre=whole)
 
 
 def p_value(real, draws, *, side="low"):
@@ -190,62 +214,6 @@ def holm(p_values):
     return corrected
 
 
-def speed_ratios(steps, number, pairs, order):
-    """Steps of the smaller over steps of the larger configuration, to each value of progress.
-
-    Parameters
-    ----------
-    steps : ndarray of shape (n_runs, n_grid)
-        See `crossings`; the median over seeds stands for a configuration.
-    number : ndarray of shape (n_runs,), int configurations
-    pairs : DataFrame with `first` and `second`, see `matched_pairs`
-    order : ndarray of shape (n_configurations,)
-        Size, for instance parameters; the smaller one of a pair is above the line.
-
-    Returns
-    -------
-    ndarray of shape (n_pairs, n_grid), float64
-        inf if only the larger gets there, 0 if only the smaller does, NaN if neither.
-
-    Examples
-    --------
-    >>> pairs = pd.DataFrame({"first": [0], "second": [1]})
-    >>> speed_ratios(np.array([[4.0, np.inf], [2.0, 5.0]]), np.array([0, 1]), pairs, np.array([10, 99])).tolist()
-    [[2.0, inf]]
-    """
-    middle = np.stack([_median(steps[number == k]) for k in range(len(order))])
-    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
-    swap = order[first] > order[second]
-    small, large = np.where(swap, second, first), np.where(swap, first, second)
-    ratio = np.full((len(pairs), steps.shape[1]), np.nan)
-    above, below = middle[small], middle[large]
-    known = np.isfinite(above) & np.isfinite(below) & (below > 0)
-    ratio[known] = above[known] / below[known]
-    ratio[np.isinf(above) & np.isfinite(below)] = np.inf
-    ratio[np.isfinite(above) & np.isinf(below)] = 0.0
-    return ratio
-
-
-def _median(values):
-    """Median over runs, where inf is late and NaN (there from the start) is unknown."""
-    ordered = np.sort(values, axis=0)  # NaN goes last, inf before it
-    return np.where(np.isnan(values).any(axis=0), np.nan, ordered[(len(values) - 1) // 2])
-
-
-def median_ratio(ratios):
-    """Median of ratios that may be 0 or inf; NaN ones are left out.
-
-    Returns
-    -------
-    float, NaN if nothing is known
-    """
-    known = np.sort(np.asarray(ratios)[~np.isnan(ratios)])
-    if not len(known):
-        return np.nan
-    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
-    return float(low if np.isinf(high) and np.isinf(low) else 0.5 * (low + high))
-
-
 def drawn_pairs(pairs, n_resamples, rng):
     """How often each pair comes up when its members (configurations, or runs) are drawn with replacement: both count.
 
@@ -263,80 +231,6 @@ def drawn_pairs(pairs, n_resamples, rng):
     drawn = resamples(len(names), n_resamples, rng)
     weights = [drawn[:, np.searchsorted(names, e)].prod(axis=2) for e in ends]
     return weights[0] if isinstance(pairs, pd.DataFrame) else weights
-
-
-def ratio_interval(upper, upper_pairs, lower, lower_pairs, *, n_resamples=1000, rng):
-    """Mean distance of one kind of pairs over that of another, at equal progress, with a 95 % interval.
-
-    At each value of progress the mean over comparable pairs is taken; the ratio is that of their sums over the values
-    where both kinds have some, so that neither kind is measured on another stretch of the road. The interval draws
-    configurations with replacement.
-
-    Parameters
-    ----------
-    upper, lower : ndarrays of shape (n_pairs, n_grid), nats; NaN where a pair cannot be compared
-    upper_pairs, lower_pairs : DataFrames with `first` and `second`
-
-    Returns
-    -------
-    value, low, high : float; NaN if there is nothing to compare
-
-    Examples
-    --------
-    >>> pairs = pd.DataFrame({"first": [0, 0], "second": [1, 2]})
-    >>> ratio_interval(np.full((2, 1), 3.0), pairs, np.full((2, 1), 2.0), pairs, rng=np.random.default_rng(0))
-    (1.5, 1.5, 1.5)
-    """
-    if not np.isfinite(upper).any() or not np.isfinite(lower).any():
-        return np.nan, np.nan, np.nan
-    ones = [np.ones((1, len(upper))), np.ones((1, len(lower)))]
-    value = float(_ratio_of_means(upper, ones[0], lower, ones[1])[0])
-    above, below = drawn_pairs([upper_pairs, lower_pairs], n_resamples, rng)
-    draws = _ratio_of_means(upper, above, lower, below)
-    return value, *interval(draws[np.isfinite(draws)])
-
-
-def _ratio_of_means(upper, above, lower, below):
-    parts = []
-    for values, weight in ((upper, above), (lower, below)):
-        known = np.isfinite(values)
-        counts = weight @ known
-        sums = weight @ np.where(known, values, 0.0)
-        parts.append(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
-    both = np.isfinite(parts[0]) & np.isfinite(parts[1])
-    top, bottom = (np.where(both, part, 0.0).sum(axis=1) for part in parts)
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
-
-
-def median_interval(ratios, pairs, *, n_resamples=1000, rng):
-    """95 % interval of `median_ratio` over drawn configurations.
-
-    Parameters
-    ----------
-    ratios : ndarray of shape (n_pairs, n_grid), see `speed_ratios`
-    pairs : DataFrame with `first` and `second`
-
-    Returns
-    -------
-    low, high : float, inf where laggards prevail; NaN without pairs
-    """
-    if not len(pairs):
-        return np.nan, np.nan
-    draws = [median_ratio(np.repeat(ratios, w, axis=0)) for w in drawn_pairs(pairs, n_resamples, rng) if w.any()]
-    return interval(draws, method="nearest")
-
-
-def ratio_of_sums_interval(pairs, between, within, *, n_resamples=1000, rng):
-    """95 % interval of sum(between) / sum(within) over drawn configurations; NaN if no draw holds a pair.
-
-    Parameters
-    ----------
-    pairs : DataFrame with `first` and `second`
-    between, within : ndarrays of shape (n_pairs,), nats
-    """
-    weight = drawn_pairs(pairs, n_resamples, rng)
-    weight = weight[weight.sum(axis=1) > 0]
-    return interval((weight @ between) / (weight @ within))
 
 
 def ratio_over_runs(above, below, *, n_resamples=1000, level=LEVEL, rng):
