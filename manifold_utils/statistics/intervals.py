@@ -1,4 +1,4 @@
-"""Intervals and p-values: one bootstrap, one permutation p, and the ratios of pairs that they are taken of.
+"""Intervals and p-values: one bootstrap, one t interval with its jackknife, one permutation p, and ratios of pairs.
 
 An interval draws what its sentence generalises to, with replacement: configurations or runs, never pairs. A pair of
 two drawn things counts as often as both its members. It measures no distance and no regression (`associations`).
@@ -6,6 +6,7 @@ two drawn things counts as often as both its members. It measures no distance an
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from manifold_utils.workers import check_choice
 
@@ -83,6 +84,92 @@ def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=LEV
     values, rng = np.asarray(values), rng or np.random.default_rng(0)
     drawn = resamples(len(values), n_resamples, rng)
     return interval([statistic(np.repeat(values, count, axis=0)) for count in drawn], level)
+
+
+def t_interval(values, level=LEVEL, *, centre=None):
+    """Student's t interval of the mean of independent values; no draws.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        One value for each unit that the sentence generalises to (families, say).
+    level : float in (0, 1)
+    centre : float, optional
+        The middle of the interval; by default the mean.
+
+    Returns
+    -------
+    low, high : float
+        NaN for fewer than two values, and where one is not finite.
+
+    Examples
+    --------
+    >>> low, high = t_interval([1.0, 2.0, 3.0])
+    >>> round(low, 2), round(high, 2)  # 2 -+ 4.303 / sqrt(3): two degrees of freedom
+    (-0.48, 4.48)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return np.nan, np.nan
+    middle = values.mean() if centre is None else centre
+    half = student.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(middle - half), float(middle + half)
+
+
+def jackknife_interval(whole, left_out, level=LEVEL):
+    """t interval of a statistic from its values with each unit left out in turn (Tukey's jackknife).
+
+    For a mean over units it is `t_interval` of the units.
+
+    Parameters
+    ----------
+    whole : float
+        The statistic of all n units, the middle of the interval.
+    left_out : array-like of shape (n,)
+        The statistic without each of the units.
+    level : float in (0, 1)
+
+    Returns
+    -------
+    low, high : float
+        NaN for fewer than two units, and where the statistic does not exist without one of them.
+
+    Examples
+    --------
+    >>> jackknife_interval(2.0, [2.5, 2.0, 1.5]) == t_interval([1.0, 2.0, 3.0])
+    True
+    """
+    left_out = np.asarray(left_out, dtype=np.float64)
+    return t_interval(len(left_out) * whole - (len(left_out) - 1) * left_out, level, centre=whole)
+
+
+def mean_over_groups(values, groups, level=LEVEL):
+    """Mean of values, and its t interval over groups, left out in turn: values of a group are no independent witnesses.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,), finite
+    groups : sequence of length n
+        What the sentence generalises to: families, or families with kinds of start.
+    level : float in (0, 1)
+
+    Returns
+    -------
+    value, low, high : float
+        The interval is NaN for fewer than two groups, all three without values.
+
+    Examples
+    --------
+    >>> value, low, high = mean_over_groups([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"])
+    >>> value, round(low, 1), round(high, 1)  # 2 -+ 12.7: one degree of freedom
+    (2.0, -10.7, 14.7)
+    """
+    values, groups = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    names = np.unique(groups)
+    left_out = [values[groups != name].mean() for name in names] if len(names) > 1 else []
+    return float(values.mean()), *jackknife_interval(values.mean(), left_out, level)
 
 
 def p_value(real, draws, *, side="low"):
