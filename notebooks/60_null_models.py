@@ -450,6 +450,7 @@ elsewhere.round(3)
 # %%
 embedding = atlas.embedding("train")
 coordinates = embedding.embedding.values
+axis_sizes = embedding.eigenvalues.values, embedding.explained_stress.values
 of_noise = how_far.run.isin(noise.index)
 
 # %%
@@ -475,8 +476,7 @@ for run, rows in how_far[of_noise].groupby("run", sort=False):
     label = f"random labels, {noise.architecture[run]}, seed {noise.seed[run]}"
     right.plot(rows.gone, rows.nearest, label=label, **styles[run])
 plots.plot_reference(left, embedding.reference_embedding.values)
-up_to = embedding.explained_stress.values
-plots.label_embedding(left, embedding.eigenvalues.values, up_to)
+plots.label_embedding(left, *axis_sizes)
 right.set(xlabel="$d_B$ from ignorance (nats)", yscale="log")
 right.set_ylabel("$d_B$ to the nearest ordinary checkpoint (nats)")
 plots.figure_legend(fig, right, ncols=2)

@@ -10,14 +10,17 @@ from scipy.stats import spearmanr
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes
 from manifold_utils.statistics import (
+    bootstrap_interval,
     exchanged,
     held_out_errors,
     holm,
+    mean_over_groups,
     permutations_within_class,
     r2_interval,
     rank_association,
     seed_ceiling,
     stream,
+    variance_share,
 )
 from manifold_utils.studies.generalisation import dimension, in_words, learned_at, order_agreement, with_corners
 from manifold_utils.trajectories.of_atlas import own_clock, own_road
@@ -229,3 +232,52 @@ def test_a_run_is_put_on_the_clock_of_what_it_was_fitted_to():
     clock = own_clock(atlas, "a", fitted=[0, 0])
     assert clock.error.tolist() == [0.0, 0.0] and clock.progress.is_monotonic_increasing
     assert np.allclose(own_road(atlas, "a", [0, 0])[:, 1], atlas.predictions[1:, 1, ::-1])
+
+
+def plain_share(values, levels):
+    """The share of variance that the book took before, of the values themselves."""
+    values = pd.Series(values)
+    return values.groupby(levels).transform("mean").var(ddof=0) / values.var(ddof=0)
+
+
+def test_variance_share_is_that_of_logarithms():
+    rng = np.random.default_rng(0)
+    levels = np.repeat(list("abc"), 20)
+    far = np.exp(np.repeat([0.0, 1.0, 2.0], 20)[:, None] + rng.normal(size=(60, 3)))
+    expected = [plain_share(np.log(column), levels) for column in far.T]
+    assert np.allclose(variance_share(far, levels), expected)
+    for changed in (1e-3 * far, far**2, np.sqrt(far)):  # another unit, and d_B for a length or the other way round
+        assert np.allclose(variance_share(changed, levels), expected)
+    assert abs(plain_share(far[:, 0] ** 2, levels) - plain_share(far[:, 0], levels)) > 0.1
+
+
+def test_one_far_run_does_not_own_the_variance():
+    """A factor that trebles distances is seen; one run a hundred times as far hides it only without logs."""
+    rng = np.random.default_rng(1)
+    levels = np.repeat(["low", "high"], 40)
+    far = np.where(levels == "low", 1.0, 3.0) * np.exp(0.1 * rng.normal(size=80))
+    far[0] = 100.0
+    assert plain_share(far, levels) < 0.1 and variance_share(far[:, None], levels)[0] > 0.4
+
+
+def test_variance_share_leaves_out_what_is_missing_and_says_when_nothing_varies():
+    far = np.array([[1.0, 2.0, np.nan], [2.0, 2.0, np.nan], [8.0, 2.0, 1.0], [np.nan, 2.0, np.nan]])
+    found = variance_share(far, ["a", "a", "b", "b"])
+    assert found[0] == pytest.approx(plain_share(np.log([1.0, 2.0, 8.0]), ["a", "a", "b"]))
+    assert np.isnan(found[1:]).all()
+
+
+def test_groups_are_the_witnesses_and_not_their_members():
+    """Two families of fifty runs each, far apart: runs drawn again say .1, families say that two are too few."""
+    rng = np.random.default_rng(2)
+    groups = np.repeat(["fc", "vit"], 50)
+    values = np.where(groups == "fc", 0.0, 1.0) + 0.01 * rng.normal(size=100)
+    value, low, high = mean_over_groups(values, groups)
+    drawn = bootstrap_interval(values, rng=rng)
+    assert value == values.mean() and high - low > 10 * (drawn[1] - drawn[0])
+    assert np.isnan(mean_over_groups(values, np.zeros(100))[1:]).all() and np.isnan(mean_over_groups([], [])).all()
+
+
+def test_more_runs_of_a_group_do_not_move_the_interval_of_balanced_groups():
+    once = mean_over_groups([1.0, 2.0, 4.0], list("abc"))
+    assert np.allclose(mean_over_groups(np.repeat([1.0, 2.0, 4.0], 30), np.repeat(list("abc"), 30)), once)

@@ -4,6 +4,7 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -47,6 +48,33 @@ def test_contact_sheet_leaves_itself_out_and_needs_figures(figures, tmp_path_fac
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(FileNotFoundError, match="run the chapters"):
         pages.contact_sheet(empty, empty / "sheet.png")
+
+
+def test_medians_are_marked_where_their_first_run_stops():
+    x = np.linspace(0.1, 1.0, 10)
+    curves = np.tile(x, (6, 1))
+    curves[0, 6:] = curves[3:, 9:] = np.nan  # one of three stops early; the others all together, at the end
+    curves[2, 0] = np.nan  # begins late, and stops nowhere
+    levels = ["fc"] * 3 + ["vit"] * 3
+    for marked, expected in [(True, [x[6]]), (False, [])]:
+        fig, ax = plt.subplots()
+        plots.plot_quantiles(ax, x, curves, levels, mark_stops=marked)
+        rings = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() == "o"]
+        plt.close(fig)
+        assert rings == expected
+
+
+def test_excess_has_a_mean_and_its_null_for_every_kind():
+    keys = [(kind, s) for kind in ("offset_0", "random_labels") for s in (0.25, 0.5)]
+    table = pd.DataFrame(keys, columns=["kind", "s"]).assign(distance=2.0, held_out=1.0)
+    mean = pd.DataFrame({"value": 2.0, "low": 1.0, "high": 4.0}, index=pd.MultiIndex.from_tuples(keys))
+    fig, ax = plt.subplots()
+    plots.plot_excess(ax, table, mean, mean.assign(value=8.0), 2)
+    labels = ax.get_legend_handles_labels()[1]
+    heights = {y for line in ax.get_lines() for y in line.get_ydata()}
+    plt.close(fig)
+    assert labels == ["offset 0", "shuffled within classes", "random labels", "held-out ordinary runs", "2 times"]
+    assert {2.0, 8.0, 1.0} <= heights and len(ax.collections) == 2
 
 
 def percentages(*labels):

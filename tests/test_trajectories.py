@@ -264,3 +264,25 @@ def test_progress_weights_refuse_what_they_cannot_weigh():
         trajectories.progress_weights(pd.DataFrame({"run": ["a", "b"], "progress_train": [0.1, 0.9]}))
     with pytest.raises(ValueError, match="must be finite"):
         trajectories.progress_weights(pd.DataFrame({"run": ["a", "a"], "progress_train": [0.1, np.nan]}))
+
+
+def test_a_run_that_stops_is_no_farther_than_the_road_it_shares():
+    """Three runs on one road; the second stops half-way and repeats its end, which only d_traj calls far."""
+    place = np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.2, 0.2], [0.11, 0.21, 0.31, 0.41]]).T
+    stack = np.abs(place[:, :, None] - place[:, None])
+    reached = np.array([[True] * 4, [True, True, False, False], [True] * 4])
+    found = trajectories.common_distance(stack, reached)
+    assert found[0, 1] == 0.0 and np.isclose(found[0, 2], 0.01) and np.isclose(found[1, 2], 0.01)
+    assert stack.mean(axis=0)[0, 1] > 5 * stack.mean(axis=0)[0, 2], "the repeated end is what d_traj measures"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_common_distance_is_the_mean_where_both_are(seed):
+    rng = np.random.default_rng(seed)
+    stack, reached = rng.random((5, 4, 4)).astype(np.float32), rng.random((4, 5)) < 0.6
+    found = trajectories.common_distance(stack, reached)
+    for i, j in np.ndindex(4, 4):
+        both = reached[i] & reached[j]
+        expected = stack[both, i, j].mean() if both.any() else np.nan
+        assert found[i, j] == pytest.approx(expected, nan_ok=True, abs=1e-6)

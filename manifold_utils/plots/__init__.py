@@ -19,6 +19,7 @@ from manifold_utils.plots.runs import (
     plot_curves,
     plot_dendrogram,
     plot_effects,
+    plot_excess,
     plot_importance,
     plot_progress_by_size,
     plot_quantiles,
@@ -46,7 +47,7 @@ __all__ = [
     "ARCHITECTURE_STYLE", "DIVERGING", "FACTOR_STYLES", "SEQUENTIAL", "SPACE_LIKE", "TIME_LIKE", "VERDICT_COLOURS",
     "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding", "legend_below",
     "level_colour", "level_legend", "plain_log", "plot_curves", "plot_dendrogram", "plot_effects", "plot_embedding",
-    "plot_embedding_values", "plot_guests", "plot_importance", "plot_ladder", "plot_progress_by_size",
+    "plot_embedding_values", "plot_excess", "plot_guests", "plot_importance", "plot_ladder", "plot_progress_by_size",
     "plot_quantiles", "plot_ratio_map", "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size",
     "plot_triangle", "plot_yardsticks", "save_figure", "style_of", "use_house_style",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from manifold_utils.statistics.associations import (
     r2_interval,
     rank_association,
     seed_ceiling,
+    variance_share,
 )
 from manifold_utils.statistics.configurations import (
     LINKED,
@@ -22,6 +23,7 @@ from manifold_utils.statistics.intervals import (
     holm,
     interval,
     jackknife_interval,
+    mean_over_groups,
     p_value,
     ratio_over_runs,
     stream,
@@ -53,8 +55,8 @@ __all__ = [
     "KINDS", "LINKED", "METRICS", "STRATUM", "WORLDS", "NullDistances", "best_matching", "between_configurations",
     "bootstrap_interval", "common_speed", "compare_with_shuffled", "configurations", "drawn_pairs",
     "effect_over_effect", "effect_ratio", "effect_size", "exchanged", "held_out_errors", "holm", "interval",
-    "jackknife_interval", "matched_pairs", "median_interval", "median_ratio", "nearest_of_others", "null_distances",
-    "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval", "rank_association",
-    "ratio_over_runs", "seed_ceiling", "seed_means", "shuffle_within_class", "speed_ratios", "speed_slopes",
-    "speed_trend", "strata", "stream", "t_interval", "unit_roots",
+    "jackknife_interval", "matched_pairs", "mean_over_groups", "median_interval", "median_ratio", "nearest_of_others",
+    "null_distances", "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
+    "rank_association", "ratio_over_runs", "seed_ceiling", "seed_means", "shuffle_within_class", "speed_ratios",
+    "speed_slopes", "speed_trend", "strata", "stream", "t_interval", "unit_roots", "variance_share",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from manifold_utils.statistics.intervals import LEVEL, interval, resamples
 
 PENALTY = 1.0  # of the ridge regression, on standardised features
 MIN_FREEDOM = 5  # configurations left over after what is held fixed; fewer say nothing about a correlation
+ROUNDING = 1e-24  # variance of logs below which all values are the same
 EXPLAINED_AWAY = 1e-9  # share of the sum of squares of ranks below which nothing is left to correlate
 
 
@@ -212,3 +213,38 @@ def _partial_correlation(columns, weights):
     alive = (size > EXPLAINED_AWAY * gram[:, [-2, -1], [-2, -1]]).all(axis=1)
     scale = np.sqrt(np.where(alive[:, None], size, 1.0).prod(axis=1))
     return np.where(alive, np.clip(left[:, 0, 1] / scale, -1.0, 1.0), np.nan)
+
+
+def variance_share(distances, levels):
+    """Share of the variance of log distances that lies between the levels of a factor (eta squared), column by column.
+
+    Distances are positive and skewed: on their own scale a few far runs hold most of the variance, and a factor that
+    multiplies them counts only where they are large. Their logarithms have neither fault, and no unit.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_runs, n_columns), nats; NaN, or not above 0, where there is none
+    levels : sequence of length n_runs
+
+    Returns
+    -------
+    ndarray of shape (n_columns,), float64, in [0, 1]
+        NaN where fewer than two runs are known or all are equally far.
+
+    Examples
+    --------
+    >>> far = np.array([[1.0, 1.0], [2.0, 1.0], [8.0, 4.0], [16.0, 4.0]])
+    >>> variance_share(far, ["a", "a", "b", "b"]).round(3).tolist()
+    [0.9, 1.0]
+    """
+    distances = np.asarray(distances, dtype=np.float64)
+    known = distances > 0  # NaN is not
+    logs = np.log(np.where(known, distances, 1.0))
+    n = np.maximum(known.sum(axis=0), 1)
+    logs = np.where(known, logs - logs.sum(axis=0) / n, 0.0)
+    member = np.equal.outer(pd.unique(np.asarray(levels)), np.asarray(levels)).astype(np.float64)
+    counts, sums = member @ known, member @ logs
+    between = (sums**2 / np.maximum(counts, 1)).sum(axis=0)
+    total = np.square(logs).sum(axis=0)
+    spread = total > ROUNDING * n
+    return np.divide(between, total, out=np.full(total.shape, np.nan), where=spread)

@@ -146,6 +146,35 @@ def jackknife_interval(whole, left_out, level=LEVEL):
     return t_interval(len(left_out) * whole - (len(left_out) - 1) * left_out, level, centre=whole)
 
 
+def mean_over_groups(values, groups, level=LEVEL):
+    """Mean of values, and its t interval over groups, left out in turn: values of a group are no independent witnesses.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,), finite
+    groups : sequence of length n
+        What the sentence generalises to: families, or families with kinds of start.
+    level : float in (0, 1)
+
+    Returns
+    -------
+    value, low, high : float
+        The interval is NaN for fewer than two groups, all three without values.
+
+    Examples
+    --------
+    >>> value, low, high = mean_over_groups([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"])
+    >>> value, round(low, 1), round(high, 1)  # 2 -+ 12.7: one degree of freedom
+    (2.0, -10.7, 14.7)
+    """
+    values, groups = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    names = np.unique(groups)
+    left_out = [values[groups != name].mean() for name in names] if len(names) > 1 else []
+    return float(values.mean()), *jackknife_interval(values.mean(), left_out, level)
+
+
 def p_value(real, draws, *, side="low"):
     """The one permutation p: (1 + number of draws as extreme as `real`) / (1 + number of draws); never 0.
 

@@ -15,8 +15,9 @@ from manifold_utils.geometry import angles, as_numpy, interpolate
 from manifold_utils.trajectories.averages import METHODS, average
 
 __all__ = [
-    "METHODS", "average", "common_progress", "crossings", "first_crossing", "frechet_distance", "point_to_trajectory",
-    "progress_weights", "resample", "riemann_length", "trajectory_distances", "trajectory_gap", "tube_width",
+    "METHODS", "average", "common_distance", "common_progress", "crossings", "first_crossing", "frechet_distance",
+    "point_to_trajectory", "progress_weights", "resample", "riemann_length", "trajectory_distances", "trajectory_gap",
+    "tube_width",
 ]  # fmt: skip
 
 
@@ -382,3 +383,28 @@ def progress_weights(points, split="train"):
     if not step.sum() > 0:
         raise ValueError(f"no run moves in progress_{split}: its points have no weights")
     return step / step.sum()
+
+
+def common_distance(distance, reached):
+    """Mean distance of two runs over the progress that *both* reach: what a run did not travel says nothing of its way.
+
+    Parameters
+    ----------
+    distance : ndarray of shape (n_grid, n_runs, n_runs), nats
+    reached : ndarray of shape (n_runs, n_grid), bool
+
+    Returns
+    -------
+    ndarray of shape (n_runs, n_runs), float64
+        NaN for two runs without a common value.
+
+    Examples
+    --------
+    >>> stack = np.array([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 9.0], [9.0, 0.0]]])
+    >>> common_distance(stack, np.array([[True, True], [True, False]])).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    there = np.asarray(reached, dtype=np.float64).T
+    both = np.einsum("gi,gj->ij", there, there)
+    sums = np.nansum(common_progress(distance, reached), axis=0, dtype=np.float64)
+    return np.divide(sums, both, out=np.full(both.shape, np.nan), where=both > 0)
