@@ -1,9 +1,11 @@
-"""The contact sheet: every figure once, columns of equal width, rows as high as their highest figure."""
+"""The contact sheet: every figure once, columns of equal width, rows as high as their highest figure; readable axes."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
 
+from manifold_utils import plots
 from manifold_utils.book import pages
 
 COLOURS = {"a": (200, 0, 0), "b": (0, 200, 0), "c": (0, 0, 200)}
@@ -41,3 +43,20 @@ def test_contact_sheet_leaves_itself_out_and_needs_figures(figures, tmp_path_fac
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(FileNotFoundError, match="run the chapters"):
         pages.contact_sheet(empty, empty / "sheet.png")
+
+
+@pytest.mark.parametrize("decades", [0.4, 1, 2, 3, 5, 8, 13])
+def test_labels_of_a_logarithmic_axis_stay_apart_in_a_panel_of_three(decades):
+    fig, axes = plt.subplots(1, 3, figsize=(9, 4), layout="constrained")
+    for ax in axes:
+        ax.plot([10 ** (0.3 - decades), 2.0], [0, 1])
+        ax.set_xscale("log")
+        plots.plain_log(ax.xaxis)
+    fig.canvas.draw()
+    for ax in axes:
+        low, high = ax.get_xlim()
+        shown = [tick for tick in ax.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+        boxes = [tick.label1.get_window_extent() for tick in shown]
+        assert len(boxes) >= 2
+        assert all(left.x1 < right.x0 for left, right in zip(boxes[:-1], boxes[1:], strict=True))
+    plt.close(fig)

@@ -165,3 +165,9 @@ def test_configurations_are_the_runs_up_to_their_seed(changed):
     second = first.model_copy(update={factor: OTHER_VALUE[factor] for factor in changed})
     number, _ = configurations(_table(first, second))
     assert (number[0] == number[1]) == (changed == [SEED])
+
+
+def test_each_kind_of_start_on_sloppy_data_has_sixteen_runs_in_digits():
+    runs = [(grid, c.initialisation) for grid, c in Profile.load("digits").configs() if grid.startswith("sloppy")]
+    counts = {key: runs.count(key) for key in runs}
+    assert len(counts) == 6 and set(counts.values()) == {16}
