@@ -6,6 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes
@@ -117,6 +121,18 @@ def test_held_out_errors_find_a_signal_and_no_signal_in_the_name_of_a_group():
     names = np.eye(groups.max() + 1)[groups]  # would tell all if seeds of one configuration could be on both sides
     model, guess = held_out_errors(names, signal, groups)
     assert r2_interval(model, guess, groups, rng=rng)[0] < 0.05
+
+
+def test_the_regression_is_scikit_learns_ridge_on_standardised_features():
+    groups, signal, rng = table_of_runs()
+    features = np.column_stack([signal, 40 + 7 * rng.normal(size=(len(signal), 3)), np.full(len(signal), 3.3)])
+    targets = np.column_stack([signal + rng.normal(size=len(signal)), 5 - signal])
+    model, guess = held_out_errors(features, targets, groups, n_splits=4, seed=1)
+    expected = np.empty_like(model)
+    for train, test in GroupKFold(4, shuffle=True, random_state=1).split(features, groups=groups):
+        fit = make_pipeline(StandardScaler(), Ridge(1.0)).fit(features[train], targets[train])
+        expected[test] = np.square(fit.predict(features[test]) - targets[test])
+    assert np.allclose(model, expected) and guess.shape == targets.shape
 
 
 def test_many_targets_are_learned_as_one_by_one():

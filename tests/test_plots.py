@@ -100,3 +100,20 @@ def test_labels_in_three_dimensions_say_the_same_without_formulas():
     titles = [figure.layout.scene[f"{a}axis"].title.text for a in "xyz"]
     assert percentages(*titles) == [40, 70, 90] and not any("$" in title for title in titles)
     assert "time-like" in titles[2]
+
+
+@pytest.mark.parametrize("decades", [0.4, 1, 2, 3, 5, 8, 13])
+def test_labels_of_a_logarithmic_axis_stay_apart_in_a_panel_of_three(decades):
+    fig, axes = plt.subplots(1, 3, figsize=(9, 4), layout="constrained")
+    for ax in axes:
+        ax.plot([10 ** (0.3 - decades), 2.0], [0, 1])
+        ax.set_xscale("log")
+        plots.plain_log(ax.xaxis)
+    fig.canvas.draw()
+    for ax in axes:
+        low, high = ax.get_xlim()
+        shown = [tick for tick in ax.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+        boxes = [tick.label1.get_window_extent() for tick in shown]
+        assert len(boxes) >= 2
+        assert all(left.x1 < right.x0 for left, right in zip(boxes[:-1], boxes[1:], strict=True))
+    plt.close(fig)

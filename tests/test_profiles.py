@@ -351,3 +351,9 @@ def test_a_slip_is_refused_with_file_and_key(tmp_path, old, new, said):
 
 def test_a_key_of_a_merged_mapping_may_be_given_again():
     assert load_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}")["b"] == {"x": 1, "y": 3}
+
+
+def test_each_kind_of_start_on_sloppy_data_has_sixteen_runs_in_digits():
+    runs = [(grid, c.initialisation) for grid, c in Profile.load("digits").configs() if grid.startswith("sloppy")]
+    counts = {key: runs.count(key) for key in runs}
+    assert len(counts) == 6 and set(counts.values()) == {16}

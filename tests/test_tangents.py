@@ -65,3 +65,34 @@ def test_direction_spectrum_against_singular_values():
     vectors = np.random.default_rng(3).normal(size=(7, 40)).astype(np.float32)
     squares = np.linalg.svd(vectors.astype(float), compute_uv=False) ** 2
     assert np.allclose(tangents.direction_spectrum(vectors), np.cumsum(squares) / squares.sum())
+
+
+def test_off_the_road_is_orthogonal_to_the_geodesic_and_nothing_for_points_on_it():
+    labels = np.arange(8) % 3
+    p0, star = ignorance(8, 3), truth(labels, 3)
+    on_it = tangents.off_the_road(geodesic(p0, star, [0.2, 0.7]), p0, star)
+    assert np.abs(on_it).max() < 1e-6
+    points = predictions(np.random.default_rng(5), (4, 8, 3))
+    v, along = tangents.off_the_road(points, star, p0), tangents.tangent_vectors(p0, star)[0]
+    assert np.abs(v @ along).max() < 1e-6
+    whole = np.square(tangents.tangent_vectors(points, star)).sum(axis=1)
+    share = (tangents.tangent_vectors(points, star) @ along / np.linalg.norm(along)) ** 2
+    assert np.allclose(np.square(v).sum(axis=1), whole - share, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_shared_directions_are_beyond_the_shuffles_only_if_runs_learn_the_same_samples(shared):
+    rng = np.random.default_rng(6)
+    n_samples, labels = 60, np.arange(60) % 3
+    hard = rng.random(n_samples)
+    runs = []
+    for _ in range(10):
+        pace = 1.2 * (hard if shared else rng.random(n_samples))
+        logits = np.array([0.5, 3.0])[:, None, None] * pace[None, :, None] * np.eye(3)[labels]
+        runs.append(logits - np.log(np.exp(logits).sum(-1, keepdims=True)))
+    real, null = tangents.shared_directions(np.array(runs), labels, n_null=9, rng=rng)
+    for end in ("ignorance", "truth"):
+        assert real[end].shape == (10, 180) and null[end].shape == (9, 10, 180)
+        share = tangents.direction_spectrum(real[end])[0]
+        by_chance = np.array([tangents.direction_spectrum(v)[0] for v in null[end]])
+        assert (share > by_chance.max() + 0.2) == shared
