@@ -114,7 +114,9 @@ RUN_IDS = {
 
 @pytest.mark.parametrize("name", RUN_IDS)
 def test_run_ids_of_older_atlases_stay(name):
-    assert fingerprint([config.run_id for _, config in Profile.load(name).configs()]) == RUN_IDS[name]
+    added = {44, 45}  # seeds that digits got in its sloppy grids since
+    configs = [c for grid, c in Profile.load(name).configs() if not (grid.startswith("sloppy") and c.seed in added)]
+    assert fingerprint([config.run_id for config in configs]) == RUN_IDS[name]
 
 
 def test_pooled_images_make_other_runs():
