@@ -18,6 +18,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from manifold_utils import claims, geometry, plots, statistics
 from manifold_utils.atlas import Atlas
@@ -124,9 +125,8 @@ assert progress(truth(labels, n_classes), labels)[0] > 1 - 1e-5
 points = atlas.points
 for split in ("train", "test"):
     y = atlas.labels(split)
-    clock = [
-        progress(atlas.run_log_probs(run, split), y) for run in points.run.unique()
-    ]
+    runs = tqdm(points.run.unique(), f"{split} progress", leave=False)
+    clock = [progress(atlas.run_log_probs(run, split), y) for run in runs]
     points[f"progress_{split}"] = np.concatenate(clock)
 atlas.save_points(points)
 points[["progress_train", "progress_test"]].describe().loc[

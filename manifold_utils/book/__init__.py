@@ -12,6 +12,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
+from manifold_utils.book.forecast import Forecast, in_words
 from manifold_utils.book.jobs import Edition, Outcome
 from manifold_utils.book.kernel import Position
 from manifold_utils.files import remove_leftovers
@@ -20,6 +21,7 @@ from manifold_utils.workers import n_cores
 __all__ = ["BookFailed", "Edition", "Outcome", "Quiet", "Terminal", "book_status", "run_book"]
 
 HEARTBEAT = 0.5  # seconds between looks at running jobs
+LINE = 110  # characters of the line that a terminal rewrites
 LOG_EVERY = 30.0  # seconds between signs of life where the output is not a terminal
 
 
@@ -44,8 +46,8 @@ class Quiet:
     def left_out(self, chapter, lacking):
         """A chapter (its notebook's name) does not apply: the profile lacks these."""
 
-    def running(self, jobs):
-        """Called about twice a second with {job name: Position} of what is running."""
+    def running(self, jobs, n_left, seconds_left):
+        """Called about twice a second: {job name: Position} of what runs, jobs not yet ended, seconds till all have."""
 
 
 def run_book(edition, chapters=None, *, jobs=1, force=False, only=False, listener=None):
@@ -123,6 +125,7 @@ class _Schedule:
         self.todo = {job.name for job in jobs}
         self.running, self.outcomes = {}, {}  # future -> (job, position); job name -> Outcome
         self.must_run = set()  # names of jobs that were found out of date
+        self.forecast = Forecast(edition, jobs, n_slots)
 
     def all(self):
         """Outcomes of all jobs. Anything raised meanwhile (an interrupt) ends the kernels first."""
@@ -130,7 +133,9 @@ class _Schedule:
             try:
                 while self.waiting or self.running:
                     self._start(pool)
-                    self.listener.running({job.name: position for job, position in self.running.values()})
+                    places = {job.name: position for job, position in self.running.values()}
+                    n_left = len(self.todo) - len(self.outcomes)
+                    self.listener.running(places, n_left, self.forecast.left(places))
                     for future in wait(self.running, timeout=HEARTBEAT, return_when=FIRST_COMPLETED).done:
                         self.running.pop(future)
                         self._end(future.result())
@@ -171,11 +176,13 @@ class _Schedule:
         cores = n_cores()
         n_threads = cores if job.chapter.alone else max(1, cores // self.n_slots)
         position = Position()
+        self.forecast.started(job.name)
         self.listener.started(job.name)
         self.running[pool.submit(self.edition.execute, job, position, n_threads)] = (job, position)
 
     def _end(self, outcome):
         self.outcomes[outcome.job] = outcome
+        self.forecast.ended(outcome)
         self.listener.ended(outcome, len(self.outcomes), len(self.todo))
 
 
@@ -216,12 +223,13 @@ class Terminal:
         """Say that a chapter does not apply."""
         self._line(f"left out {chapter}: this profile lacks {', '.join(lacking)}")
 
-    def running(self, jobs):
-        """Say where the running jobs are: always on a terminal, now and then in a log."""
+    def running(self, jobs, n_left, seconds_left):
+        """Say what is left and where the running jobs are: always on a terminal, now and then in a log."""
         now = time.monotonic()
-        text = " | ".join(self._place(name, position, now) for name, position in jobs.items())
+        left = f"{n_left} {'job' if n_left == 1 else 'jobs'} left, about {in_words(seconds_left)}"
+        text = " | ".join([left, *(self._place(name, position, now) for name, position in jobs.items())])
         if self.live:
-            self.stream.write(f"\r\x1b[K{text[:110]}")
+            self.stream.write(f"\r\x1b[K{text[:LINE]}")
             self.stream.flush()
         elif jobs and now - self.said > LOG_EVERY:
             self._line(f"      {text}")

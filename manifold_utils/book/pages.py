@@ -2,7 +2,7 @@
 
 Sphinx with myst-nb makes the pages; mathematics (MathJax), interactive figures (plotly) and search lie beside them.
 Code cells tagged `hide-input`, `hide-cell` or `remove-cell` are folded or left out, solutions are folded. The README's
-marked blocks come from book.yaml and from the committed reference run, which `freeze_reference` takes from an atlas.
+marked blocks come from book.yaml and from the published run (see `publishing`).
 It executes no notebook and computes no number.
 """
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import nbformat
 
-from manifold_utils.book.contents import NOTEBOOKS, Book, code_cells, read_notebook, tags
+from manifold_utils.book.contents import Book, read_notebook, tags
 from manifold_utils.book.front import headline_of_atlas, headlines_markdown
+from manifold_utils.book.publishing import PLOTLY, REFERENCE, stale
 from manifold_utils.claims import reference_cards, scorecards_markdown
-from manifold_utils.files import PROJECT, atomic_path, fingerprint, owned_folder, read_json, write_json
+from manifold_utils.files import PROJECT, atomic_path, owned_folder
 
-PLOTLY = "application/vnd.plotly.v1+json"
 PARTS = {
     "make": "Make: from data to an embedded manifold",
     "show": "Show: the paper's figures",
@@ -60,7 +60,6 @@ FIGURE = """<div id="{name}" style="width: 100%; min-height: {height}px"></div>
   }}
   Plotly.newPlot("{name}", {figure});
 }})();</script>"""
-REFERENCE = NOTEBOOKS / "reference"
 KINDS = {"make": "Make", "show": "Show: the paper's figures", "beyond": "Beyond the paper"}
 SHEET_FONT = 16  # pixels of the names on a contact sheet
 
@@ -171,38 +170,6 @@ def _sphinx(staging, pages):
         raise RuntimeError(f"Sphinx is not content with the pages:\n{done.stderr.replace(str(staging), '').strip()}")
 
 
-def freeze_reference(atlas, folder=REFERENCE):
-    """Copy the results of `atlas` to `folder`/<profile>/, each with the hash of its chapter's code.
-
-    Returns
-    -------
-    list of paths written; results of chapters that the book does not have are not copied
-    """
-    book, written = Book(), []
-    for chapter in book.chapters:
-        for source in sorted((atlas.path / "results").glob(f"{chapter.id}*.json")):
-            target = Path(folder) / atlas.profile.name / source.name
-            write_json(target, {**read_json(source), "code": code_fingerprint(book.path(chapter))})
-            written.append(target)
-    return written
-
-
-def code_fingerprint(notebook):
-    """Hash of a notebook's code cells: prose and outputs do not count."""
-    return fingerprint(code_cells(notebook))
-
-
-def stale_chapters(folder):
-    """Ids of the chapters whose code has changed since the reference in `folder` was made, and of missing ones."""
-    book = Book()
-    found = {c.id: Path(folder) / f"{c.id}.json" for c in book.chapters}
-    return [
-        i
-        for i, path in found.items()
-        if not path.is_file() or read_json(path)["code"] != code_fingerprint(book.path(book.by_id[i]))
-    ]
-
-
 def chapters_markdown(book):
     """The table of chapters: number, title, the chapter's question, minutes; grouped by kind."""
     lines = ["| | chapter | question | minutes (2 cores) |", "|---|---|---|---|"]
@@ -224,8 +191,8 @@ def render(text, reference=REFERENCE):
         If a mark is missing.
     """
     cards = reference_cards(folder=reference)
-    stale = {name: ", ".join(stale_chapters(Path(reference) / name)) or "none" for name in cards}
-    listed = "; ".join(f"`{name}`: {chapters}" for name, chapters in stale.items())
+    newer = {name: ", ".join(stale(Path(reference) / name)) or "none" for name in cards}
+    listed = "; ".join(f"`{name}`: {chapters}" for name, chapters in newer.items())
     table = f"{scorecards_markdown(cards)}\n\nChapters whose code is newer than the published run: {listed}."
     headlines = headlines_markdown(Path(reference))
     blocks = {"headline": headlines, "chapters": chapters_markdown(Book()), "scorecard": table}

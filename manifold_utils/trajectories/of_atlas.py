@@ -19,10 +19,11 @@ from manifold_utils.trajectories import crossings, resample, tube_width
 MEMORY = 2 * 2**30  # bytes of resampled predictions held at once
 
 
-def resampled(atlas, split, runs, grid):
+def resampled(atlas, split, runs, grid, advance=None):
     """Predictions of `runs` at the progress values `grid`: (n_runs, n_grid, n_samples, n_classes) float32 log-probs.
 
-    The clock is the progress over the *same* split, of checkpoints on the true labels (phase `main`).
+    The clock is the progress over the *same* split, of checkpoints on the true labels (phase `main`). `advance`, if
+    given, is called after each run (a bar's `update`).
     """
     table = atlas.points
     values = np.empty((len(runs), len(grid), *atlas.log_probs(split, runs[:1]).shape[1:]), dtype=np.float32)
@@ -31,6 +32,8 @@ def resampled(atlas, split, runs, grid):
         phase = (table.phase[rows] == "main").to_numpy()
         clock = table[f"progress_{split}"].to_numpy()[rows][phase]
         values[k] = resample(atlas.run_log_probs(run, split)[phase], clock, grid)
+        if advance:
+            advance()
     return values
 
 
@@ -44,6 +47,8 @@ def compare_trajectories(atlas, split, grid, *, memory=MEMORY, show_progress=Tru
     grid : (n_grid,) ndarray of progress values in [0, 1], ascending
     memory : int
         Bytes of resampled predictions held at once; more passes over the runs if it is small.
+    show_progress : bool
+        Show a bar. It counts runs read and stations compared, so it moves within a pass too.
 
     Returns
     -------
@@ -60,13 +65,17 @@ def compare_trajectories(atlas, split, grid, *, memory=MEMORY, show_progress=Tru
     distance = np.empty((len(grid), len(runs), len(runs)), dtype=np.float32)
     to_geodesic = np.empty((len(runs), len(grid)))
     width = np.empty((len(runs), len(grid)))
-    for start in tqdm(range(0, len(grid), per_pass), f"{split} trajectories", disable=not show_progress, leave=False):
-        part = slice(start, min(start + per_pass, len(grid)))
-        values = resampled(atlas, split, runs, grid[part])
-        for k, s in enumerate(grid[part]):
-            distance[start + k] = pairwise(values[:, k])
-            to_geodesic[:, start + k] = pairwise(values[:, k], geodesic(*ends, [s]))[:, 0]
-        width[:, part] = tube_width(values, labels=configuration)
+    starts = range(0, len(grid), per_pass)
+    n_steps = len(starts) * len(runs) + len(grid)
+    with tqdm(total=n_steps, desc=f"{split} trajectories", disable=not show_progress, leave=False) as bar:
+        for start in starts:
+            part = slice(start, min(start + per_pass, len(grid)))
+            values = resampled(atlas, split, runs, grid[part], bar.update)
+            for k, s in enumerate(grid[part]):
+                distance[start + k] = pairwise(values[:, k])
+                to_geodesic[:, start + k] = pairwise(values[:, k], geodesic(*ends, [s]))[:, 0]
+                bar.update()
+            width[:, part] = tube_width(values, labels=configuration)
     alone = np.bincount(configuration)[configuration] == 1
     width[alone] = np.nan  # the spread of one seed is unknown, not zero
     return xr.Dataset(
