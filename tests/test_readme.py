@@ -35,7 +35,7 @@ def test_numbers_in_the_scorecard_come_from_the_reference(tmp_path):
 
 
 def test_a_missing_block_is_an_error():
-    with pytest.raises(ValueError, match="chapters:begin"):
+    with pytest.raises(ValueError, match="headline:begin"):
         pages.render("# nothing here")
 
 
