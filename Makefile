@@ -15,7 +15,7 @@ BOOK := $(PY) -m manifold_utils
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book run html test scale lint lab sync readme student status plan contact-sheet lock clean
+.PHONY: help env book run html test scale lint lab sync data publish readme student status plan contact-sheet lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ lab: env ## open JupyterLab on the notebooks
 
 sync: env ## bring each notebook and its text twin in step, and strip outputs
 	@$(BOOK) sync
+
+data: env ## which data sets are there, which are missing, and how to get them
+	@$(BOOK) data
+
+publish: env ## take an executed book (numbers, notebooks, small pictures) into notebooks/reference: PROFILE=digits
+	@$(BOOK) publish --profile $(PROFILE)
 
 readme: env ## fill the generated tables of README.md
 	@$(BOOK) readme

@@ -9,9 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
-from manifold_utils.atlas import Atlas
-from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, run_book, twins
-from manifold_utils.profiles import Profile, load_yaml
+from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, publishing, run_book, twins
+from manifold_utils.files import data_root
+from manifold_utils.profiles import PROFILE_FOLDER, Profile
+from manifold_utils.strict_yaml import load_yaml
 
 
 def run(options):
@@ -72,6 +73,23 @@ def plan(options):
     return 0
 
 
+def data(options):
+    """Which data sets are there, which are missing or incomplete, and how to get them."""
+    from manifold_utils.datasets import inventory, readers  # torch: seconds that no other command should wait for
+
+    if options.download:
+        folder, (_, megabytes) = data_root(options.data_dir) / options.download, readers.DOWNLOADS[options.download]
+        state = next(shelf.state for shelf in inventory.inventory(options.data_dir) if shelf.name == options.download)
+        if state == "there":
+            print(f"{options.download} is there already; nothing is downloaded")
+        else:
+            print(f"downloading {options.download}, {megabytes} MB, into {folder}", flush=True)
+            readers.fetch(options.download, folder)
+    profiles = [Profile.load(path.stem) for path in sorted(PROFILE_FOLDER.glob("*.yaml"))]
+    print(inventory.table(inventory.inventory(options.data_dir), profiles))
+    return 0
+
+
 def contact_sheet(options):
     """All figures in one picture."""
     atlas = _edition(options).atlas
@@ -81,11 +99,15 @@ def contact_sheet(options):
     return 0
 
 
+def publish(options):
+    """Take this atlas' numbers and executed notebooks, with small pictures, into notebooks/reference."""
+    print(publishing.publish(_edition(options)))
+    print("fill the README's tables with: python -m manifold_utils readme")
+    return 0
+
+
 def readme(options):
-    """Fill the README's generated tables from book.yaml and the committed reference run."""
-    if options.freeze:
-        written = pages.freeze_reference(Atlas.open(options.profile, options.data_dir))
-        print(f"{len(written)} results of this atlas are now the reference: {pages.REFERENCE / options.profile}")
+    """Fill the README's generated tables from book.yaml and the published run."""
     print("README.md written" if pages.write_readme() else "README.md is in step")
     return 0
 
@@ -126,9 +148,11 @@ def _parser():
     command("html", html).add_argument("--out", default="", help="folder of the pages (default: html/ in the atlas)")
     command("plan", plan)
     command("contact-sheet", contact_sheet).add_argument("--out", default="", help="picture (default: in the atlas)")
-    command("readme", readme).add_argument(
-        "--freeze", action="store_true", help="first take this atlas' results for the reference"
-    )
+    command("publish", publish)
+    command("readme", readme, with_profile=False)
+    sub = command("data", data, with_profile=False)
+    sub.add_argument("--data-dir", default="", help="folder of data sets and atlases (default: data/)")
+    sub.add_argument("--download", choices=["fashion", "cifar10"], help="let torchvision fetch this one first")
     sides = command("sync", sync, with_profile=False)
     sides.add_argument("--from", dest="source", choices=["py", "ipynb"], help="the side that wins where twins differ")
     command("twins", check_twins, with_profile=False).add_argument("check", choices=["check"])

@@ -1,8 +1,8 @@
-"""Named results of chapters, and the paper's claims judged by them.
+"""Named results of chapters, and the paper's claims judged by them in two columns.
 
 A chapter ends by saving named numbers (value, interval, sample size, unit) with what made them; `scorecard` reads
-those of all chapters, lays the paper's number beside ours and gives the verdict by a rule stated in
-notebooks/claims.yaml. It computes no result itself.
+those of all chapters, lays the paper's number beside ours, and draws a conclusion by the rules in
+notebooks/claims.yaml, which compare with what a world without the effect gives. It computes no result itself.
 """
 
 import platform
@@ -13,42 +13,117 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from manifold_utils.files import PROJECT, read_json, write_json
-from manifold_utils.profiles import load_yaml
+from manifold_utils.strict_yaml import load_yaml
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas", "numba")
 CLAIMS_FILE = PROJECT / "notebooks" / "claims.yaml"
+REFERENCE = PROJECT / "notebooks" / "reference"
+
+
+HOLDS, NULL, UNDECIDED, CONTRADICTED = (
+    "holds beyond the null",
+    "the null does as well",
+    "not decided",
+    "contradicted",
+)
+ABSENT, OTHER = "not computed", "other data"
+CONCLUSIONS = (CONTRADICTED, NULL, UNDECIDED, HOLDS, ABSENT)  # the first that any evidence gives decides
+
+
+class Evidence(BaseModel):
+    """A bound on one named result, and what a world without the effect gives for it.
+
+    With direction 'at_most' and an interval [low, high] of ours: *holds beyond the null* if high <= `holds`, and if the
+    interval of `null_result`, where there is one, does not keep the bound as well; *contradicted* if low >
+    `contradicted`; *the null does as well* if low > `holds` and high >= `null_value`: the effect is excluded and
+    the null's value is not; else *not decided*. With 'at_least' the other way round.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    result: str
+    direction: Literal["at_least", "at_most"]
+    holds: float
+    null_value: float | None = None
+    null_result: str | None = None
+    contradicted: float | None = None
+
+    def conclusion(self, interval, null_interval=None):
+        """One of CONCLUSIONS for (low, high) of our result and of `null_result`; None stands for not computed."""
+        if interval is None or (self.null_result is not None and null_interval is None):
+            return ABSENT
+        best, worst = self._ends(interval)
+        sign = self._sign
+        if worst <= sign * self.holds:
+            also = null_interval is not None and self._ends(null_interval)[1] <= sign * self.holds
+            return NULL if also else HOLDS
+        if self.contradicted is not None and best > sign * self.contradicted:
+            return CONTRADICTED
+        reaches = self.null_value is not None and worst >= sign * self.null_value
+        return NULL if reaches and best > sign * self.holds else UNDECIDED
+
+    @property
+    def _sign(self):
+        return 1 if self.direction == "at_most" else -1
+
+    def _ends(self, interval):
+        """(best, worst) end of an interval where small is good."""
+        return sorted(self._sign * end for end in interval)
 
 
 class Claim(BaseModel):
-    """One claim of the paper and the open rule that judges it.
+    """One claim of the paper, the number it is about if there is one, and the evidence that decides on it.
 
-    `result` is '<chapter>.<name>'. With direction 'at_least' the claim is *reproduced* when the interval's low end
-    reaches `reproduced`, *contradicted* when its high end stays below `contradicted`, and otherwise *not at this
-    scale*; with 'at_most' the other way round.
+    `result` and the results of the evidence are '<chapter>.<name>'. `data` names the data set that the paper's number
+    is about, or 'any'. `beside` lists results to be read with the conclusion.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str
     statement: str
     source: str
+    data: str = "any"
     paper: float | None = None
-    result: str
-    unit: str = ""
-    direction: Literal["at_least", "at_most"]
-    reproduced: float
-    contradicted: float
+    tolerance: float | None = None
+    result: str | None = None
+    evidence: list[Evidence] = []
+    beside: list[str] = []
     rule: str
 
-    def verdict(self, low, high):
-        """'reproduced', 'contradicted' or 'not at this scale' for an interval of ours."""
-        sign = 1 if self.direction == "at_least" else -1
-        ends = sorted((sign * low, sign * high))
-        if ends[0] >= sign * self.reproduced:
-            return "reproduced"
-        return "contradicted" if ends[1] < sign * self.contradicted else "not at this scale"
+    @model_validator(mode="after")
+    def _number_is_whole(self):
+        given = [self.paper is not None, self.tolerance is not None, self.result is not None]
+        if any(given) != all(given):
+            raise ValueError(f"claim {self.id}: paper, tolerance and result come together or not at all")
+        if not (self.evidence or self.result):
+            raise ValueError(f"claim {self.id} names no result")
+        return self
+
+    def number(self, value, data):
+        """'same', 'different', 'other data' or 'not computed' for our value on a data set; '' without a paper's."""
+        if self.paper is None:
+            return ""
+        if self.data not in ("any", data):
+            return OTHER
+        if value is None:
+            return ABSENT
+        return "same" if abs(value - self.paper) <= self.tolerance else "different"
+
+    def conclusion(self, found, data=""):
+        """One of CONCLUSIONS from named results; '' for a number alone, 'other data' for words about other data."""
+        if self.paper is None and self.data not in ("any", data):
+            return OTHER
+        each = [e.conclusion(*(interval_of(found.get(r)) for r in (e.result, e.null_result))) for e in self.evidence]
+        return next((c for c in CONCLUSIONS if c in each), "") if ABSENT not in each else ABSENT
+
+
+def interval_of(one):
+    """(low, high) of a result; its value twice where it has no interval, None where it is not computed."""
+    if one is None or one["value"] is None:
+        return None
+    return tuple(one["value"] if one[end] is None else one[end] for end in ("low", "high"))
 
 
 def result(value, *, low=None, high=None, n=None, unit="", note=""):
@@ -80,6 +155,7 @@ def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu")
     folder.mkdir(exist_ok=True)
     made = {
         "profile": atlas.profile.name,
+        "data": atlas.profile.dataset.name,
         "seed": seed,
         "device": device,
         "seconds": round(time.time() - started, 1) if started else None,
@@ -108,54 +184,81 @@ def load_claims(path=CLAIMS_FILE):
     return [Claim(**entry) for entry in load_yaml(Path(path).read_text(encoding="utf-8"))]
 
 
+def data_of(folder):
+    """The data set that the results of a folder are about; '' where no file says."""
+    made = [read_json(f)["made"] for f in sorted(Path(folder).glob("*.json"))]
+    return next((m["data"] for m in made if "data" in m), "")
+
+
 def scorecard(folder, claims=None):
-    """Each claim with the paper's number, ours, its interval, sample size and verdict.
+    """Each claim with the paper's number, ours, its interval, and the two columns: number and conclusion.
+
+    Parameters
+    ----------
+    folder : path of results, of an atlas or of a reference run
+    claims : list of Claim, optional
+        By default those of the book.
 
     Returns
     -------
-    DataFrame with columns claim, statement, source, paper, ours, low, high, n, unit, verdict, rule
+    DataFrame with columns claim, statement, source, data, paper, ours, low, high, n, number, conclusion, evidence
+    (in words: each result with its interval and bound), rule
+        `ours` is the claim's number or, where the paper gives none, the first evidence.
     """
-    found, rows = load_results(folder), []
+    found, data, rows = load_results(folder), data_of(folder), []
     for claim in claims or load_claims():
-        ours = found.get(claim.result)
-        row = {"claim": claim.id, "statement": claim.statement, "source": claim.source, "paper": claim.paper}
-        if ours is None or ours["value"] is None:
-            rows.append(
-                {
-                    **row,
-                    "ours": None,
-                    "low": None,
-                    "high": None,
-                    "n": None,
-                    "unit": claim.unit,
-                    "verdict": "not computed",
-                    "rule": claim.rule,
-                }
-            )
-            continue
-        low, high = (ours["value"] if ours[k] is None else ours[k] for k in ("low", "high"))
-        rows.append(
-            {
-                **row,
-                "ours": ours["value"],
-                "low": low,
-                "high": high,
-                "n": ours["n"],
-                "unit": claim.unit,
-                "verdict": claim.verdict(low, high),
-                "rule": claim.rule,
-            }
-        )
+        conclusion = claim.conclusion(found, data)
+        ours = found.get(claim.result or claim.evidence[0].result) if conclusion != OTHER else None
+        ours = ours or result(None)
+        low, high = interval_of(ours) or (None, None)
+        row = {"claim": claim.id, "statement": claim.statement, "source": claim.source, "data": claim.data}
+        row |= {"paper": claim.paper, "ours": ours["value"], "low": low, "high": high, "n": ours["n"]}
+        row |= {"number": claim.number(ours["value"], data), "conclusion": conclusion}
+        rows.append(row | {"evidence": evidence_in_words(claim, found), "rule": claim.rule})
     return pd.DataFrame(rows)
 
 
-def scorecard_markdown(card, profile):
-    """The scorecard as a Markdown table for the README; every number comes from `card`."""
-    lines = [f"| claim | paper | ours (`{profile}`) | interval | n | verdict |", "|---|---|---|---|---|---|"]
-    for row in card.to_dict("records"):
-        ours = "-" if row["ours"] is None or pd.isna(row["ours"]) else f"{row['ours']:.3g} {row['unit']}".strip()
-        interval = "-" if ours == "-" else f"{row['low']:.3g} to {row['high']:.3g}"
-        paper = "-" if row["paper"] is None or pd.isna(row["paper"]) else f"{row['paper']:.3g}"
-        n = "-" if row["n"] is None or pd.isna(row["n"]) else f"{int(row['n'])}"
-        lines.append(f"| {row['claim']}. {row['statement']} | {paper} | {ours} | {interval} | {n} | {row['verdict']} |")
+def reference_cards(claims=None, folder=REFERENCE):
+    """Scorecards of the committed reference runs: dict profile -> DataFrame; real images first, digits last."""
+    profiles = sorted((p for p in Path(folder).glob("*") if any(p.glob("*.json"))), key=lambda p: data_of(p) or "z")
+    return {p.name: scorecard(p, claims) for p in profiles}
+
+
+def evidence_in_words(claim, found):
+    """'42.train_axes_ratio 0.61 (0.5 to 0.66), at most 0.67' for each result that decides or stands beside."""
+    parts = []
+    for e in claim.evidence:
+        about = "at least" if e.direction == "at_least" else "at most"
+        parts.append(f"{_in_words(e.result, found)}, {about} {e.holds:g}")
+        parts += [f"the null: {_in_words(e.null_result, found)}"] if e.null_result else []
+    return "; ".join(parts + [f"beside: {_in_words(name, found)}" for name in claim.beside if name in found])
+
+
+def _in_words(name, found):
+    ends = interval_of(found.get(name))
+    return f"{name} {ABSENT}" if ends is None else f"{name} {found[name]['value']:.3g} ({ends[0]:.3g} to {ends[1]:.3g})"
+
+
+def scorecards_markdown(cards):
+    """Scorecards of several profiles side by side as a Markdown table; every number comes from the cards.
+
+    Parameters
+    ----------
+    cards : dict profile -> DataFrame of `scorecard`, on the same claims
+    """
+    lines = ["| claim | paper | " + " | ".join(f"`{name}`" for name in cards) + " |", "|---" * (2 + len(cards)) + "|"]
+    first = next(iter(cards.values()))
+    for k, row in enumerate(first.to_dict("records")):
+        paper = "" if row["paper"] is None or pd.isna(row["paper"]) else f"{row['paper']:.3g}"
+        cells = [_cell(card.iloc[k]) for card in cards.values()]
+        lines.append(f"| {row['claim']}. {row['statement']} | {paper} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(row):
+    """'0.74 (0.7 to 0.78); number: same; **holds beyond the null**'."""
+    if row.ours is None or pd.isna(row.ours):
+        return row.conclusion or ABSENT
+    parts = [f"{row.ours:.3g} ({row.low:.3g} to {row.high:.3g})"]
+    parts += [f"number: {row.number}"] if row.number else []
+    return "; ".join(parts + ([f"**{row.conclusion}**"] if row.conclusion else []))

@@ -5,13 +5,13 @@ fixed order. A file may name another as its `base` and say only what differs. Un
 values are refused with the file and the key. It trains nothing and counts no parameters (see `training`).
 """
 
-import re
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from manifold_utils.files import PROJECT, fingerprint
+from manifold_utils.strict_yaml import load_yaml
 
 PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
 Architecture = Literal[
@@ -40,12 +41,13 @@ Architecture = Literal[
 ]
 Initialisation = Annotated[str, Field(pattern=r"^(ordinary|random_labels|subset_[1-9]\d*|offset_\d+)$")]
 DATASETS = Literal["digits", "fashion", "cifar10", "imagefolder", "sloppy"]
+Metric = Literal["bhattacharyya", "hellinger", "geodesic", "euclidean", "symmetric_kl"]
 POOLED_FROM = {"cifar10": 32, "fashion": 32}  # pixels a side before area pooling; Fashion's 28 get a border of 2
 MIN_SIDE = 4  # pixels: below it the networks' strides leave nothing
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DatasetConfig(_Strict):
@@ -133,16 +135,28 @@ CONFIGURATION = tuple(name for name in FACTORS if name != SEED)
 
 def _one_or_several(factor):
     kind = RunConfig.model_fields[factor].annotation
-    return kind | list[kind] | None, None
+    return kind | Annotated[list[kind], Field(min_length=1)] | None, None
 
 
 _Factors = create_model("_Factors", __base__=_Strict, **{factor: _one_or_several(factor) for factor in FACTORS})
 
 
+def _of_factors(entry):
+    strange = sorted(set(entry) - set(FACTORS))
+    if strange:
+        raise ValueError(f"{', '.join(strange)}: no such factor; the factors are {', '.join(FACTORS)}")
+    if not entry:
+        raise ValueError("an entry names at least one factor")
+    return entry
+
+
+_Setting = Annotated[dict[str, str | int | float], AfterValidator(_of_factors)]
+
+
 class Block(_Factors):
     """A product of factors. Each key holds a value or a list of values; the entries of `linked` vary together."""
 
-    linked: list[dict[str, str | int | float]] = []
+    linked: list[_Setting] = []
 
     def settings(self):
         """List of dictionaries, one for each combination; later keys vary fastest."""
@@ -155,8 +169,8 @@ class Grid(_Strict):
     """Runs of one purpose: every setting of `common` crossed with each of `blocks`, less what `exclude` matches."""
 
     common: Block = Block()
-    blocks: list[Block] = [Block()]
-    exclude: list[dict[str, str | int | float]] = []
+    blocks: list[Block] = Field([Block()], min_length=1)
+    exclude: list[_Setting] = []
     dataset: DatasetConfig | None = None  # a grid with its own data set makes a prediction space of its own
 
     def settings(self):
@@ -166,7 +180,19 @@ class Grid(_Strict):
             for a in self.common.settings()
             for b in b_list
         ]
-        return [s for s in combined if not any(all(s.get(k) == v for k, v in rule.items()) for rule in self.exclude)]
+        return [s for s in combined if not any(_matches(s, rule) for rule in self.exclude)]
+
+    @model_validator(mode="after")
+    def _rules_match_something(self):
+        without = self.model_copy(update={"exclude": []})
+        idle = [rule for rule in self.exclude if not any(_matches(s, rule) for s in without.settings())]
+        if idle:
+            raise ValueError(f"exclude: no run of this grid is {idle[0]}: check its values")
+        return self
+
+
+def _matches(setting, rule):
+    return all(setting.get(key) == value for key, value in rule.items())
 
 
 class Profile(_Strict):
@@ -177,7 +203,7 @@ class Profile(_Strict):
     dataset: DatasetConfig
     defaults: Block = Block()
     grids: dict[str, Grid]
-    metrics: list[Literal["bhattacharyya", "hellinger", "geodesic", "euclidean", "symmetric_kl"]] = ["bhattacharyya"]
+    metrics: list[Metric] = Field(["bhattacharyya"], min_length=1)
     tile: int = Field(1024, ge=16)  # points a side of a distance tile
     n_components: int = Field(50, ge=3)
     n_progress: int = Field(100, ge=5)  # points of the common progress grid
@@ -232,22 +258,6 @@ class Profile(_Strict):
             own = spec.dataset is not None and spec.dataset != self.dataset
             spaces.setdefault(name if own else "", (spec.dataset or self.dataset, []))[1].append(name)
         return spaces
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with numbers as people write them: 1e-3 is a number here, not a text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def load_yaml(text):
-    """Parse YAML text safely; scientific notation without a point (1e-3) is a float."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
 
 
 def _profile_path(name, folder):

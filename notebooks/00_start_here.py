@@ -219,7 +219,7 @@ for k, name in enumerate(names):
     label = None if name in names[:k] else name
     ax.plot(x, y, color=colour, ls=dash, marker=marker, ms=3, label=label)
 plots.plot_reference(ax, inpca.embedding_[len(names) * n_each :])
-plots.label_embedding(ax, inpca.eigenvalues_, total=np.sum(full.eigenvalues_**2))
+plots.label_embedding(ax, inpca.eigenvalues_, inpca.explained_stress_)
 ax.legend(fontsize=9)
 alt = "InPCA of six toy training paths: they join near the truth, along the geodesic."
 plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt=alt)
@@ -320,6 +320,8 @@ assert np.allclose(weak, paths[:n_starts]), "without coupling the models are the
 
 # %% [markdown]
 # ## What next
+#
+# One warning goes with you through the book. Every network that learns travels from ignorance to truth, so a picture in which all of them lie along one line, and a first axis that explains nearly all of the stress, prove only that they learn. What networks share beyond their learning curves shows when they are compared at equal progress, beside a world in which nothing else is shared: chapter 32 makes that world, and every headline number of the book stands beside it.
 #
 # Chapter 10 shows the data of your profile, chapter 11 trains the networks, and chapter 20 measures the distances with a kernel that is exact and fast.
 #

@@ -209,13 +209,13 @@ quality.round(3)
 #
 # ## A first look
 #
-# The first two axes, coloured by architecture. Chapter 40 draws them properly.
+# The first two axes, coloured by architecture. Chapter 40 draws them properly. The label of an axis gives its eigenvalue and, behind $\Sigma$, the explained stress of this axis and all axes before it. The percentage has this meaning in every figure of the book.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.2))
 plots.plot_embedding(ax, train.embedding.values[fitted], table.architecture[fitted])
 plots.plot_reference(ax, train.reference_embedding.values)
-plots.label_embedding(ax, train.eigenvalues.values)
+plots.label_embedding(ax, train.eigenvalues.values, train.explained_stress.values)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 alt = (
     "First two InPCA axes of the train predictions by architecture, "

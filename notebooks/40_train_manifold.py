@@ -20,12 +20,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 from scipy.stats import spearmanr
-from sklearn.neighbors import NearestNeighbors
 
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.inpca.embedding import distances_to, road
+from manifold_utils.inpca.embedding import distances_to, road, select
 from manifold_utils.plots import interactive
+from manifold_utils.studies import null_spectra
+from manifold_utils.studies.robustness import neighbour_share
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -33,7 +34,8 @@ from manifold_utils.plots import interactive
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-n_neighbours = 10  # neighbours that count as near in the embedding
+n_neighbours = 10  # points of other seeds that count as near
+under_way = 0.1  # progress from which a point is asked for its neighbours
 radius = 0.06  # nats around each of three points of the geodesic
 seed = 0  # of the permutations
 
@@ -59,6 +61,7 @@ table = atlas.table()[shown]
 coordinates = embedding.embedding.values[shown]
 reference = embedding.reference_embedding.values
 eigenvalues = embedding.eigenvalues.values
+up_to = embedding.explained_stress.values
 print(
     f"{coordinates.shape[0]} points, {coordinates.shape[1]} "
     f"axes, {table.run.nunique()} runs"
@@ -88,7 +91,7 @@ for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True)
         ax, coordinates, table.architecture, components=pair, size=6, legend=False
     )
     plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, pair)
+    plots.label_embedding(ax, eigenvalues, up_to, pair)
 axes[0, 1].axis("off")
 axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
 alt = (
@@ -98,40 +101,53 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt=alt)
 
 # %% [markdown]
-# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where everyone knows nothing or everything. In between, look for colours that stand off from the others: such a family has a track of its own, and the axis on which it stands off says how far. The share of that axis says how much it matters beside the way itself. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road.
+# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where every network knows nothing or everything. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road. On each axis label, the percentage behind $\Sigma$ is the explained stress up to that axis.
 #
-# To separate or to mix is a matter of degree. We take each point's nearest neighbours among the points of *other* runs and count how often the architecture is the same, against the same count after permuting the architectures of the runs.
+# The band alone proves little, because every network that learns must get from the square to the star. Chapter 32 made a world in which each run keeps its learning curve and shares nothing else with the others. How much of its stress do three axes explain?
 
 # %%
-space_like = coordinates[:, : min(10, coordinates.shape[1])]
-near = (
-    NearestNeighbors(n_neighbors=min(60, len(table) - 1))
-    .fit(space_like)
-    .kneighbors(return_distance=False)
+worlds = null_spectra.ladder(*null_spectra.load(atlas, "train"))
+worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
+
+# %% [markdown]
+# In the first two views all points are embedded, as they are or weighted by their step in progress; in the last, runs are compared at equal progress, where the common way drops out. `n_axes` counts axes for 90 % of the stress.
+#
+# To separate or to mix is a matter of degree. We ask each point for its nearest neighbours by distance, and count how often they have its architecture. Two kinds of neighbour would answer yes for a dull reason, so they do not count. Runs of one architecture and seed start as the very same network, so neighbours come from *other seeds* only. And all networks start near ignorance, so only points with progress above the parameter `under_way` are asked. *Prediction:* how far is the share above chance?
+#
+# Chance relabels whole sets of runs: those that share an architecture and a seed exchange their architecture with another set of the same seed.
+
+# %%
+between = select(atlas.distances("train"), table.index.to_numpy())
+table_of_points = table.seed, table.progress_train
+counted = {"n_neighbours": n_neighbours, "after": under_way}
+same, permuted = neighbour_share(
+    between, table.architecture, *table_of_points, **counted, rng=rng
 )
-run_code = table.run.factorize()[0]
-other_run = run_code[near] != run_code[:, None]
-first_others = other_run & (np.cumsum(other_run, axis=1) <= n_neighbours)
-run_architecture = table.groupby(run_code).architecture.first().to_numpy()
-
-
-# %% tags=["lesson"]
-def same_share(architecture_of_run):
-    architecture = architecture_of_run[run_code]
-    return (architecture[near] == architecture[:, None])[first_others].mean()
-
 
 # %%
-same = same_share(run_architecture)
-permuted = np.array([same_share(rng.permutation(run_architecture)) for _ in range(200)])
-p_value = statistics.p_value(same, permuted, side="high")
+several_seeds = np.isfinite(same)
+p_value = np.nan
+if several_seeds:
+    p_value = statistics.p_value(same, permuted, side="high")
+chance = permuted.mean()
+neighbours_said = (
+    f"Of the nearest points from other seeds, {100 * same:.0f} % share "
+    f"the architecture; by chance {100 * chance:.0f} % would (p = {p_value:.3f})."
+    if several_seeds
+    else "This atlas has one seed, so no point has neighbours from other seeds."
+)
+print(neighbours_said)
+
+# %%
+tells = several_seeds and p_value <= 0.05
 print(
-    f"same architecture among neighbours: {100 * same:.0f} %, "
-    f"permuted runs {100 * permuted.mean():.0f} % (p = {p_value:.3f})"
+    "So a point's place tells more about its architecture than chance would."
+    if tells
+    else "So a point's place is not shown to tell its architecture here."
 )
 
 # %% [markdown]
-# If the share is far above that of permuted runs, architecture can be read off a point's place, although all points share a few axes. Chapter 44 asks the same of optimiser, batch size and the other factors.
+# Chapter 51 repeats the count for four other distances, and chapter 44 asks about optimiser, batch size and the other factors.
 #
 # ## What do the axes mean?
 #
@@ -148,7 +164,7 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     plots.plot_embedding_values(ax, coordinates, values, norm=norm, **look)
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
-    plots.label_embedding(ax, eigenvalues)
+    plots.label_embedding(ax, eigenvalues, up_to)
 alt = "First two InPCA axes of train predictions, coloured by train loss and error."
 plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt=alt)
 
@@ -216,7 +232,7 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
     near_it = coordinates[within[k], :2].T
     ax.scatter(*near_it, color=colour, marker=marker, label=label, **look)
 plots.plot_reference(ax, reference)
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, up_to)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
 alt = "Train embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
@@ -235,6 +251,7 @@ figure = interactive.embedding_3d(
     table.architecture,
     table.progress_train,
     eigenvalues,
+    up_to,
     runs=table.run,
     title=(
         f"Train predictions of {table.run.nunique()} "
@@ -255,10 +272,21 @@ print(
     f"families: 3 axes explain {100 * stress[2]:.0f} % of "
     "the stress (paper: 76 % on CIFAR-10)."
 )
-print(
-    f"Of the nearest points from other runs, {100 * same:.0f} % share "
-    f"the architecture; by chance {100 * permuted.mean():.0f} % would."
-)
+
+# %%
+for (view, quantity), row in worlds.iterrows():
+    if quantity == "stress_3":
+        real, null_share = 100 * row["real"], 100 * row["class"]
+        print(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
+if ("equal progress", "n_axes") in worlds.index:
+    needed = worlds.loc[("equal progress", "n_axes")]
+    print(
+        f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
+        f"and {needed['class']:.1f} shuffled within classes."
+    )
+
+# %%
+print(neighbours_said)
 
 # %%
 print(
@@ -270,14 +298,14 @@ print(
 
 # %% tags=["hide-input"]
 n_points, n_near = len(table), int(at_station[1].sum())
-drawn = {"low": permuted.min(), "high": permuted.max()}
-n_shared, note = len(run_architecture), "interval: permuted runs"
-alike = claims.result(same, n=n_shared, note=note, **drawn)
+drawn = dict(zip(("low", "high"), statistics.interval(permuted), strict=True))
+note = f"runs; other seeds, s > {under_way}; interval: 95 % of relabellings"
+alike = claims.result(same, n=table.run.nunique(), note=note, **drawn)
 midway = claims.result(company[1], n=n_near, note=f"share within {radius} nats")
 results = {
     "train_stress_3": claims.result(stress[2], n=n_points),
     "same_architecture_share": alike,
-    "same_architecture_p": claims.result(p_value, n=len(permuted)),
+    "same_architecture_p": claims.result(p_value, n=table.run.nunique()),
     "axis_1_progress_correlation": claims.result(correlation, n=n_points),
     "nearest_to_midway": claims.result(nearest[1], n=n_points, unit="nats"),
     "near_road_midway": midway,
@@ -292,7 +320,7 @@ claims.save_results(atlas, "40", results, seed=seed, started=started)
 # %% tags=["solution"]
 fig, ax = plt.subplots(figsize=(7, 4.5))
 plots.plot_embedding(ax, coordinates, table.optimizer)
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, up_to)
 plt.close(fig)
 
 # %% tags=["check"]
@@ -302,13 +330,13 @@ assert len(ax.get_legend_handles_labels()[1]) == table.optimizer.nunique()
 # 2. Repeat the neighbour count for the optimiser. Is its share as far above chance as the architecture's?
 
 # %% tags=["solution"]
-run_optimizer = table.groupby(run_code).optimizer.first().to_numpy()
-same_optimizer = same_share(run_optimizer)
-chance = np.mean([same_share(rng.permutation(run_optimizer)) for _ in range(50)])
-same_optimizer - chance, same - permuted.mean()
+same_optimizer, by_chance = neighbour_share(
+    between, table.optimizer, *table_of_points, **counted, rng=rng
+)
+same_optimizer - by_chance.mean(), same - chance
 
 # %% tags=["check"]
-assert 0 <= same_optimizer <= 1
+assert 0 <= same_optimizer <= 1 or not several_seeds
 
 # %% [markdown]
 # 3. Which single run stays nearest to the geodesic half-way, and what distinguishes it? Use `to_station`.

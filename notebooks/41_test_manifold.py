@@ -26,6 +26,7 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca.embedding import distances_to, road
 from manifold_utils.plots import interactive
+from manifold_utils.studies import null_spectra
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -90,7 +91,7 @@ for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True)
         ax, coordinates, table.architecture, components=pair, size=6, legend=False
     )
     plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, pair)
+    plots.label_embedding(ax, eigenvalues, stress, pair)
 axes[0, 1].axis("off")
 axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
 alt = (
@@ -98,6 +99,13 @@ alt = (
     "predictions, by architecture, with the geodesic."
 )
 plots.save_figure(fig, atlas.figure_path("41_panels.png"), alt=alt)
+
+# %% [markdown]
+# As in chapter 40, the band alone proves little. Beside it stands the world of chapter 32 in which every run is shuffled within classes:
+
+# %%
+worlds = null_spectra.ladder(*null_spectra.load(atlas, "test"))
+worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
 # Everyone leaves the square, where all is ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what generalisation leaves: on easy data it is small, on hard data wide. How wide is it here?
@@ -151,7 +159,7 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     plots.plot_embedding_values(ax, coordinates, table[column], norm=norm, **look)
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
-    plots.label_embedding(ax, eigenvalues)
+    plots.label_embedding(ax, eigenvalues, stress)
 alt = "First two InPCA axes of test predictions, coloured by test loss and error."
 plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
@@ -194,7 +202,7 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
     near_it = coordinates[within[k], :2].T
     ax.scatter(*near_it, color=colour, marker=marker, label=label, **look)
 plots.plot_reference(ax, reference)
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, stress)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
 alt = "Test embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("41_near_the_geodesic.png"), alt=alt)
@@ -253,6 +261,7 @@ figure = interactive.embedding_3d(
     table.architecture,
     table.progress_test,
     eigenvalues,
+    stress,
     runs=table.run,
     title=(
         f"Test predictions of {table.run.nunique()} "
@@ -271,6 +280,20 @@ print(
     f"3 axes explain {100 * stress[2]:.0f} % of the test stress, "
     f"10 axes {100 * stress[min(9, len(stress) - 1)]:.0f} %."
 )
+
+# %%
+for (view, quantity), row in worlds.iterrows():
+    if quantity == "stress_3":
+        real, null_share = 100 * row["real"], 100 * row["class"]
+        print(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
+if ("equal progress", "n_axes") in worlds.index:
+    needed = worlds.loc[("equal progress", "n_axes")]
+    print(
+        f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
+        f"and {needed['class']:.1f} shuffled within classes."
+    )
+
+# %%
 print(
     f"Trained networks end {ends['train'].mean():.4f} "
     "nats from the train truth (paper: .02),"
@@ -344,7 +367,7 @@ fig, ax = plt.subplots(figsize=(7, 4.5))
 plots.plot_embedding_values(
     ax, coordinates, table.error_train, cmap=plots.SEQUENTIAL + "_r"
 )
-plots.label_embedding(ax, eigenvalues)
+plots.label_embedding(ax, eigenvalues, stress)
 plt.close(fig)
 
 # %% tags=["check"]

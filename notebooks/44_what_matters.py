@@ -33,7 +33,6 @@ from manifold_utils.trajectories import common_progress, crossings, of_atlas
 # %% tags=["parameters"]
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-n_resamples = 1000  # draws of configurations for each interval
 n_permutations = 200  # shuffles of runs for each p-value
 n_stations = 34  # values of progress at which effects are measured, at most
 n_null = 20  # permuted tables for the null of the importances
@@ -47,8 +46,8 @@ rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style()
 print(
-    f"{(atlas.runs.grid == 'main').sum()} runs of the main "
-    f"grid, {n_resamples} draws, {n_permutations} shuffles"
+    f"{(atlas.runs.grid == 'main').sum()} runs of the main grid, "
+    f"{n_permutations} shuffles"
 )
 
 # %% [markdown]
@@ -97,7 +96,7 @@ tree = linkage(
 varied = [f for f in regression.PAIR_FACTORS if table[f].nunique() > 1]
 
 # %% tags=["hide-input"]
-fig, (ax, strips) = plt.subplots(2, 1, figsize=(10, 6.6), height_ratios=[2.6, 1.4])
+fig, (ax, strips) = plt.subplots(2, 1, figsize=(9, 6.2), height_ratios=[2.6, 1.4])
 plots.plot_dendrogram(ax, strips, tree, table.iloc[few], varied)
 plots.level_legend(fig, table, varied)
 alt = (
@@ -128,11 +127,11 @@ agreement.round(2).to_frame()
 #
 # ## How large is the effect of one factor?
 #
-# A tree shows only the loudest factor. To hear the others we compare *matched pairs*: configurations that agree in everything but the one factor. As the yardstick we take what nobody would call an effect, the distance between two seeds of the same configuration:
+# A tree shows only the loudest factor. To see the others we compare *matched pairs*: configurations that agree in everything but the one factor. The yardstick is what nobody would call an effect, the distance between two seeds of the same configuration. For each pair we take the logarithm of the ratio,
 #
-# $$\text{effect} = \frac{\text{mean distance of matched pairs, different seeds}}{\text{mean distance of two seeds of one configuration}}.$$
+# $$\text{effect} = \exp\,\Big\langle \log \frac{\text{distance of the pair, different seeds}}{\text{distance of two seeds of its configurations}} \Big\rangle,$$
 #
-# A factor without effect has the ratio 1, because the runs of a matched pair differ in their seed as well. Since $d_B$ behaves like a *squared* length, a ratio of 1.25 means that the factor adds a quarter of the seeds' spread, or 12 % in length.
+# and average first over the pairs of one architecture, then over architectures. A mean of logarithms (a geometric mean of ratios) keeps a single configuration that is far from everything from deciding the result. A factor without effect has the ratio 1, because the runs of a matched pair differ in their seed as well. Since $d_B$ behaves like a *squared* length, a ratio of 1.25 means that the factor adds a quarter of the seeds' spread, or 12 % in length.
 #
 # One trap must be avoided. A run that stops at $s = .7$ repeats its last point in $d_{traj}$, so that beyond, the distance says *how far it got*, not which way it went. Each pair is therefore compared with its own seeds on the values of progress that all of them have reached. Where all runs reach the end, this is the plain ratio of $d_{traj}$; the last section shows both.
 #
@@ -149,15 +148,16 @@ print(
 )
 
 # %%
-options = {"n_resamples": n_resamples, "n_permutations": n_permutations, "rng": rng}
+options = {"n_permutations": n_permutations, "rng": rng}
 effects = pd.DataFrame(
     [statistics.effect_size(common[stations], runs, f, **options) for f in levels]
 )
 effects = effects.sort_values("value", ascending=False, ignore_index=True)
-effects.round(3)
+shown_columns = ["value", "low", "high", "p_value", "over", "n_units", "n_pairs"]
+effects.set_index("factor")[[*shown_columns, "n_strict"]].round(3)
 
 # %% [markdown]
-# The interval draws configurations with replacement. The p-value shuffles, among matched configurations and separately for each seed, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
+# The claim is about architectures in general, so the interval leaves out one architecture at a time, with all its pairs: a Student interval on the logarithm, with one degree of freedom fewer than architectures. The column `over` says *families* where this was possible. The p-value shuffles, among matched configurations and separately for each seed, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
 
 # %% tags=["hide-input"]
 known = effects.dropna(subset="value")
@@ -170,7 +170,24 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("44_effects.png"), alt=alt)
 
 # %% [markdown]
-# The black line is the seeds' own spread, grey what shuffled runs reach. A dot far right of the grey is a factor that moves trajectories more than a new seed does. The verdict, from the interval (is it above 1?) and the shuffles (is the p-value below 5 %?); where only one of the two says so, the effect is small or the pairs are few:
+# How does the effect of the architecture compare with that of the optimiser? Both are measured on the same runs, so their ratio has an interval of its own.
+
+# %%
+both_vary = {"architecture", "optimizer"} <= set(known.factor)
+nothing = {"value": np.nan, "low": np.nan, "high": np.nan, "n_units": 0}
+if both_vary:
+    pair_of_factors = "architecture", "optimizer"
+    versus = statistics.effect_over_effect(common[stations], runs, *pair_of_factors)
+else:
+    versus = nothing
+    print("this grid does not vary both the architecture and the optimiser")
+print(
+    f"architecture over optimiser: {versus['value']:.2f} "
+    f"({versus['low']:.2f} to {versus['high']:.2f})"
+)
+
+# %% [markdown]
+# The black line of the figure is the seeds' own spread, grey what shuffled runs reach. A dot far right of the grey is a factor that moves trajectories more than a new seed does. The verdict, from the interval (is it above 1?) and the shuffles (is the p-value below 5 %?); where only one of the two says so, the effect is small or the pairs are few:
 
 # %%
 for row in known.itertuples():
@@ -207,7 +224,8 @@ ratios = pd.DataFrame(
 )
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(2.5 + 1.3 * len(beside), 1.5 + 0.5 * len(members)))
+size = min(9, 2.5 + 1.3 * len(beside)), 1.5 + 0.5 * len(members)
+fig, ax = plt.subplots(figsize=size)
 plots.plot_ratio_map(ax, ratios, "distance over seeds' distance")
 alt = (
     "Table of effect ratios: one row an architecture, one "
@@ -335,6 +353,9 @@ views = {
 }
 
 # %%
+on_test = views["test predictions"][0][stations]
+
+# %%
 robust = pd.DataFrame(
     {
         name: {f: statistics.effect_ratio(d, r, f) for f in known.factor}
@@ -344,7 +365,37 @@ robust = pd.DataFrame(
 robust.round(2)
 
 # %% [markdown]
-# Where a row keeps its value across the columns, the answer does not hang on how it was measured. Where the second column is much larger than the first, the factor decides mainly *how far* runs get in the time they have.
+# Where a row keeps its value across the columns, the answer does not depend on how it was measured. Where the second column is much larger than the first, the factor decides mainly *how far* runs get in the time they have.
+#
+# Test predictions deserve intervals, the tree and the importances of their own, because the same networks may agree on train samples and part on others.
+
+# %%
+quick = {"n_permutations": 0, "rng": rng}
+effects_test = pd.DataFrame(
+    [statistics.effect_size(on_test, runs, f, **quick) for f in known.factor]
+).set_index("factor")
+effects_test[["value", "low", "high", "over"]].round(3)
+
+# %%
+d_test = test_layers.mean(axis=0, dtype=float)
+_, between_test, _ = statistics.between_configurations(d_test, number)
+square_test = squareform(between_test[np.ix_(few, few)], checks=False)
+tree_test = linkage(square_test, "complete")
+agreement_test = {
+    f: adjusted_rand_score(v, fcluster(tree_test, v.max() + 1, "maxclust"))
+    for f, v in levels_of.items()
+}
+
+# %%
+lost_test = regression.importance(d_test, runs, rng=rng) if enough else None
+beside_each_other = {"Rand index, train": agreement, "test": agreement_test}
+if enough:
+    beside_each_other["importance, train"] = lost[varied].mean()
+    beside_each_other["importance, test"] = lost_test[varied].mean()
+pd.DataFrame(beside_each_other).round(2)
+
+# %% [markdown]
+# The rows are factors. The Rand index says whether the tree, cut into as many groups as the factor has levels, finds these levels; the importance says how much a regressor of the distance loses without the factor.
 #
 # ## What we learned
 
@@ -353,9 +404,10 @@ by_factor = effects.set_index("factor")
 others = known[known.factor != "architecture"]
 real = others[(others.low > 1) & (others.p_value < 0.05)]
 if by_factor.value.notna().loc["architecture"]:
+    row = by_factor.loc["architecture"]
     print(
-        "Runs of different architectures are "
-        f"{by_factor.value['architecture']:.1f} times as far apart as seeds."
+        f"Runs of different architectures are {row.value:.1f} times as far "
+        f"apart as seeds ({row.low:.1f} to {row.high:.1f})."
     )
 listed = ", ".join(
     f"{plots.factor_name(f)} ({v:.2f})"
@@ -393,13 +445,26 @@ results = {}
 for row in effects.itertuples():
     free = ", ".join(statistics.LINKED.get(row.factor, ())) or "nothing else"
     note = (
-        f"{row.n_strict} of {row.n_pairs} pairs strict, the others "
-        f"differ in {free} too; interval: drawn configurations"
+        f"{row.n_strict} of {row.n_pairs} pairs strict, the others differ in {free} "
+        f"too; interval: {row.n_units} {row.over} left out in turn"
     )
     results[f"effect_{row.factor}"] = claims.result(
         row.value, low=row.low, high=row.high, n=row.n_pairs, note=note
     )
     results[f"p_{row.factor}"] = claims.result(row.p_value, n=n_permutations)
+
+# %% tags=["hide-input"]
+ends_of = {"low": versus["low"], "high": versus["high"], "n": versus["n_units"]}
+results["architecture_over_optimizer"] = claims.result(versus["value"], **ends_of)
+for f, row in effects_test.iterrows():
+    ends_of = {"low": row.low, "high": row.high, "n": row.n_pairs}
+    results[f"effect_test_{f}"] = claims.result(row.value, **ends_of)
+for f in varied if enough else []:
+    ends_of = {"low": lost_test[f].min(), "high": lost_test[f].max(), "n": len(table)}
+    mean_lost = lost_test[f].mean()
+    results[f"importance_test_{f}"] = claims.result(mean_lost, **ends_of)
+for f, v in agreement_test.items():
+    results[f"rand_test_{f}"] = claims.result(v, n=len(few))
 
 # %% tags=["hide-input"]
 for f, ratio in robust["plain d_traj"].items():

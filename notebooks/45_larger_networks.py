@@ -3,7 +3,7 @@
 #
 # **What.** Progress against steps and epochs for several sizes of one family, and the distance between sizes at equal progress.
 # **Figure of the paper.** Figure 8.
-# **Answer.** Two numbers: how many times more steps the smaller network needs to the same progress, and how far its road lies from the larger one's, compared with the distance between families.
+# **Answer.** Two numbers: the trend of speed with the number of parameters, and how far apart the roads of several sizes lie, compared with the distance between seeds of one size.
 #
 # | | |
 # |---|---|
@@ -110,9 +110,8 @@ points = atlas.points[
 panels = families or sorted(runs.architecture.unique())[:1]
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(
-    2, len(panels), figsize=(4.5 * len(panels) + 1, 6.6), sharey=True, squeeze=False
-)
+size = min(9, 4 * len(panels) + 1), 6.2
+fig, axes = plt.subplots(2, len(panels), figsize=size, sharey=True, squeeze=False)
 for family, column in zip(panels, axes.T, strict=True):
     for ax, clock in zip(column, ("epoch", "step"), strict=True):
         of_size = runs[runs.architecture == family]
@@ -126,22 +125,36 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("45_progress.png"), alt=alt)
 
 # %% [markdown]
-# If light lines lie left of dark ones, larger networks need fewer steps. Lines that level off below the top belong to networks that never get to the end of the road in the time they have: they are too small, or too slow.
+# Where light lines lie left of dark ones, larger networks need fewer steps. Lines that level off below the top belong to networks that never get to the end of the road in the time they have: they are too small, or too slow.
 #
-# To put a number on it we ask when each run first exceeds a given progress $s$, and divide: steps of the smaller over steps of the larger network of a matched pair. A network that never gets there counts as infinitely late, so that the median stays honest.
+# To put a number on it we take the *trend*. For each family and seed, the speed of a size is one over the steps that it needs to the same progress (a geometric mean over the values that all sizes of this family and seed reach). The slope of log speed against log parameters is 0 if size does not matter, and 1 if twice the parameters train twice as fast.
 
 # %%
 stations = np.linspace(0.1, 0.9, 17)
 steps = crossings(points, stations).loc[runs.index].to_numpy()
+slopes, speeds = statistics.speed_slopes(steps, runs)
+trend = statistics.speed_trend(slopes)
+slopes.round(3)
+
+# %%
+n_left = int(slopes.n_left_out.sum())
+print(
+    f"trend: {trend['value']:.2f} ({trend['low']:.2f} to {trend['high']:.2f}), "
+    f"interval over {trend['n_units']} {trend['over']}"
+)
+print(f"sizes that reach none of the stations and are left out: {n_left}")
+
+# %% [markdown]
+# The paper shows the same for pairs of networks: steps of the smaller over steps of the larger one. A network that never gets there counts as infinitely late, so that the median stays honest.
+
+# %%
 ratios = statistics.speed_ratios(steps, number, size_pairs, n_parameters)
 speed = statistics.median_ratio(ratios)
 speed_low, speed_high = statistics.median_interval(
     ratios, size_pairs, n_resamples=n_resamples, rng=rng
 )
-late, lost = (
-    np.isinf(ratios).mean() if ratios.size else np.nan,
-    (ratios == 0).mean() if ratios.size else np.nan,
-)
+late = np.isinf(ratios).mean() if ratios.size else np.nan
+lost = (ratios == 0).mean() if ratios.size else np.nan
 
 # %%
 print(
@@ -169,7 +182,7 @@ alt = "Steps to progress .25, .5 and .75 against the number of parameters, by fa
 plots.save_figure(fig, atlas.figure_path("45_steps_and_size.png"), alt=alt)
 
 # %% [markdown]
-# A falling line is a family that speeds up with size; a missing point is a size that none of its seeds got there. The learning rate is the same for all sizes: what we see is the effect of size at a fixed recipe, and a recipe tuned for each size might show less, or more.
+# A falling line is a family that speeds up with size; a missing point means that no seed of that size got there. The learning rate is the same for all sizes: what we see is the effect of size at a fixed recipe, and a recipe tuned for each size might show less, or more.
 #
 # ## Do they take the same road?
 #
@@ -206,43 +219,31 @@ n_comparable = {
     name: int(np.isfinite(values).any(axis=1).sum()) for name, values in apart.items()
 }
 
-# %%
-same_road, road_low, road_high = statistics.ratio_interval(
-    apart["sizes of one family"],
-    size_pairs,
-    apart["families"],
-    family_pairs,
-    n_resamples=n_resamples,
-    rng=rng,
-)
+# %% [markdown]
+# The number that answers the question compares the sizes of a family with the *seeds* of it: matched pairs of sizes on different seeds, over two seeds of one size, at equal progress, as a geometric mean over families. A ratio of 1 says that another size is no more than another seed. The interval leaves out families in turn.
 
 # %%
+options = {"n_permutations": 0, "rng": rng}
+by_size = statistics.effect_size(common, runs, "scale", **options)
 print(
-    "distance between sizes over distance between families: "
-    f"{same_road:.2f} ({road_low:.2f} to {road_high:.2f})"
+    f"distance between sizes over distance between seeds: {by_size['value']:.2f} "
+    f"({by_size['low']:.2f} to {by_size['high']:.2f}), "
+    f"{by_size['n_units']} {by_size['over']} left out in turn"
 )
 
 # %% [markdown]
-# Below 1, sizes of a family share their road more than families do. But is the yardstick fair? The pairs of families take in families that were trained at one size only, and one of these may be far from all others. So the same once more, against pairs among the families of the sizes alone:
+# The same ratio in each family, beside the distance to other families:
 
 # %%
-among = family_pairs[
-    table.architecture.isin(families)
-    .to_numpy()[family_pairs[["first", "second"]]]
-    .all(axis=1)
-]
-apart_among = means[:, among["first"], among["second"]].T
-
-# %%
-kind, options = apart["sizes of one family"], {"n_resamples": n_resamples, "rng": rng}
-alone = statistics.ratio_interval(kind, size_pairs, apart_among, among, **options)
-print(
-    f"against {len(among)} pairs among {families}: "
-    f"{alone[0]:.2f} ({alone[1]:.2f} to {alone[2]:.2f})"
-)
+of_family = {}
+for family in families:
+    rows_of = (runs.architecture == family).to_numpy()
+    part = common[:, rows_of][:, :, rows_of]
+    of_family[family] = statistics.effect_ratio(part, runs[rows_of], "scale")
+pd.Series(of_family, name="sizes over seeds").round(2).to_frame()
 
 # %% [markdown]
-# If this number is much larger than the one before, most of the distance between families comes from the others. The three distances along the way:
+# The three distances along the way:
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.4))
@@ -256,7 +257,7 @@ alt = "Mean distance at equal progress: between sizes, between families, between
 plots.save_figure(fig, atlas.figure_path("45_same_road.png"), alt=alt)
 
 # %% [markdown]
-# All curves start near zero, because everyone starts in ignorance; towards the right end only runs are left that get so far. Where the curve of the sizes lies on that of the seeds, another size is no more than another seed; what it lies above, size changes about the road. The curve of the families shows what architecture does beside that.
+# All curves start near zero, because every network starts in ignorance; towards the right end only runs are left that get so far. Where the curve of the sizes lies on that of the seeds, another size is no more than another seed; the distance above it is what size changes. The curve of the families shows what architecture does beside that.
 #
 # ## What does it look like?
 #
@@ -279,7 +280,8 @@ plots.plot_embedding_values(
 )
 fig.colorbar(ax.collections[-1], ax=ax, label="parameters")
 plots.plot_reference(ax, embedding.reference_embedding.values)
-plots.label_embedding(ax, embedding.eigenvalues.values)
+up_to = embedding.explained_stress.values
+plots.label_embedding(ax, embedding.eigenvalues.values, up_to)
 alt = (
     "Networks of several sizes, coloured by their number of "
     "parameters, placed in the train embedding of the main grid in grey."
@@ -292,24 +294,24 @@ plots.save_figure(fig, atlas.figure_path("45_embedding.png"), alt=alt)
 # ## What we learned
 
 # %%
-print(
-    "To the same progress, the smaller network of a pair "
-    f"needs {speed:.2f} times the steps of the larger,"
-)
-print(
-    f"with an interval of {speed_low:.2f} to "
-    f"{speed_high:.2f} from {len(size_pairs)} pairs of sizes."
-)
-print(
-    f"At equal progress, sizes of a family are {same_road:.2f} times "
-    f"as far apart as families ({road_low:.2f} to {road_high:.2f})."
-)
+if len(slopes):
+    faster = (
+        "faster" if trend["low"] > 0 else "slower" if trend["high"] < 0 else "as fast"
+    )
+    print(
+        f"Larger networks are {faster}: the trend of log speed with log parameters is "
+        f"{trend['value']:.2f} ({trend['low']:.2f} to {trend['high']:.2f})."
+    )
+    print(
+        "To the same progress, the smaller network of a pair "
+        f"needs {speed:.2f} times the steps of the larger."
+    )
 
 # %%
-if len(among):
+if len(size_pairs):
     print(
-        f"Beside the distance of {' and '.join(families)} "
-        f"alone, that is {alone[0]:.2f} times."
+        f"At equal progress, sizes of a family are {by_size['value']:.2f} times as far "
+        f"apart as its seeds ({by_size['low']:.2f} to {by_size['high']:.2f})."
     )
 print(
     "The paper: larger networks train along a similar "
@@ -318,19 +320,20 @@ print(
 
 # %% tags=["hide-input"]
 note = "common progress, matched pairs, different seeds; interval: drawn configurations"
+ends_of = {"low": trend["low"], "high": trend["high"], "n": trend["n_units"]}
 results = {
+    "speed_trend": claims.result(trend["value"], note=f"t, {trend['over']}", **ends_of),
     "speed_ratio": claims.result(
         speed, low=speed_low, high=speed_high, n=len(size_pairs), note=note
-    ),
-    "same_road_ratio": claims.result(
-        same_road, low=road_low, high=road_high, n=len(size_pairs), note=note
-    ),
-    "same_road_ratio_alone": claims.result(
-        alone[0], low=alone[1], high=alone[2], n=len(among), note=note
     ),
     "only_larger_arrives": claims.result(late, n=ratios.size),
     "only_smaller_arrives": claims.result(lost, n=ratios.size),
 }
+
+# %% tags=["hide-input"]
+note = f"jackknife, {by_size['n_units']} {by_size['over']} left out in turn"
+ends_of = {"low": by_size["low"], "high": by_size["high"], "n": by_size["n_pairs"]}
+results["sizes_over_seeds"] = claims.result(by_size["value"], note=note, **ends_of)
 
 # %% tags=["hide-input"]
 for name, curve in curves.items():
@@ -379,22 +382,15 @@ test_speed
 assert test_steps.shape == steps.shape
 
 # %% [markdown]
-# 4. Use the plain $d_{traj}$, in which a run that stops short repeats its end, for the ratio of roads. Does it grow or fall, and why?
+# 4. Use the plain $d_{traj}$, in which a run that stops short repeats its end, for the ratio of sizes to seeds. Does it grow or fall, and why?
 
 # %% tags=["solution"]
-plain = statistics.seed_means(
-    trajectories.distance.values[:, rows][:, :, rows].mean(axis=0),
-    number,
-    runs.seed.to_numpy(),
-)
-plain_values = [plain[p["first"], p["second"]][:, None] for p in kinds.values()]
-plain_ratio = statistics.ratio_interval(
-    plain_values[0], size_pairs, plain_values[1], family_pairs, rng=rng
-)[0]
-plain_ratio, same_road
+plain = trajectories.distance.values[:, rows][:, :, rows].mean(axis=0)
+plain_ratio = statistics.effect_ratio(plain, runs, "scale")
+plain_ratio, by_size["value"]
 
 # %% tags=["check"]
-assert np.isnan(plain_ratio) == np.isnan(same_road)
+assert np.isnan(plain_ratio) or plain_ratio > 0
 
 # %% [markdown]
 # ## What next

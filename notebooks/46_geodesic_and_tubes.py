@@ -19,9 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.statistics import configurations, matched_pairs, seed_means
 from manifold_utils.trajectories import common_progress, crossings
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
@@ -71,7 +70,7 @@ for split in splits:
 # A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative. Medians are taken where at least half of the runs have a value; a median of the few fastest runs would be that of other runs.
 
 # %%
-number, table = configurations(runs)
+number, table = statistics.configurations(runs)
 
 # %%
 for split in splits:
@@ -90,24 +89,25 @@ for split in splits:
 # %% [markdown]
 # ## How far from the geodesic?
 #
-# The geodesic is the shortest way to the truth, on which every sample is learnt at the same pace. A network that learns some samples before others must leave it. Lines are medians over runs, bands the middle half. *Prediction:* where is the distance largest, and in which panel do the lines separate?
+# The geodesic is the shortest way to the truth, on which every sample is learnt at the same pace. A network that learns some samples before others must leave it. Lines are medians over runs, bands the middle half. A ring marks the first progress that some run of the line never reaches; from there on the median is that of the runs that are left. A line ends where fewer than half of them are left. *Prediction:* where is the distance largest, and in which panel do the lines separate?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.4), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
-    plots.plot_quantiles(ax, s, to_road["train"], runs[factor])
+    plots.plot_quantiles(ax, s, to_road["train"], runs[factor], mark_stops=True)
     ax.set(
         xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None)
     )
 axes[0].set_ylabel("distance to the geodesic (nats)")
 alt = (
-    "Distance of train predictions to the geodesic against progress, "
-    "by architecture and by optimiser, medians and middle halves."
+    "Distance of train predictions to the geodesic against progress, by "
+    "architecture and by optimiser, medians and middle halves; rings mark "
+    "where the first run of each line stops."
 )
 plots.save_figure(fig, atlas.figure_path("46_to_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# Each curve starts near zero and rises. A curve that falls again comes back to the road as the truth is approached; one that ends before belongs to runs that stop on the way. A jump near the right end is no jump of any run: there the runs that never get farther drop out of the median. If the lines of the left panel stand apart and those of the right lie on each other, the detour is set by the architecture and not by the optimiser. The numbers:
+# Each curve starts near zero and rises. A curve that falls again comes back to the road as the truth is approached. Right of its ring a curve can jump although no run jumps, because runs drop out of the median. Lines that stand apart in a panel belong to a factor that sets the detour. The numbers, and how many runs stop on the way:
 
 # %%
 peak = {}
@@ -119,38 +119,35 @@ for architecture in sorted(runs.architecture.unique()):
     typical = np.nanmedian(of_family[:, seen], axis=0)
     k = int(np.argmax(typical))
     peak[architecture] = typical[k]
+    left = np.isfinite(of_family[:, np.argmin(np.abs(s - 0.9))])
     print(
-        f"{architecture}: farthest at s = {s[seen][k]:.2f}, "
-        f"{typical[k]:.3f} nats; at its last s {typical[-1]:.3f}"
+        f"{architecture}: farthest at s = {s[seen][k]:.2f}, {typical[k]:.3f} nats; "
+        f"at its last s {typical[-1]:.3f}; {(~left).sum()} of {len(left)} runs "
+        "stop before s = 0.9"
     )
 
-
 # %% [markdown]
-# How much of the variation between runs does a factor explain? At each $s$ we split the variance of the distance into the part between a factor's levels and the rest. A factor with many levels explains something by accident; permuting the levels over the runs says how much.
-
-# %% tags=["lesson"]
-def variance_share(values, levels):
-    known = np.isfinite(values)
-    values, levels = pd.Series(values[known]), pd.Series(np.asarray(levels)[known])
-    between = values.groupby(levels).transform("mean").var(ddof=0)
-    return between / values.var(ddof=0) if values.var(ddof=0) > 0 else np.nan
-
+# How much of the variation between runs does a factor explain? Distances to the road are positive and skewed: a few far runs would own their variance. So we take *logarithms*. At each $s$ we split the variance of the log distance into the part between a factor's levels and the rest,
+#
+# $$\eta^2 = \frac{\sum_l n_l\,(\bar y_l - \bar y)^2}{\sum_i (y_i - \bar y)^2}, \qquad y_i = \log d_B(P_i(s), P_{\lambda = s}).$$
+#
+# The share does not depend on the unit, nor on whether we take $d_B$ or its root. A factor with many levels explains something by accident; permuting the levels over the runs says how much.
 
 # %%
 inner = np.flatnonzero((s > 0.1) & (s < 0.9))[:: max(1, len(s) // 20)]
 kinds = ("architecture", "optimizer", "batch_size", "weight_decay", "augmentation")
 varied = [f for f in kinds if runs[f].nunique() > 1]
+detour = to_road["train"][:, inner]
 
 # %%
 share, chance = {}, {}
 for factor in varied:
-    columns = [to_road["train"][:, k] for k in inner]
-    share[factor] = np.nanmean([variance_share(c, runs[factor]) for c in columns])
+    share[factor] = np.nanmean(statistics.variance_share(detour, runs[factor]))
     shuffled = [rng.permutation(runs[factor].to_numpy()) for _ in range(n_permutations)]
-    chance[factor] = np.nanquantile(
-        [variance_share(columns[len(columns) // 2], p) for p in shuffled], 0.95
-    )
-pd.DataFrame({"share of variance": share, "95 % of permuted": chance}).round(2)
+    permuted = [statistics.variance_share(detour, levels) for levels in shuffled]
+    chance[factor] = np.quantile(np.nanmean(permuted, axis=1), 0.95)
+shares = {"share of log variance": share, "95 % of permuted": chance}
+pd.DataFrame(shares).round(2)
 
 # %% [markdown]
 # A share above its mark is more than accident. The shares of the table do not add up to 1: what is missing belongs to combinations of factors and to seeds.
@@ -160,7 +157,7 @@ pd.DataFrame({"share of variance": share, "95 % of permuted": chance}).round(2)
 # On test samples the road leads to the true labels of samples that no network has seen. *Prediction:* do networks stay nearer to it, or farther away?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
     plots.plot_quantiles(ax, s, to_road[split], runs.architecture, legend=False)
     ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
@@ -191,7 +188,7 @@ print(
 # The seeds of a configuration fill a tube around their mean. Its width is the paper's: the distance of each run to the arithmetic mean of its configuration's seeds. *Prediction:* is the tube wide where the detour is large?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.8), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.4), sharey=True)
 for ax, factor in zip(axes, ("architecture", "optimizer"), strict=True):
     plots.plot_quantiles(ax, s, width["train"], runs[factor])
     ax.set(
@@ -208,9 +205,8 @@ plots.save_figure(fig, atlas.figure_path("46_tube_width.png"), alt=alt)
 # A word of caution about this width: the mean contains the run itself. For squared lengths, the mean distance to the mean of $n$ is $\frac{n-1}{2n}$ times the mean distance between two of them; with two seeds, a quarter. Since $d_B$ of near points behaves like a squared length, we can check this here.
 
 # %%
-seeds_apart = np.diagonal(
-    seed_means(layers["train"], number, runs.seed.to_numpy()), axis1=1, axis2=2
-).T
+between_seeds = statistics.seed_means(layers["train"], number, runs.seed.to_numpy())
+seeds_apart = np.diagonal(between_seeds, axis1=1, axis2=2).T
 n_seeds = np.bincount(number)
 mean_width = np.array(
     [width["train"][number == k].mean(axis=0) for k in range(len(table))]
@@ -228,13 +224,13 @@ print(f"tube width over what squared lengths predict: {rule:.2f}")
 # ## Three scales on one axis
 
 # %%
-means = seed_means(layers["train"], number, runs.seed.to_numpy())
+means = statistics.seed_means(layers["train"], number, runs.seed.to_numpy())
 scales = {
     "to the geodesic": to_road["train"].T,
     "between seeds": np.diagonal(means, axis1=1, axis2=2),
 }
 for factor in ("architecture", "optimizer"):
-    pairs = matched_pairs(table, factor)
+    pairs = statistics.matched_pairs(table, factor)
     scales[f"between {plots.factor_name(factor)}s"] = means[
         :, pairs["first"], pairs["second"]
     ]
@@ -305,7 +301,7 @@ print(
     f"nats), the smallest that of {nearest} ({peak[nearest]:.3f})."
 )
 print(
-    "Share of the variance of the detour: "
+    "Share of the variance of the log detour: "
     + ", ".join(f"{plots.factor_name(f)} {100 * v:.0f} %" for f, v in share.items())
     + "."
 )
@@ -337,7 +333,9 @@ results = {
     for a, v in peak.items()
 }
 results |= {
-    f"share_{f}": claims.result(v, n=len(runs), note=f"permuted: {chance[f]:.3f}")
+    f"share_{f}": claims.result(
+        v, n=len(runs), note=f"of log distances; permuted: {chance[f]:.3f}"
+    )
     for f, v in share.items()
 }
 

@@ -3,14 +3,14 @@
 #
 # **What.** Networks that were first fitted to random labels, or to a few samples, or whose weights were shifted, and then trained as usual.
 # **Figure of the paper.** The appendix on initialisation at different parts of prediction space (E.1).
-# **Answer.** At the end most are near some ordinary network. Whether they joined the road or only met the others at its end is another question; the chapter measures both, with ordinary runs as the yardstick.
+# **Answer.** A number: half-way to truth, how many times farther such a run is from its nearest ordinary run than a held-out ordinary run is. One means that nothing of the start is left. Beside it stands the number of the same runs with their samples shuffled within classes, which share only their curves with the others. Both are printed in the first section.
 #
 # | | |
 # |---|---|
 # | Goals | measure how near a run is to a *set* of runs; choose a fair yardstick; tell joining the road from merely arriving at its end |
-# | Prerequisites | chapters 31 and 40 (essential), bootstrap (helpful) |
+# | Prerequisites | chapters 31 and 40 (essential), t interval (helpful) |
 # | Minutes | 1 on CPU (reading: 15) |
-# | Inputs, outputs | distances/, embeddings/, trajectories/ of both splits; figures, results/47.json |
+# | Inputs, outputs | predictions/, distances/, embeddings/, trajectories/ of both splits; figures, results/47.json |
 
 # %%
 import time
@@ -21,7 +21,6 @@ import pandas as pd
 
 from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.statistics import bootstrap_interval
 from manifold_utils.studies import initialisations
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
@@ -32,7 +31,8 @@ from manifold_utils.trajectories.of_atlas import load_trajectories
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
 quantile = 0.95  # of held-out ordinary runs: up to here a distance counts as ordinary
-seed = 0  # of the bootstrap
+n_shuffles = 4  # shuffles within classes of each run
+seed = 0  # of the shuffles
 
 # %% tags=["hide-input"]
 started = time.time()
@@ -51,15 +51,46 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# For every checkpoint of these runs, the distance to the nearest checkpoint of an *ordinary* run of the same architecture. The ordinary runs get the same number, each held out. That is our yardstick: what would a run score that began like everybody else? Runs of one seed begin as the very same network, so that only runs of *other* seeds are compared, for both kinds alike.
+# First the predictions at three values of progress, $s = .25$, $.5$ and $.75$. A run has left its start there and has not arrived. For every run from an unusual start we take the distance to the nearest *ordinary* run of the same architecture and width. Runs of one seed begin as the very same network, so only runs of other seeds are compared.
+#
+# Every such distance needs a yardstick: what would a run score that began like everybody else? We hold out the ordinary run of the same architecture, seed and settings. It is compared with the very same candidates, because it has the same seed. The *excess* is the ratio of the two distances.
 
 # %%
 splits = ("train", "test")
-near = {split: initialisations.joining_table(atlas, split) for split in splits}
-for frame in near.values():
-    frame["start"] = frame.initialisation.where(
-        frame.grid == "initialisations", "ordinary, held out"
+options = {"n_shuffles": n_shuffles}
+tables = {s: initialisations.excess_table(atlas, s, rng, **options) for s in splits}
+
+# %%
+stations, half = initialisations.STATIONS, initialisations.STATIONS[1]
+at_half = {split: table[table.s == half] for split, table in tables.items()}
+
+# %% [markdown]
+# The answer comes first. Shuffling a run within its true classes keeps its loss, error and progress at every checkpoint. Only the order in which it learns the samples is lost, so the second number is what the curves alone give.
+
+# %% tags=["hide-input"]
+for split, frame in at_half.items():
+    excess = initialisations.excess(frame)
+    by_curve = initialisations.excess(frame, "shuffled")
+    print(
+        f"{split}, s = {half}: {frame.reached.sum()} of {len(frame)} runs "
+        "from unusual starts pass it. They are"
     )
+    print(f"  {initialisations.excess_in_words(excess)} as far as held-out runs;")
+    print(f"  shuffled, {initialisations.excess_in_words(by_curve)} as far.")
+
+# %% [markdown]
+# The interval is a 95 % t interval of the mean logarithm. It leaves out each architecture with each kind of start in turn, because the sentence is about other architectures and starts, not about other seeds.
+#
+# Then we load distances that are stored already: from every checkpoint to the nearest checkpoint of an ordinary run. The held-out runs are those of the seeds that unusual runs have, so that both kinds have equally many candidates.
+
+# %%
+unusual_seeds = set(atlas.runs.seed[atlas.runs.grid == "initialisations"])
+near = {split: initialisations.joining_table(atlas, split) for split in splits}
+for split, frame in near.items():
+    near[split] = frame[frame.run.map(atlas.runs.seed).isin(unusual_seeds)]
+    unusual = near[split].grid == "initialisations"
+    kind = near[split].initialisation.where(unusual, "ordinary, held out")
+    near[split] = near[split].assign(start=kind)
 
 # %%
 counted = {
@@ -89,6 +120,7 @@ print(
 # %%
 embedding = atlas.embedding("train")
 coordinates, eigenvalues = embedding.embedding.values, embedding.eigenvalues.values
+stress = embedding.explained_stress.values
 special = near["train"][near["train"].grid == "initialisations"]
 ordinary_rows = atlas.table("main").index
 
@@ -136,7 +168,7 @@ for ax, start in zip(axes[0], starts, strict=True):
         for phase, dash in dashes.items():
             way = coordinates[one.index[one.phase == phase], :2]
             ax.plot(*way.T, dash, color=colour, lw=1.5, marker=marker, ms=3.5)
-    plots.label_embedding(ax, eigenvalues)
+    plots.label_embedding(ax, eigenvalues, stress)
     plots.plot_reference(ax, reference, names=False)
     ax.set(title=shown_as[start], ylabel=ax.get_ylabel() if ax is axes[0, 0] else "")
 fig.legend(handles=key, loc="outside lower center", ncols=4)
@@ -145,7 +177,7 @@ plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 # %% [markdown]
 # Grey is everything ordinary. Dotted lines are the first phase, in which a run learns random labels or a few samples; solid lines are the training on the true labels that follows. The square is ignorance, the star truth.
 #
-# How far away is the start of the second phase in numbers? Distance to ignorance and to truth tell whether it lies *between* them at all. Half the loss is the distance to truth; the geodesic from ignorance to truth is only $\tfrac12 \log C$ long.
+# How far away is the start of the second phase in numbers? The distance to truth tells whether it lies *between* ignorance and truth at all. Half the loss is the distance to truth; the geodesic from ignorance to truth is only $\tfrac12 \log C$ long.
 
 # %%
 begin = special[special.phase == "main"].groupby("run", sort=False).head(1)
@@ -155,11 +187,11 @@ print(f"ignorance lies {road_length:.3f} nats from truth")
 placed.groupby("start")[["progress", "to_truth", "distance"]].median().round(3)
 
 # %% [markdown]
-# A start with `to_truth` above the length of the road lies *beyond* ignorance: it would have to unlearn before it can learn. `distance` is what it has to travel to be among the ordinary runs.
+# A start with `to_truth` above the length of the road lies *beyond* ignorance: the network has to unlearn before it can learn. `distance` is how far it is from the nearest ordinary checkpoint.
 #
 # ## Do they come back?
 #
-# We follow the distance to the nearest ordinary checkpoint over the epochs of the second phase. The yardstick is the middle 90 % of held-out ordinary runs. Where their batch is another they have checkpoints at other epochs, so each of them is interpolated to the epochs of the runs that we follow.
+# We follow the distance to the nearest ordinary checkpoint over the epochs of the second phase. The yardstick is the middle 90 % of held-out ordinary runs. Runs with another batch size were recorded at different epochs, so each is interpolated to the epochs of the runs that we follow.
 
 # %%
 second, bands = {}, {}
@@ -202,7 +234,7 @@ alt = (
 )
 
 # %% [markdown]
-# In the next figure the grey band is that yardstick, and the axis of epochs is stretched at its start, where most of it happens. *Prediction:* how many epochs does it take to fall into the band, and does every start get there?
+# In the next figure the grey band is that yardstick. The axis of epochs is stretched at its start, where most of the fall happens. *Prediction:* how many epochs does it take to fall into the band, and does every start get there?
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
@@ -223,7 +255,9 @@ plots.save_figure(fig, atlas.figure_path("47_epochs.png"), alt=alt)
 
 
 # %% [markdown]
-# Read it from both ends. On the left one sees how far away each start is; on the right, whether it ends in the band. The claim of the paper is about this fall, so we put a number on it: for every run that was fitted to something else first, the distance at the end over the distance at the start of the second phase.
+# The left end shows how far away each start is, the right end whether it ends in the band. It is tempting to make this fall the headline: the distance at the end over the distance at the start of the second phase, for every run that was first fitted to something else.
+#
+# That number proves nothing. A network that has learned its train samples is near truth, so it is near every other such network, *whatever road it took*. We show this with runs that cannot have joined anything: the same runs, shuffled within classes.
 
 # %% tags=["lesson"]
 def ends_over_starts(frame):
@@ -232,37 +266,82 @@ def ends_over_starts(frame):
 
 
 # %%
-detour = set(special.run[special.phase == "pretrain"])
-ratios = {
-    split: ends_over_starts(near[split][near[split].run.isin(detour)])
-    for split in splits
-}
+detour = sorted(set(special.run[special.phase == "pretrain"]))
+fall, fall_shuffled = {}, {}
+for split in splits if detour else ():
+    fall[split] = ends_over_starts(near[split][near[split].run.isin(detour)])
+    ends_apart = initialisations.shuffled_ends(atlas, split, detour, rng)
+    fall_shuffled[split] = ends_apart["last"] / ends_apart["first"]
 
-# %%
-yardstick = {
-    split: ends_over_starts(near[split][near[split].grid == "main"]) for split in splits
-}
-detours = {split: r for split, r in ratios.items() if len(r)}
-joining = {
-    s: (r.median(), *bootstrap_interval(r.to_numpy(), np.median, rng=rng))
-    for s, r in detours.items()
-}
-
-# %%
-for split, (m, low, high) in joining.items():
+# %% tags=["hide-input"]
+for split in fall:
     print(
-        f"{split}: end over start {m:.3f} ({low:.3f} "
-        f"to {high:.3f}) over {len(ratios[split])} runs;"
+        f"{split}: end over start {fall[split].median():.3f} (median of "
+        f"{len(fall[split])} runs); the same runs shuffled "
+        f"{fall_shuffled[split].median():.3f}"
     )
-    print(
-        "  held-out ordinary runs, which start near "
-        f"each other, {yardstick[split].median():.2f}"
-    )
+if not detour:
+    print("no run of this atlas was first fitted to something else")
 
 # %% [markdown]
-# ## Is that a fair comparison?
+# Shuffled train predictions fall as runs do that learned the right samples. The fall says that a run arrives; it does not say that it joins the road. Two things make a fair comparison. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run scores there.
 #
-# Not yet. Every network that learns its train samples ends near truth, so it ends near every other one, *whatever road it took*. A fall of this ratio says: they arrive. It does not say: they join the road. Two things make it fair. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run of the same architectures scores there.
+# ## How far apart are they half-way?
+#
+# This is the excess of the first section, for each kind of start and each value of progress. A run counts if it passes the value during its training on the true labels.
+
+# %%
+wanted = {"all": starts} | {start: [start] for start in starts}
+groups = {
+    (split, name, s): table[(table.s == s) & table.kind.isin(members)]
+    for split, table in tables.items()
+    for name, members in wanted.items()
+    for s in stations
+}
+
+# %% tags=["hide-input"]
+levels = ["split", "start", "s"]
+estimate, null = (
+    pd.DataFrame({k: initialisations.excess(g, of) for k, g in groups.items()})
+    .T.rename_axis(levels).sort_index()
+    for of in ("distance", "shuffled")
+)
+shown = estimate.assign(shuffled=null.value)[["value", "low", "high", "shuffled", "n"]]
+shown.xs(half, level="s").loc[list(splits)].round(2)
+
+# %% [markdown]
+# In the next figure each small marker is a run. The large ones are geometric means with their intervals, and the grey dashes are the same runs shuffled. *Prediction:* which start is remembered longest?
+
+# %% tags=["hide-input"]
+alt = (
+    "Distance to the nearest ordinary run over that of a held-out ordinary "
+    "run, at three values of progress, by start, for train and test; "
+    "grey dashes are the same runs shuffled within classes."
+)
+bound = 2  # of claim 5
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.4), sharey=True)
+for ax, split in zip(axes, splits, strict=True):
+    plots.plot_excess(ax, tables[split], estimate.loc[split], null.loc[split], bound)
+    ax.set_title(f"{split} predictions")
+axes[0].set_ylabel("excess over held-out ordinary runs")
+plots.figure_legend(fig, axes[0], ncols=3)
+plots.save_figure(fig, atlas.figure_path("47_excess.png"), alt=alt)
+
+# %% [markdown]
+# On the black line a run is as near as an ordinary run would be. Below the dotted line its distance is at most twice that, which is the bound of claim 5. A mean near its grey dash has nothing but the curve in common with the ordinary runs. A start without a mean has no run that passes this progress on the true labels.
+
+# %%
+in_words = initialisations.excess_in_words
+for split, start in [(split, start) for split in splits for start in starts]:
+    both = [in_words(t.loc[(split, start, half)]) for t in (estimate, null)]
+    print(f"{split}, {shown_as[start]}: {both[0]}; shuffled, {both[1]}")
+
+# %% [markdown]
+# ## When do they join?
+#
+# Three stations do not say when. The distances at equal progress that chapter 31 stored do; here the yardstick is the range of held-out ordinary runs of these architectures and seeds.
 
 # %%
 equal, factors, clock = {}, {}, {}
@@ -272,10 +351,11 @@ for split in splits:
         dataset, factors[split], atlas.points, split
     )
     clock[split] = dataset.s.values
-    family = factors[split].architecture + "@" + factors[split].scale.astype(str)
-    alike = family.isin(family[factors[split].grid == "initialisations"]).to_numpy()
-    # The yardstick: ordinary runs of the same architectures only.
-    equal[split][~alike] = np.nan
+    family = initialisations.family_of(factors[split])
+    odd = factors[split].grid == "initialisations"
+    # The yardstick: ordinary runs of the same architectures and seeds only.
+    alike = family.isin(family[odd]) & factors[split].seed.isin(unusual_seeds)
+    equal[split][~alike.to_numpy()] = np.nan
 
 # %%
 kinds = {
@@ -304,7 +384,7 @@ alt = (
 )
 
 # %% [markdown]
-# The next figure shows that distance against progress, with the same lines and a grey band of the same runs. *Prediction:* a run may join half-way, or only in the last steps. Which would you call the same manifold?
+# The next figure shows that distance against progress, with the same lines and a grey band of the same runs. *Prediction:* does a run join half-way, or only in the last steps?
 
 # %% tags=["hide-input"]
 ordinary_band = {}
@@ -337,61 +417,58 @@ plots.save_figure(fig, atlas.figure_path("47_progress.png"), alt=alt)
 limits, summary = {}, {}
 for split in splits:
     held, known = ordinary[split], enough[split]
-    limits[split] = np.full((2, len(clock[split])), np.nan)
+    limits[split] = np.full(len(clock[split]), np.nan)
     if known.any():
-        at = np.nanquantile(held[:, known], [quantile, 0.5], axis=0)
-        limits[split][:, known] = at
+        limits[split][known] = np.nanquantile(held[:, known], quantile, axis=0)
 
 # %%
 for split, start in [(split, start) for split in splits for start in starts]:
-    limit, typical = limits[split]
+    limit = limits[split]
     curves = equal[split][(kinds[split] == start) & compared[split]]
     at_s = [initialisations.joins_at(curve, limit, clock[split]) for curve in curves]
-    joined, over = pd.Series(at_s, dtype=float), curves / typical
-    excess = np.nanmedian(over) if np.isfinite(over).any() else np.nan
-    row = {"runs": len(curves), "joined": joined.count()}
-    row |= {"by_half": (joined <= 0.5).sum(), "median_s": joined.median()}
-    summary[split, start] = row | {"excess": excess}
+    joined = pd.Series(at_s, dtype=float)
+    counts = {"runs": len(curves), "joined": joined.count()}
+    counts |= {"by_half": (joined <= 0.5).sum(), "median_s": joined.median()}
+    summary[split, start] = counts
 
 # %%
 summary = pd.DataFrame(summary).T.rename_axis(["split", "start"])
 summary.round(2)
 
 # %% [markdown]
-# `joined` counts the runs that end inside the ordinary range, `by_half` those that are there from $s = .5$ on, `median_s` says when the middle one of those that join does so, and `excess` is the median over progress of their distance over that of a held-out ordinary run: 1 would mean that nothing of the start is left.
+# `joined` counts the runs that end inside the ordinary range and `by_half` those that are there from $s = .5$ on. `median_s` says when the middle one of those that join does so.
 #
 # Two ways of not joining are different. A run may keep a distance although it moves along the same axes; or its test predictions may stay apart although its train predictions have joined. The table has both splits for this reason.
 #
 # ## What we learned
 
 # %%
-for split, (middle, low, high) in joining.items():
-    print(
-        f"Fitted to something else first: the {split} "
-        "distance to the nearest ordinary checkpoint"
-    )
-    print(f"  ends at {middle:.3f} of its start ({low:.3f} to {high:.3f}).")
+for split in splits:
+    here, by_shuffle = (in_words(t.loc[(split, "all", half)]) for t in (estimate, null))
+    print(f"Half-way, {split}: runs from unusual starts are {here} as far from")
+    print("  their nearest ordinary run as held-out ordinary runs are; shuffled within")
+    print(f"  classes, {by_shuffle} as far.")
 
 # %%
+train_half = estimate.value["train"].xs(half, level="s").drop("all").dropna()
+if len(train_half):
+    far, close = train_half.idxmax(), train_half.idxmin()
+    print(
+        f"Longest remembered is {shown_as[far]} ({train_half[far]:.2f}), "
+        f"first forgotten {shown_as[close]} ({train_half[close]:.2f})."
+    )
 for (split, start), row in summary.iterrows():
-    when = f", the middle one at s = {row.median_s:.2f}" if row.joined else ""
-    joined_by = (
-        f"{row.joined:.0f} of {row.runs:.0f} runs "
-        f"join, {row.by_half:.0f} by half-way{when}"
-    )
     print(
-        f"{split}, {shown_as[start]}: {joined_by}; on the way "
-        f"{row.excess:.1f} times an ordinary run's distance."
+        f"{split}, {shown_as[start]}: {row.joined:.0f} of {row.runs:.0f} "
+        f"runs end in the ordinary range, {row.by_half:.0f} are there by half-way."
     )
 
 # %%
-late_only = [
-    shown_as[start] for start in starts if summary.by_half["train", start] == 0
-]
-print(
-    "Starts of which no run has joined by half-way "
-    f"(train): {', '.join(late_only) or 'none'}."
-)
+for split in fall:
+    print(
+        f"End over start ({split}) is {fall[split].median():.3f}, and "
+        f"{fall_shuffled[split].median():.3f} for the same runs shuffled."
+    )
 print(
     "The paper shows this as a picture and gives no number; "
     "its claim is that all converge along a similar manifold."
@@ -399,26 +476,24 @@ print(
 
 # %% tags=["hide-input"]
 results = {}
-for split in splits:
-    middle, low, high = joining.get(split, (np.nan, np.nan, np.nan))
-    name = "joining_ratio" if split == "train" else "joining_ratio_test"
-    about = "median over runs, 95 % bootstrap; end over start of the main phase"
-    results[name] = claims.result(
-        middle, low=low, high=high, n=len(ratios[split]), note=about
-    )
+about = "geometric mean over runs at s = {:.2f}; 95 % t interval, {:.0f} cells"
+for tail, one in (("", estimate), ("_shuffled", null)):
+    for split, name, s in one.index:
+        of = "" if name == "all" else f"_{name}"
+        at = "" if (name, s) == ("all", half) else f"_{100 * s:.0f}"
+        number = one.loc[(split, name, s)]
+        note = about.format(s, number.n_cells) + " (architecture and start) left out"
+        bounds = {"low": number.low, "high": number.high, "n": number.n}
+        results[f"excess_{split}{of}{at}{tail}"] = claims.result(
+            number.value, **bounds, note=note
+        )
 
 # %% tags=["hide-input"]
-for split in splits:
-    low, high = bootstrap_interval(yardstick[split].to_numpy(), np.median, rng=rng)
-    bounds = {
-        "low": low,
-        "high": high,
-        "n": len(yardstick[split]),
-        "note": "the same for held-out ordinary runs",
-    }
-    results[f"held_out_ratio_{split}"] = claims.result(
-        yardstick[split].median(), **bounds
-    )
+for split in fall:
+    for tail, values in (("", fall[split]), ("_shuffled", fall_shuffled[split])):
+        results[f"end_over_start_{split}{tail}"] = claims.result(
+            values.median(), n=len(values), note="median over runs; proves nothing"
+        )
 
 # %% tags=["hide-input"]
 notes = {
@@ -426,10 +501,6 @@ notes = {
     "by_half": "share that is there from s = .5 on",
 }
 for (split, start), row in summary.iterrows():
-    note = "distance over a held-out ordinary run's, at equal progress"
-    results[f"excess_{split}_{start}"] = claims.result(
-        row.excess, n=row.runs, note=note
-    )
     for kind, note in notes.items():
         share = row[kind] / row.runs if row.runs else np.nan
         results[f"{kind}_{split}_{start}"] = claims.result(share, n=row.runs, note=note)
@@ -504,4 +575,4 @@ assert n_alike.sum() == (atlas.runs.grid == "main").sum()
 #
 # Chapter 48 puts train and test predictions into one picture. Chapter 52 repeats the question of starts on data whose spectrum we choose.
 #
-# **References.** Mao et al., PNAS 2024, appendix on initialisation (E.1). Zhang et al., *Understanding deep learning requires rethinking generalization*, 2017, for fitting random labels. Efron and Tibshirani, *An introduction to the bootstrap*, 1993.
+# **References.** Mao et al., PNAS 2024, appendix on initialisation (E.1). Zhang et al., *Understanding deep learning requires rethinking generalization*, 2017, for fitting random labels. Quenouille, *Notes on bias in estimation*, 1956, for leaving out units in turn.

@@ -3,7 +3,7 @@
 #
 # **What.** An embedding built from four points only, beside the ordinary one; and the tangent directions of all runs at both ends of the road.
 # **Figure of the paper.** The figures on tangents (9 to 11): the "three bases", judged by L1 explained distance.
-# **Answer.** Four points give back a good part of all distances, but the chapter also asks four other points; and directions are counted that networks share, beside what they would share if each learned its samples in an order of its own.
+# **Answer.** The chapter prints whether four points and their three axes give back more of all distances than one axis of ordinary InPCA does, and than four other points do; and it counts the directions that networks share, on train and on test predictions, beside what they would share if each learned its samples in an order of its own.
 #
 # | | |
 # |---|---|
@@ -97,11 +97,19 @@ l1 = {
     ),
     "three bases": tangents.explained_distance_l1(D, placed, bases.signature_),
 }
+
+# %%
+l1_axis = tangents.explained_distance_l1(
+    D, ordinary.embedding_[:, :1], ordinary.signature_[:1]
+)
 print({name: round(value, 3) for name, value in l1.items()})
+print(f"one axis of ordinary InPCA: {l1_axis:.3f}")
 
 
 # %% [markdown]
-# Is that because these four points are special? Any four points make three axes. We draw four networks at random, many times; we keep ignorance and truth and draw the other two; and we leave the averages out, so that one axis remains, from ignorance to truth.
+# Three axes have to be compared with one: if the first axis of ordinary InPCA gives back as much, the two averages add nothing that a straight line does not have.
+#
+# Does it matter that these four points are special? Any four points make three axes. We draw four networks at random, many times; we keep ignorance and truth and draw the other two; and we leave the averages out, so that one axis remains, from ignorance to truth.
 
 # %% tags=["lesson"]
 def anchored(four):
@@ -169,7 +177,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 4.4))
 for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
     plots.plot_embedding(ax, coordinates, table.architecture, size=12, legend=False)
     plots.plot_reference(ax, fit.transform(pairwise(straight, known)), names=False)
-    plots.label_embedding(ax, fit.eigenvalues_)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
 axes[1].plot(*bases.embedding_[2:, :2].T, "kD", **mark)
 plots.figure_legend(fig, axes[1], ncols=4, markerscale=1.4)
@@ -229,6 +237,8 @@ bases_at = {
     "ignorance": ignorance(n_samples, n_classes),
     "truth": truth(labels, n_classes),
 }
+
+# %%
 vectors = {
     name: tangents.tangent_vectors(early_and_late[:, k], base)
     for k, (name, base) in enumerate(bases_at.items())
@@ -248,38 +258,18 @@ print(
     {name: round(float(np.median(c)), 3) for name, c in with_road.items()},
 )
 
-
 # %% [markdown]
 # How far along are these runs, and how long is the arrow from each end? At ignorance we look at the first steps of learning, where a network has hardly any opinion; at truth we look back at the last samples that it still has to learn, which are few. So the two ends ask different questions: at the first, which samples are *easy* for a network; at the second, which are *hard*.
 #
 # The cosine with the straight road says how much of the step is "all samples learn alike". We take that part out: what remains is the choice of *which* samples and which wrong classes. Do networks share it? The null model answers: shuffle the samples within each class, for each run apart. Loss, progress and distance to both ends stay as they were; only the choice of samples is lost.
 
-# %% tags=["lesson"]
-def off_the_road(v, name):
-    unit = along[name][0] / np.linalg.norm(along[name][0])
-    return v - np.outer(v @ unit, unit)
-
-
-# %% tags=["lesson"]
-def shuffled(values):
-    order = np.arange(n_samples)
-    for c in range(n_classes):
-        order[labels == c] = rng.permutation(order[labels == c])
-    return values[order]
-
+# %%
+n_shuffles = min(n_null, 5)
+null_options = {"n_null": n_shuffles, "rng": rng}
+across, null_across = tangents.shared_directions(early_and_late, labels, **null_options)
 
 # %%
-across = {name: off_the_road(v, name) for name, v in vectors.items()}
 spectra = {name: tangents.direction_spectrum(v) for name, v in across.items()}
-
-# %%
-null_across = {name: [] for name in vectors}
-for _ in range(min(n_null, 5)):
-    copies = np.stack([[shuffled(point) for point in run] for run in early_and_late])
-    for k, (name, base) in enumerate(bases_at.items()):
-        null_across[name].append(
-            off_the_road(tangents.tangent_vectors(copies[:, k], base), name)
-        )
 null_spectra = {
     name: np.array([tangents.direction_spectrum(v) for v in draws])
     for name, draws in null_across.items()
@@ -312,39 +302,43 @@ axes[0].set_ylabel("share of squared length off the road")
 axes[1].legend(loc="lower right")
 plots.save_figure(fig, atlas.figure_path("49_directions.png"), alt=alt)
 
+
 # %% [markdown]
 # The distance between the lines is what networks share in the choice of samples. What the null keeps is not nothing: which wrong classes a class is taken for is shared, too, and survives the shuffle.
 #
 # We can also ask *who* shares: cosines between the same vectors. Runs of one seed and architecture begin as the very same network, so that their first directions may agree for that reason alone; they are counted apart.
 
-# %%
-architecture, seeds = chosen.architecture.to_numpy(), chosen.seed.to_numpy()
-alike = architecture[:, None] == architecture
-twins = alike & (seeds[:, None] == seeds) & ~np.eye(len(chosen), dtype=bool)
-pairs_of = {
-    "same architecture and seed": twins,
-    "same architecture, other seed": alike & (seeds[:, None] != seeds),
-    "other architecture": ~alike,
-}
+# %% tags=["lesson"]
+def pairs_of_runs(table):
+    families, seeds = table.architecture.to_numpy(), table.seed.to_numpy()
+    alike = families[:, None] == families
+    other_seed = seeds[:, None] != seeds
+    itself = np.eye(len(table), dtype=bool)
+    return {
+        "same architecture and seed": alike & ~other_seed & ~itself,
+        "same architecture, other seed": alike & other_seed,
+        "other architecture": ~alike,
+    }
+
+
+# %% tags=["lesson"]
+def agreement_of(real, null, pairs_of):
+    rows = {}
+    for name, v in real.items():
+        own = tangents.cosines(v)
+        by_chance = np.mean([tangents.cosines(draw) for draw in null[name]], axis=0)
+        for kind, pairs in pairs_of.items():
+            row = {"pairs": pairs.sum() // 2, "cosine": np.nan, "shuffled": np.nan}
+            if pairs.any():
+                row["cosine"] = own[pairs].mean()
+                row["shuffled"] = by_chance[pairs].mean()
+            rows[name, kind] = row
+    return pd.DataFrame(rows).T.rename_axis(["at", "runs of"])
+
 
 # %%
-agreement = {}
-for name, v in across.items():
-    by_draw = [tangents.cosines(draw) for draw in null_across[name]]
-    null_cosines = np.mean(by_draw, axis=0)
-    for kind, pairs in pairs_of.items():
-        real, null = (
-            c[pairs].mean() if pairs.any() else np.nan
-            for c in (tangents.cosines(v), null_cosines)
-        )
-        agreement[name, kind] = {
-            "pairs": pairs.sum() // 2,
-            "cosine": real,
-            "shuffled": null,
-        }
-
-# %%
-agreement = pd.DataFrame(agreement).T.rename_axis(["at", "runs of"])
+pairs_of = pairs_of_runs(chosen)
+agreement = agreement_of(across, null_across, pairs_of)
 agreement.round(3)
 
 # %% [markdown]
@@ -356,10 +350,11 @@ alt = (
     "vectors of runs, ordered by architecture, "
     "at ignorance and at truth; thin lines divide the architectures."
 )
-places = pd.Series(np.arange(len(chosen))).groupby(architecture).agg(["mean", "max"])
+order = pd.Series(np.arange(len(chosen)))
+places = order.groupby(chosen.architecture.to_numpy()).agg(["mean", "max"])
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(11, 4.8), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
 for ax, (name, v) in zip(axes, across.items(), strict=True):
     picture = ax.imshow(tangents.cosines(v), cmap=plots.DIVERGING, vmin=-1, vmax=1)
     for edge in places["max"][:-1] + 0.5:
@@ -375,9 +370,41 @@ plots.save_figure(fig, atlas.figure_path("49_cosines.png"), alt=alt)
 # %% [markdown]
 # Squares on the diagonal that are darker than the rest mean that architectures have directions of their own; small dark blocks within them are runs of one seed; red outside the squares means that all share one. The table above says which of these differ from what the shuffled samples give.
 #
-# ## What we learned
+# ## And on test predictions?
+#
+# The same runs once more, on samples that they did not learn from: early and late points on the clock of *test* progress, seen from ignorance and from the truth of the test samples. *Prediction:* do networks share more or less of their directions there?
 
 # %%
+top_on_test = by_run.progress_test.max()[chosen.index]
+late_on_test = float(top_on_test.quantile(0.25))
+on_test = chosen[top_on_test >= late_on_test]
+ends_on_test = np.array([min(0.1, late_on_test / 2), late_on_test])
+
+# %%
+early_and_late_test = resampled(atlas, "test", list(on_test.index), ends_on_test)
+test_across, test_null = tangents.shared_directions(
+    early_and_late_test, atlas.labels("test"), **null_options
+)
+
+# %% tags=["hide-input"]
+test_agreement = agreement_of(test_across, test_null, pairs_of_runs(on_test))
+several = min(2, len(on_test) - 1)
+test_shares = {
+    name: tangents.direction_spectrum(v)[several] for name, v in test_across.items()
+}
+test_chance = {
+    name: np.array([tangents.direction_spectrum(v)[several] for v in draws])
+    for name, draws in test_null.items()
+}
+print(f"{len(on_test)} runs that reach a test progress of {late_on_test:.2f}")
+test_agreement.round(3)
+
+# %% [markdown]
+# The rows read as those of the table for train predictions. What we learned has both side by side.
+#
+# ## What we learned
+
+# %% tags=["hide-input"]
 top = min(2, len(chosen) - 1)
 shares = {name: (spectra[name][top], null_spectra[name][:, top]) for name in vectors}
 verdict = (
@@ -391,6 +418,16 @@ print(
     + "."
 )
 
+# %% tags=["hide-input"]
+compared = "more" if l1["three bases"] > l1_axis else "less"
+always = (np.array(list(by_centre.values())) > l1_axis) == (l1["three bases"] > l1_axis)
+centres_told = "this holds" if always.all() else "but this does not hold"
+print(
+    f"So the three bases explain {compared} of the distances than a single axis "
+    f"of InPCA, which gives {100 * l1_axis:.0f} %;"
+)
+print(f"  {centres_told} for each of the {len(choices)} pairs of centres tried.")
+
 # %%
 print(
     f"Four networks at random reach {100 * np.median(any_four):.0f} "
@@ -398,7 +435,7 @@ print(
 )
 print(f"The two ends alone, with one axis, give {100 * l1_one:.0f} %.")
 
-# %%
+# %% tags=["hide-input"]
 for name, (share, null) in shares.items():
     beyond = (
         "more than in every shuffle" if share > null.max() else "no more than shuffled"
@@ -413,6 +450,20 @@ for name, (share, null) in shares.items():
     ]
     print(
         f"  Cosine between architectures {cosine:.2f}; shuffled {shuffled_cosine:.2f}."
+    )
+
+# %% tags=["hide-input"]
+for name, share in test_shares.items():
+    low_share, high_share = test_chance[name].min(), test_chance[name].max()
+    beyond = (
+        "more than in every shuffle" if share > high_share else "no more than shuffled"
+    )
+    own, by_chance = test_agreement.loc[(name, "other architecture")].iloc[1:]
+    print(
+        f"On test predictions at {name}, {several + 1} directions hold "
+        f"{100 * share:.1f} %, {beyond} ({100 * low_share:.1f} to "
+        f"{100 * high_share:.1f} %); cosine between architectures {own:.2f}, "
+        f"shuffled {by_chance:.2f}."
     )
 
 # %%
@@ -430,14 +481,15 @@ centred = {
 drawn = {
     "low": np.quantile(any_four, 0.05),
     "high": np.quantile(any_four, 0.95),
-    "note": "four networks at random",
+    "note": f"points; {n_null} draws of four networks at random",
 }
 
 # %% tags=["hide-input"]
 results = {
     "l1_ordinary_3": claims.result(l1["ordinary InPCA"], n=len(rows)),
     "l1_three_bases": claims.result(l1["three bases"], n=len(rows), **centred),
-    "l1_any_four": claims.result(np.median(any_four), n=n_null, **drawn),
+    "l1_any_four": claims.result(np.median(any_four), n=len(rows), **drawn),
+    "l1_one_axis": claims.result(l1_axis, n=len(rows), note="of ordinary InPCA"),
     "l1_ends_alone": claims.result(
         l1_one, n=len(rows), note="one axis, from ignorance to truth"
     ),
@@ -445,21 +497,23 @@ results = {
 short = dict(zip(pairs_of, ("twins", "same", "other"), strict=True))
 
 # %% tags=["hide-input"]
-for name, (share, null) in shares.items():
-    about = {
-        "low": null.min(),
-        "high": null.max(),
-        "n": len(null),
-        "note": "samples shuffled within class",
-    }
-    results[f"directions_3_{name}"] = claims.result(share, n=len(chosen))
-    results[f"directions_3_{name}_null"] = claims.result(null.mean(), **about)
-    for kind, tag in short.items():
-        row = agreement.loc[name, kind]
-        note = f"samples shuffled within class: {row.shuffled:.3f}"
-        results[f"cosine_{tag}_{name}"] = claims.result(
-            row.cosine, n=row.pairs, note=note
-        )
+both_splits = {"": (shares, agreement, len(chosen))}
+of_test = {name: (test_shares[name], test_chance[name]) for name in test_shares}
+both_splits["_test"] = of_test, test_agreement, len(on_test)
+chance_note = f"runs; {n_shuffles} shuffles of samples within class"
+
+# %% tags=["hide-input"]
+for split, (of_ends, cosines_of, n_of) in both_splits.items():
+    for name, (share, null) in of_ends.items():
+        about = {"low": null.min(), "high": null.max(), "note": chance_note}
+        key = f"directions_3_{name}"
+        results[f"{key}{split}"] = claims.result(share, n=n_of)
+        results[f"{key}_null{split}"] = claims.result(null.mean(), n=n_of, **about)
+        for kind, tag in short.items():
+            row = cosines_of.loc[name, kind]
+            note = f"pairs of runs; samples shuffled within class: {row.shuffled:.3f}"
+            key_of_pair = f"cosine_{tag}_{name}{split}"
+            results[key_of_pair] = claims.result(row.cosine, n=row.pairs, note=note)
 
 # %% tags=["hide-input"]
 claims.save_results(atlas, "49", results, seed=seed, started=started)
@@ -501,8 +555,7 @@ assert np.isfinite(l1_road)
 some_runs = list(chosen.index[:: max(1, len(chosen) // 20)])
 later = resampled(atlas, "train", some_runs, np.array([0.05, 0.1, 0.2, 0.4]))
 start = bases_at["ignorance"]
-of_stations = [tangents.tangent_vectors(later[:, i], start) for i in range(4)]
-seen = [off_the_road(v, "ignorance") for v in of_stations]
+seen = [tangents.off_the_road(later[:, i], start, bases_at["truth"]) for i in range(4)]
 share_3 = [tangents.direction_spectrum(v)[min(2, len(some_runs) - 1)] for v in seen]
 share_3
 

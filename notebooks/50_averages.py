@@ -47,7 +47,7 @@ paper = {"arithmetic": 0.2495, "bhattacharyya": 0.2314, "square_root": 0.2279}
 paper |= {"jeffreys": 0.2269, "geometric": 0.2091, "harmonic": 0.1895}
 assert set(paper) == set(METHODS)
 print(
-    f"{len(METHODS)} means, {n_resamples} draws; the "
+    f"{len(METHODS)} means, {n_resamples} draws of runs and test samples; the "
     "paper's numbers are for 30 allcnn networks on CIFAR-10"
 )
 
@@ -143,8 +143,9 @@ for _ in range(n_resamples):
 
 # %%
 print(
-    f"one test sample is {100 / len(labels):.2f} points of "
-    f"error; single runs {100 * single.mean():.2f} % on average"
+    f"{sum(map(len, last.values()))} runs, {len(labels)} test samples; one "
+    f"sample is {100 / len(labels):.2f} points of error; single runs "
+    f"{100 * single.mean():.2f} % on average"
 )
 
 # %%
@@ -166,38 +167,48 @@ for kind in relative:
 
 # %% tags=["hide-input"]
 alt = (
-    "Test error and test loss of six means over those of "
-    "the arithmetic mean: thin lines are architectures, the "
-    "thick one their mean with the range of draws in grey, "
-    "the black dashed one the paper's errors on CIFAR-10."
+    "Test error and test loss of six means over those of the "
+    "arithmetic mean: small coloured markers are architectures, "
+    "black diamonds all of them with 95 % of the draws, crosses "
+    "the paper's errors on CIFAR-10."
 )
-
-# %% tags=["hide-input"]
 ratio_of_paper = [paper[m] / paper["arithmetic"] for m in order]
 labels_of_order = [m.replace("_", " ") for m in order]
+heights = np.arange(len(order))
+above = heights - 0.3  # of a row: all architectures, and the paper
+offsets = dict(zip(last, np.linspace(-0.12, 0.32, len(last)), strict=True))
 
 # %% [markdown]
 # The paper's errors are those of other networks on other data, so the numbers themselves cannot be compared. What can be is how each mean does *relative to the arithmetic one*, in one unit for all: 1 is as many errors as the arithmetic mean makes. The next figure does that for errors and for losses. In the paper the harmonic mean is best and the arithmetic one worst. *Prediction:* will it be the same here?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
-band = "95 % of draws, all architectures"
-for ax, (kind, table_of) in zip(axes, relative.items(), strict=True):
-    ax.fill_between(range(6), *limits[kind], color="0.87", label=band)
-    for a in last:
-        colour, marker, dash = plots.style_of(a, list(last))
-        look = {"color": colour, "marker": marker, "ls": dash, "lw": 1}
-        ax.plot(table_of.loc[order, a], label=f"{a} (n = {len(last[a])})", **look)
-    ax.plot(pooled[kind][order], color="0.35", lw=3.5, label="all architectures")
-    ax.set(ylabel=f"test {kind} over the arithmetic mean's", ylim=(0, None))
-    ax.set_xticks(range(6), labels_of_order, rotation=30, ha="right")
-paper_style = {"color": "black", "ls": "--", "marker": "x", "lw": 2.2}
-axes[0].plot(order, ratio_of_paper, label="paper (error)", **paper_style)
+fig, axes = plt.subplots(1, 2, figsize=(9, 5.6), sharey=True)
+for a in last:
+    colour, marker, _ = plots.style_of(a, list(last))
+    look = {"color": colour, "marker": marker, "ls": "", "ms": 5}
+    where, look["label"] = heights + offsets[a], f"{a} ({len(last[a])} runs)"
+    for ax, table_of in zip(axes, relative.values(), strict=True):
+        ax.plot(table_of.loc[order, a], where, **look)
+for ax, kind in zip(axes, kinds, strict=True):
+    middle = pooled[kind][order].to_numpy()
+    look = {"fmt": "kD", "ms": 7, "lw": 2.2, "capsize": 4, "label": "all architectures"}
+    ax.errorbar(middle, above, xerr=np.abs(limits[kind] - middle), **look)
+    ax.axvline(1, color="0.4", lw=1)
+    ax.set_xlabel(f"test {kind} over the arithmetic mean's")
+
+# %% tags=["hide-input"]
+cross = {"color": "black", "marker": "x", "ms": 9, "mew": 2, "ls": ""}
+for ax in axes:
+    ax.grid(visible=False, axis="y")
+    ax.hlines(heights[:-1] + 0.5, *ax.get_xlim(), color="0.85", lw=0.8)
+axes[0].plot(ratio_of_paper, above, label="paper (error)", **cross)
+axes[0].set_yticks(heights, labels_of_order)
+axes[0].invert_yaxis()
 plots.figure_legend(fig, axes[0])
 plots.save_figure(fig, atlas.figure_path("50_errors.png"), alt=alt)
 
 # %% [markdown]
-# Below 1 a mean is better than the arithmetic one, above 1 worse. Where the grey range holds 1, these data do not tell them apart. The loss separates the means more clearly than the error, since every sample counts and not only those that change sides; a mean can be surer of what it gets right without getting more right.
+# Left of 1 a mean is better than the arithmetic one, right of it worse. Small markers are architectures, which share one row a mean and are moved apart only to be seen; diamonds are all architectures together, with bars over draws of runs and test samples. Where a bar holds 1, these data do not tell the two means apart. A family whose arithmetic mean makes no error has no ratio and no marker on the left. The loss separates the means more clearly than the error, since every sample counts and not only those that change sides; a mean can be surer of what it gets right without getting more right.
 #
 # How alike are the orders? Kendall's rank correlation of our order with the paper's: 1 is the same, -1 the reverse. And the two ends in one number: errors of the harmonic mean less those of the arithmetic one.
 
@@ -287,7 +298,7 @@ for ax in axes:
         look = {"color": colour, "marker": marker, "ls": dash, "ms": 7}
         ax.plot(*where[:, :2].T, label=method.replace("_", " "), **look)
     plots.plot_reference(ax, reference, names=False)
-    plots.label_embedding(ax, fit.eigenvalues_)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
 axes[1].set_aspect("equal", adjustable="box")
 axes[1].set(xlim=window[:, 0], ylim=window[:, 1])
 plots.figure_legend(fig, axes[0], ncols=4, markerscale=1.3)
@@ -330,8 +341,9 @@ mean_error = found["error"].mean(axis=1)[order]
 gain = single.mean() - mean_error.mean()
 between_means = mean_error.max() - mean_error.min()
 least = ", ".join(mean_error.index[mean_error == mean_error.min()])
+n_members = sum(len(values) for values in last.values())
 print(
-    f"Over {len(last)} architectures, least test "
+    f"Over {n_members} runs of {len(last)} architectures, least test "
     f"error: {least}; most: {mean_error.idxmax()}."
 )
 
@@ -368,30 +380,27 @@ print(
 )
 
 # %% tags=["hide-input"]
-n_members = sum(len(values) for values in last.values())
-about = {
-    "low": low_end,
-    "high": high_end,
-    "n": n_resamples,
-    "note": f"paper {paper_difference:.4f}",
-}
+of_runs = f"n: runs averaged; 95 % over {n_resamples} draws of them and of samples"
+note = f"{of_runs}; paper {paper_difference:.4f}"
+about = {"low": low_end, "high": high_end, "n": n_members, "note": note}
 results = {"harmonic_less_arithmetic": claims.result(difference, **about)}
 for kind, t in taus.items():
-    results[f"order_agreement_{kind}"] = claims.result(
-        t, n=len(order), note="Kendall's tau with the paper's order"
-    )
+    note = f"n: runs averaged; tau of {len(order)} means with the paper's order"
+    results[f"order_agreement_{kind}"] = claims.result(t, n=n_members, note=note)
 
 # %% tags=["hide-input"]
 for method in order:
     low, high = statistics.interval([d["error"].loc[method].mean() for d in drawn])
-    note = f"paper {paper[method]} (30 allcnn, CIFAR-10)"
+    note = f"{of_runs}; paper {paper[method]} (30 allcnn, CIFAR-10)"
     results[f"error_{method}"] = claims.result(
         mean_error[method], low=low, high=high, n=n_members, note=note
     )
+    note = f"n: runs of {architecture} averaged, at progress {grid[-1]:.2f}"
     results[f"to_truth_{method}"] = claims.result(
-        stand.to_truth[method], n=len(runs), unit="nats"
+        stand.to_truth[method], n=len(runs), unit="nats", note=note
     )
-results["error_single"] = claims.result(single.mean(), n=n_members)
+note = "n: runs, each by itself"
+results["error_single"] = claims.result(single.mean(), n=n_members, note=note)
 claims.save_results(atlas, "50", results, seed=seed, started=started)
 
 # %% [markdown]

@@ -26,7 +26,7 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.distances import METRICS, pairwise
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.embedding import road, thinned
-from manifold_utils.studies.robustness import CONCLUSIONS, conclusions
+from manifold_utils.studies import robustness
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -37,6 +37,7 @@ data_dir = ""  # folder that holds the atlases; empty: the project's data/
 limit = 2.0  # nats to the train truth from which a point is an outlier and left out
 n_points = 500  # points that are compared
 n_resamples = 20  # draws of half of the runs, for the spread
+n_permutations = 200  # relabellings of runs, for the chance of a common architecture
 seed = 0  # of these draws
 
 # %% tags=["hide-input"]
@@ -156,7 +157,7 @@ for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
     points = fit.embedding_[:, :2] * turn[metric]
     plots.plot_embedding(ax, points, table.architecture, size=10, legend=False)
     plots.plot_reference(ax, placed[metric][:, :2] * turn[metric], names=False)
-    plots.label_embedding(ax, fit.eigenvalues_, total=fit.norm_**2)
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(metric.replace("_", " "))
     ax.xaxis.label.set_size(9)
     ax.yaxis.label.set_size(9)
@@ -195,33 +196,53 @@ assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
 #
 # ## Which conclusions survive?
 #
-# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. Their spread comes from drawing half of the runs, the same half for all divergences.
+# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. As in chapter 40, neighbours come from other seeds, since runs of one architecture and seed start as the same network, and points with progress up to .1 are left out, since all are still near ignorance. The spread of the six numbers comes from drawing half of the runs, the same half for all divergences.
 
 # %%
 runs, families = table.run.to_numpy(), table.architecture.to_numpy()
-clock = table.progress_train.to_numpy()
-found = pd.DataFrame(
-    {metric: conclusions(d, runs, families, clock)[0] for metric, d in D.items()}
-)
-found.rename(index=CONCLUSIONS).round(3)
+CONCLUSIONS = robustness.CONCLUSIONS
+seeds, clock = table.seed.to_numpy(), table.progress_train.to_numpy()
 
 
 # %% tags=["lesson"]
-def on_half_of_the_runs(names):
-    keep = np.isin(runs, rng.choice(names, size=len(names) // 2, replace=False))
-    parts = {metric: d[np.ix_(keep, keep)] for metric, d in D.items()}
-    return pd.DataFrame(
-        {
-            m: conclusions(d, runs[keep], families[keep], clock[keep])[0]
-            for m, d in parts.items()
-        }
-    )
+def numbers_of(matrices, progress, keep=slice(None)):
+    about = (names[keep] for names in (runs, families, seeds, progress))
+    about, by_metric = list(about), {}
+    for metric, d in matrices.items():
+        relabelled = statistics.stream(seed, "relabelling")
+        found_here, _ = robustness.conclusions(
+            d[keep][:, keep], *about, rng=relabelled
+        )
+        by_metric[metric] = found_here
+    return pd.DataFrame(by_metric)
 
 
 # %%
-draws = np.stack(
-    [on_half_of_the_runs(np.unique(runs)).to_numpy() for _ in range(n_resamples)]
-)
+found = numbers_of(D, clock)
+found.rename(index=CONCLUSIONS).round(3)
+
+# %% [markdown]
+# Is the count of neighbours more than chance? Sets of runs that share architecture and seed exchange their architectures within the seed, many times:
+
+# %%
+p_of = {}
+for metric, d in D.items():
+    options = {"n_permutations": n_permutations, "rng": statistics.stream(seed, metric)}
+    about = families, seeds, clock
+    shared, by_chance = robustness.neighbour_share(d, *about, **options)
+    if np.isfinite(shared):
+        p_of[metric] = statistics.p_value(shared, by_chance, side="high")
+print(p_of or "this atlas has one seed: there are no neighbours of other seeds")
+
+# %% [markdown]
+# Now the spread, by halves of the runs:
+
+# %%
+names_of_runs, halves = np.unique(runs), []
+for _ in range(n_resamples):
+    half = rng.choice(names_of_runs, size=len(names_of_runs) // 2, replace=False)
+    halves.append(numbers_of(D, clock, np.isin(runs, half)))
+draws = np.stack([of_half.to_numpy() for of_half in halves])
 low, high = statistics.interval(draws)
 spread = pd.DataFrame(high - low, found.index, found.columns)
 spread.rename(index=CONCLUSIONS).round(3)
@@ -276,9 +297,7 @@ for name in rules:
 on_test = np.asarray(atlas.log_probs("test")[table.index.to_numpy()])
 test_matrices = {metric: pairwise(on_test, metric=metric) for metric in METRICS}
 test_clock = table.progress_test.to_numpy()
-test_found = pd.DataFrame(
-    {m: conclusions(d, runs, families, test_clock)[0] for m, d in test_matrices.items()}
-)
+test_found = numbers_of(test_matrices, test_clock)
 test_found.rename(index=CONCLUSIONS).round(3)
 
 # %% [markdown]
@@ -306,6 +325,15 @@ print(
     f"The same for all {len(METRICS)} divergences: "
     f"{'; '.join(safe) or 'none of the three rules'}."
 )
+
+# %%
+if p_of:
+    print(
+        "Neighbours from other seeds share the architecture more often than by "
+        f"chance for {sum(p <= 0.05 for p in p_of.values())} of {len(p_of)} (p at most "
+        f".05); {found.loc['same_architecture'].min():.1f} to "
+        f"{found.loc['same_architecture'].max():.1f} times chance."
+    )
 
 # %%
 for name in ("stress_3", "stress_10"):
@@ -352,6 +380,11 @@ for k, name in enumerate(found.index):
         )
 
 # %% tags=["hide-input"]
+for metric, p in p_of.items():
+    note = f"points; {n_permutations} relabellings"
+    key = f"same_architecture_p_{metric}"
+    n_asked = (clock > robustness.UNDER_WAY).sum()
+    results[key] = claims.result(p, n=n_asked, note=note)
 note = f"of two divergences; the odd one is {odd}"
 results["least_rank_correlation"] = claims.result(
     order.to_numpy().min(), n=len(upper[0]), note=note

@@ -3,12 +3,12 @@
 #
 # **What.** Small networks trained on synthetic inputs whose spectrum we choose: falling fast (sloppy) or nearly flat, from ordinary starts and from far ones.
 # **Figure of the paper.** The appendix figures on synthetic data.
-# **Answer.** The chapter prints how the explained stress depends on the inputs' spectrum and on where the runs start, with intervals.
+# **Answer.** The chapter prints how the explained stress at equal progress depends on the inputs' spectrum and on where the runs start, with intervals over runs.
 #
 # | | |
 # |---|---|
-# | Goals | relate the spectrum of inputs to that of predictions; separate the effect of the data from that of the start; compare spectra at equal numbers of runs |
-# | Prerequisites | chapters 30 and 42 (essential), chapter 10 on input spectra (helpful) |
+# | Goals | relate the spectrum of inputs to that of predictions; separate the effect of the data from that of the start; compare spectra at equal progress and equal numbers of runs |
+# | Prerequisites | chapters 30, 31 and 42 (essential), chapter 10 on input spectra (helpful) |
 # | Minutes | 1 on CPU (reading: 15) |
 # | Inputs, outputs | the atlas' sub-atlases of synthetic data; figures, results/52.json |
 
@@ -25,6 +25,7 @@ from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance
 from manifold_utils.inpca.embedding import select, spectrum, thinned
 from manifold_utils.studies.subsets import bootstrap_stress, stress_by_starts
+from manifold_utils.trajectories import of_atlas
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -33,8 +34,10 @@ from manifold_utils.studies.subsets import bootstrap_stress, stress_by_starts
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
 depth = 3  # axes whose explained stress is compared
-n_draws = 20  # draws of runs for each interval
-n_points = 600  # points of a spectrum: checkpoints are thinned to about so many
+n_stations = 12  # values of progress at which all runs are compared
+share = 0.75  # of the runs of each kind must get to the last of these values
+n_draws = 100  # draws of runs for each interval
+n_points = 600  # points of a spectrum, at most about so many
 seed = 0  # of the draws
 
 # %% tags=["hide-input"]
@@ -153,36 +156,59 @@ starting.round(4)
 #
 # ## Which spectrum do the predictions have?
 #
-# We embed the runs of each kind of start apart. Each curve starts at 1, so that only the decay shows. *Prediction:* which of the curves will be the flattest?
+# Networks learn one kind of data sooner than the other, and their checkpoints are dense where they learn little. A spectrum of all checkpoints would compare these habits, too. So every run is taken at the *same values of progress*, from ignorance to a value that most runs of every kind pass; between two checkpoints we go along the geodesic (chapter 31). A far start may have progress of its own: a run that starts beyond a value stands at its start there, and one that starts beyond all of them is left out.
 
 # %%
-cases = {}
-for name, space in spaces.items():
-    rows = thinned(tables[name].run.to_numpy(), n_points)
-    D = np.asarray(select(space.distances("train"), rows), dtype=float)
-    part = tables[name].iloc[rows].reset_index(drop=True)
-    for kind in ("ordinary", "offset"):
-        of_kind = part.initialisation.str.startswith(kind).to_numpy()
-        if of_kind.sum() > 10:
-            cases[name, kind] = (
-                D[np.ix_(of_kind, of_kind)],
-                part[of_kind].reset_index(drop=True),
-            )
+kinds = ("ordinary", "offset")
+kind_of = {n: t.initialisation.str.split("_").str[0] for n, t in tables.items()}
+furthest = {}
+for name, table in tables.items():
+    for kind in kinds:
+        rows = table[kind_of[name] == kind]
+        if rows.run.nunique() > 1:
+            by_run = rows.groupby("run", sort=False).progress_train
+            furthest[name, kind] = by_run.max()
 
 # %%
-print(
-    {
-        f"{label[name]}, {kind}": f"{table.run.nunique()} runs"
-        for (name, kind), (_, table) in cases.items()
-    }
-)
+top = min(found.quantile(1 - share) for found in furthest.values())
+stations = np.linspace(0, top, n_stations)
+passing = {}
+
+# %%
+for (name, kind), found in furthest.items():
+    first_of = tables[name].groupby("run").progress_train.first()[found.index]
+    whole_way = (first_of < top) & (found >= top)
+    if whole_way.any():
+        passing[name, kind] = found.index[whole_way]
+
+# %%
+for (name, kind), runs in passing.items():
+    count = f"{len(runs)} of {len(furthest[name, kind])} runs"
+    print(f"{label[name]}, {kind} starts: {count} pass s = {top:.2f}")
+
+
+# %% tags=["lesson"]
+def at_equal_progress(name, runs):
+    runs = list(runs)[:: -(-len(runs) * n_stations // n_points)]  # evenly thinned
+    points = of_atlas.resampled(spaces[name], "train", runs, stations)
+    start = tables[name].groupby("run").initialisation.first()[runs]
+    about = pd.DataFrame({"run": runs, "initialisation": start.to_numpy()})
+    about = about.loc[about.index.repeat(n_stations)].reset_index(drop=True)
+    return pairwise(points.reshape(-1, *points.shape[2:])), about
+
+
+# %%
+cases = {case: at_equal_progress(case[0], runs) for case, runs in passing.items()}
+
+# %% [markdown]
+# The runs of each kind of start are embedded apart. Each curve starts at 1, so that only the decay shows. *Prediction:* which of the curves will be the flattest?
 
 # %%
 fits = {case: spectrum(matrix, n_components=30) for case, (matrix, _) in cases.items()}
 alt = (
     "Eigenvalues and explained stress of predictions "
-    "on synthetic data, for each input spectrum, "
-    "from ordinary and from offset starts."
+    "on synthetic data at equal progress, for each input "
+    "spectrum, from ordinary and from offset starts."
 )
 
 # %%
@@ -218,13 +244,23 @@ plots.save_figure(fig, atlas.figure_path("52_spectra.png"), alt=alt)
 # Are the differences larger than another draw of runs would make? A larger set of runs has a richer spectrum, so we draw *equally many* runs of each kind, with replacement.
 
 # %%
-n_equal = min(table.run.nunique() for _, table in cases.values())
+n_equal = min(about.run.nunique() for _, about in cases.values())
 drawn = {}
-for case, (matrix, table) in cases.items():
-    draws = bootstrap_stress(
-        matrix, table.run.to_numpy(), [depth], n_draws=n_draws, rng=rng, n_runs=n_equal
-    )
+for case, (matrix, about) in cases.items():
+    options = {"n_draws": n_draws, "rng": rng, "n_runs": n_equal}
+    draws = bootstrap_stress(matrix, about.run.to_numpy(), [depth], **options)
     drawn[case] = draws[:, 0]
+
+# %% [markdown]
+# Beside them stands what all checkpoints as they were recorded would give, at whatever progress they are:
+
+# %%
+recorded = {}
+for name, kind in cases:
+    of_kind = np.flatnonzero(kind_of[name] == kind)
+    few = of_kind[thinned(tables[name].run.to_numpy()[of_kind], n_points)]
+    matrix = np.asarray(select(spaces[name].distances("train"), few), dtype=float)
+    recorded[name, kind] = spectrum(matrix).explained_stress_[depth - 1]
 
 # %%
 stress = []
@@ -235,6 +271,7 @@ for (name, kind), draws in drawn.items():
         {
             **row,
             "all_runs": fits[name, kind].explained_stress_[depth - 1],
+            "all_checkpoints": recorded[name, kind],
             "runs": n_equal,
         }
     )
@@ -244,7 +281,7 @@ stress = pd.DataFrame(stress)
 stress.drop(columns="space").round(3)
 
 # %% [markdown]
-# `stress` is the mean over draws of equally many runs, `low` and `high` hold 95 % of the draws, and `all_runs` is the value of the curves above. Rows whose intervals do not overlap differ by more than the choice of runs.
+# `stress` is the mean over draws of equally many runs, `low` and `high` hold 95 % of the draws, `all_runs` is the value of the curves above, and `all_checkpoints` that of the points as recorded. Rows whose intervals do not overlap differ by more than the choice of runs.
 #
 # ## One start or many?
 #
@@ -252,17 +289,9 @@ stress.drop(columns="space").round(3)
 
 # %%
 counted = {}
-for name, table in tables.items():
-    few = thinned(table.run.to_numpy(), n_points)
-    matrix = np.asarray(select(spaces[name].distances("train"), few), dtype=float)
-    far = table.iloc[few]
-    offsets = far.initialisation.str.startswith("offset").to_numpy()
-    if far.initialisation[offsets].nunique() > 1:
-        which = (
-            matrix[np.ix_(offsets, offsets)],
-            far.run[offsets],
-            far.initialisation[offsets],
-        )
+for (name, kind), (matrix, about) in cases.items():
+    if kind == "offset" and about.initialisation.nunique() > 1:
+        which = matrix, about.run, about.initialisation
         counted[name] = stress_by_starts(*which, depth=depth, n_draws=n_draws, rng=rng)
 
 # %%
@@ -319,7 +348,8 @@ for ax, (name, space) in zip(axes[0], spaces.items(), strict=True):
     points = placed.embedding.values
     plots.plot_embedding(ax, points, starts_of, size=12, legend=False)
     plots.plot_reference(ax, placed.reference_embedding.values)
-    plots.label_embedding(ax, placed.eigenvalues.values)
+    up_to = placed.explained_stress.values
+    plots.label_embedding(ax, placed.eigenvalues.values, up_to)
     ax.set_title(label[name])
 plots.figure_legend(fig, axes[0, 0], markerscale=1.5)
 alt = "InPCA of predictions on synthetic data, one panel an input spectrum, by start."
@@ -340,7 +370,7 @@ for name in there:
 # %%
 for name, (effect, *ends) in effects.items():
     print(
-        f"{label[name]}: far starts change the stress "
+        f"{label[name]}: at equal progress, far starts change the stress "
         f"of {depth} axes by {100 * effect:+.1f} points,"
     )
     print(
@@ -353,6 +383,10 @@ for name, (effect, *ends) in effects.items():
     )
 
 # %%
+print(f"Runs were compared from ignorance to a train progress of {top:.2f}.")
+for name in effects:
+    change = 100 * (recorded[name, "offset"] - recorded[name, "ordinary"])
+    print(f"{label[name]}: with all checkpoints as recorded, by {change:+.1f} points.")
 nothing = "No comparison of starts on synthetic data in this atlas."
 print("The paper gives no number for this experiment." if effects else nothing)
 
@@ -388,14 +422,15 @@ for row in stress[stress.space != ""].itertuples():
         "low": row.low,
         "high": row.high,
         "n": row.runs,
-        "note": "95 % over drawn runs",
+        "note": f"runs; s up to {top:.2f}; 95 % over {n_draws} draws of them",
     }
     results[f"stress_{depth}_{row.space}_{row.start}"] = claims.result(
         row.stress, **about
     )
 
 # %% tags=["hide-input"]
-note = "stress of far less that of ordinary starts"
+note = "runs of each kind; stress of far less that of ordinary starts"
+results["equal_progress_to"] = claims.result(top, n=sum(map(len, passing.values())))
 for name, (effect, *ends) in effects.items():
     results[f"effect_of_start_{name}"] = claims.result(
         effect, low=ends[0], high=ends[1], n=n_equal, note=note

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Which points lie far off, and what do they do to the picture?
 #
-# **What.** The points that are 2 nats or more from the truth: which networks, which epochs, and what the spectrum is with and without them.
+# **What.** The points that are 2 nats or more from the truth: which networks, which epochs, and what the spectrum is with and without them, with points as they were recorded and weighted by their step in progress.
 # **Figure of the paper.** The appendix figure on outliers by epoch and architecture.
-# **Answer.** They are confident and wrong, and three points on paper show how such points can make an axis time-like. Whether the time-like axes of this atlas come from them is computed, beside what the paper found.
+# **Answer.** They are confident and wrong, and three points on paper show how such points can make an axis time-like. Whether the time-like axes of this atlas come from them, or from the many checkpoints of early training, is computed beside what the paper found.
 #
 # | | |
 # |---|---|
@@ -26,6 +26,7 @@ from manifold_utils.geometry import ignorance, truth
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.embedding import first_time_like, select, spectrum, thinned
 from manifold_utils.studies.subsets import spectrum_by_limit, spectrum_by_weight
+from manifold_utils.trajectories import progress_weights
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -281,7 +282,58 @@ for name, place in first_of.items():
     print(f"{name}: {which} of {n_axes}; the strongest has {size:.3f} of lambda 1")
 
 # %% [markdown]
-# If the axis stays where it is when the outliers go, then they did not make it, and this atlas differs from the paper's; what they can still do is to strengthen it. Where do time-like axes come from without outliers? Points that are sure of different answers on a *few* samples are enough, since $d_B$ grows without bound on each of them.
+# Time-like axes need no outliers: points that are sure of different answers on a *few* samples are enough, since $d_B$ grows without bound on each of them.
+#
+# ## Do the many early checkpoints make the axis?
+#
+# Checkpoints are dense early in training, so the spectrum above is mostly about networks near ignorance. We repeat it with points weighted by their *step in progress*: the weight of a checkpoint is half the distance in progress between its neighbours in the same run. Every stretch of the way then counts as much as it is long, however often it was recorded. How much weight do the points near ignorance have, before and after?
+
+# %% tags=["hide-input"]
+by_step = progress_weights(part, "train")
+assert np.isclose(by_step.sum(), 1)
+near_ignorance = (part.progress_train < 0.1).to_numpy()
+recorded = stands_for[near_ignorance].sum() / stands_for.sum()
+print(
+    f"points with s < .1: {100 * recorded:.0f} % of the points, "
+    f"{100 * by_step[near_ignorance].sum():.0f} % of the weight"
+)
+print(
+    f"outliers: {100 * stands_for[far].sum() / stands_for.sum():.2f} % of the "
+    f"points, {100 * by_step[far].sum():.2f} % of the weight"
+)
+
+# %% [markdown]
+# The four embeddings again, each with both weights. *Prediction:* does the first time-like axis move to another place?
+
+# %%
+weighted = {
+    name: spectrum(D, rows, sample_weight=by_step) for name, rows in parts.items()
+}
+both_fits = {"as recorded": fits, "by step in progress": weighted}
+time_likes = {}
+for weighting, fits_of in both_fits.items():
+    for name, f in fits_of.items():
+        time_likes[name, weighting] = {
+            "first time-like axis (0: none)": first_time_like(f.eigenvalues_),
+            "strongest": min(0, (f.eigenvalues_ / f.eigenvalues_[0]).min()),
+            "stress of 3 axes": f.explained_stress_[min(3, f.n_components) - 1],
+        }
+
+# %%
+time_likes = pd.DataFrame(time_likes).T.rename_axis(["points", "weights"]).sort_index()
+time_likes.round(4)
+
+# %% [markdown]
+# `strongest` is the strongest time-like eigenvalue over $|\lambda_1|$. In words:
+
+# %% tags=["hide-input"]
+places = time_likes["first time-like axis (0: none)"].astype(int).unstack()
+for name, row in places.iterrows():
+    before, after = (
+        f"number {k}" if k else f"none of {len(fits[name].eigenvalues_)}"
+        for k in (row["as recorded"], row["by step in progress"])
+    )
+    print(f"{name}: first time-like axis {before} as recorded, {after} by step")
 
 # %% [markdown]
 # ## Does the limit matter?
@@ -408,6 +460,23 @@ print(
 )
 
 # %%
+
+# %% tags=["hide-input"]
+by_weight = {w: places.loc[["main, no outliers", "all grids"], w] for w in both_fits}
+for weighting, (without, with_them) in by_weight.items():
+    told = [f"number {k}" if k else "none" for k in (without, with_them)]
+    print(
+        f"First time-like axis, points {weighting}: {told[0]} in main without "
+        f"outliers, {told[1]} in all grids with them."
+    )
+same_place = (places["as recorded"] == places["by step in progress"]).all()
+print(
+    "So the place of the axis does not depend on how densely training was recorded."
+    if same_place
+    else "So the place of the axis depends on how densely training was recorded."
+)
+
+# %%
 print(
     "Two certain networks that disagree make a time-like triangle with ignorance beyond"
 )
@@ -431,6 +500,18 @@ results = {
     ),
     "largest_distance": claims.result(D.max(), n=len(D), unit="nats"),
 }
+
+# %% tags=["hide-input"]
+short = {"main, no outliers": "main_without", "main": "main_with"}
+short |= {"all grids, no outliers": "all_without", "all grids": "all_with"}
+tags_of = {"as recorded": "recorded", "by step in progress": "weighted"}
+for (name, weighting), row in time_likes.iterrows():
+    n_of, key = int(parts[name].sum()), f"{short[name]}_{tags_of[weighting]}"
+    first, strongest_of, stress_of = row
+    axis = claims.result(first, n=n_of, unit="axis", note="0: none of the first 10")
+    results[f"first_time_like_{key}"] = axis
+    results[f"time_like_{key}"] = claims.result(strongest_of, n=n_of, note=note)
+    results[f"stress_3_{key}"] = claims.result(stress_of, n=n_of)
 claims.save_results(atlas, "53", results, seed=seed, started=started)
 
 # %% [markdown]

@@ -244,7 +244,7 @@ plots.plot_embedding(
     ax, fit.embedding_, shown.table().architecture[rows], size=30, legend=False
 )
 plots.plot_reference(ax, reference)
-plots.label_embedding(ax, fit.eigenvalues_)
+plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
 ax.legend(markerscale=1.2)
 kind = "ImageNet" if is_imagenet else "a demonstration, not ImageNet"
 ax.set_title(f"{kind} (n = {len(rows)} points)")

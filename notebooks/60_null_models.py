@@ -8,7 +8,7 @@
 # | | |
 # |---|---|
 # | Goals | say what a shared learning curve explains; test what it does not; know how low a ratio can go; judge runs on random labels fairly |
-# | Prerequisites | chapters 20 and 31 (essential), 44 (helpful), permutation tests (helpful) |
+# | Prerequisites | chapters 31 and 32 (essential), 44 (helpful), permutation tests (helpful) |
 # | Minutes | 1 on CPU (reading: 20) |
 # | Inputs, outputs | predictions, points.parquet, distances/, embeddings/; figures, results/60.json |
 
@@ -23,9 +23,9 @@ from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
-from manifold_utils.geometry import exchange_classes, ignorance, progress, truth
+from manifold_utils.geometry import exchange_classes, ignorance, progress
 from manifold_utils.training import fitted_labels
-from manifold_utils.trajectories import crossings, of_atlas, resample
+from manifold_utils.trajectories import of_atlas, resample
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -57,27 +57,21 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# Pictures of many runs on one sheet invite a doubt. Every network starts near ignorance and, if it learns, ends near truth. Two runs with the same *learning curve* have the same distances to both ends. Perhaps the thin sheet shows no more than that?
+# Every network starts near ignorance and, if it learns, ends near truth. Two runs with the same *learning curve* have the same distances to both ends. Perhaps the thin sheet of chapter 40 shows no more than that? Chapter 32 asked this of spectra; here we ask it of pairs of runs.
 #
 # We compare runs of the main grid at equal progress, so that the speed of learning plays no part. Only values of progress are used that most runs reach, and only runs that reach all of them.
 
 # %%
 runs = atlas.runs[(atlas.runs.grid == "main") & (atlas.runs.status == "finished")]
-candidates = np.round(np.linspace(0.05, 0.95, 19), 2)
-got_there = np.isfinite(crossings(atlas.points, candidates).loc[runs.index].to_numpy())
-usable = candidates[got_there.mean(axis=0) >= share]
-stations = usable[
-    np.unique(np.linspace(0, len(usable) - 1, min(n_stations, len(usable))).astype(int))
-]
-
-# %%
-far_enough = got_there[:, np.isin(candidates, stations)].all(axis=1)
-runs = runs[far_enough]
-pairs = statistics.pairs_of_runs(runs, n_pairs, rng)
-print(
-    f"{len(runs)} of {len(far_enough)} runs reach progress "
-    f"{stations[-1]}; stations: {stations.tolist()}"
+stations, kept = of_atlas.common_stations(
+    atlas.points, runs.index, n_stations=n_stations, share=share
 )
+print(
+    f"{len(kept)} of {len(runs)} runs reach progress {stations[-1]}; "
+    f"stations: {stations.tolist()}"
+)
+runs = runs.loc[kept]
+pairs = statistics.pairs_of_runs(runs, n_pairs, rng)
 
 # %% [markdown]
 # A *pair* is two runs of different seeds that differ in nothing else, or in the optimiser, or in the architecture. Only runs that are in a pair are read, and brought to the stations:
@@ -94,71 +88,57 @@ assert np.abs(reached_progress - stations).max() < 0.05, (
 )
 
 # %% [markdown]
-# ## What does a shuffle keep, and what does it lose?
+# ## How much do the worlds of the ladder explain?
 #
-# Take one run. Give each sample the predictions of another sample *of its own class*, drawn once and used at all checkpoints. Loss, error, progress, distance to ignorance and to truth are means over samples of something that depends on the prediction and the class only. A mean does not care about the order, so all five stay. The sum over the samples of a class may round differently; that is all.
+# Chapter 32 shuffled every run within classes (its samples change places with samples of their own class, independently of all other runs) and counted the axes that 90 % of the stress needs at equal progress. It did so for a ladder of worlds that know more and more: *curve*, *class*, *difficulty*, *confusion*, *real*. This atlas stands beside the published runs on other data. *Prediction:* on which data do runs share most beyond their learning curves?
 
 # %%
-example = runs.index[0]
-original = atlas.run_log_probs(example, "train").astype(float)
-shuffled = statistics.shuffle_within_class(original, labels, rng)
-ends = np.concatenate(
-    [ignorance(*original.shape[1:]), truth(labels, original.shape[2])]
-)
+sources = {f"{atlas.profile.name} (this atlas)": atlas.path / "results"}
+for folder in sorted(claims.REFERENCE.glob("*")):
+    if folder.name != atlas.profile.name and (folder / "32.json").is_file():
+        sources[f"{folder.name} (published)"] = folder
+ladders = {name: claims.load_results(folder) for name, folder in sources.items()}
 
-
-# %% tags=["lesson"]
-def curves_of(run):
-    true_class = run[:, np.arange(len(labels)), labels]
-    to_ends = pairwise(run, ends)
-    return {
-        "loss": -true_class.mean(axis=1),
-        "error": (run.argmax(axis=2) != labels).mean(axis=1),
-        "progress": progress(run, labels),
-        "to ignorance": to_ends[:, 0],
-        "to truth": to_ends[:, 1],
+# %%
+rungs = pd.DataFrame(
+    {
+        (name, split): {
+            world: found[f"32.{split}_axes_{world}"]["value"]
+            for world in statistics.WORLDS
+            if f"32.{split}_axes_{world}" in found
+        }
+        for name, found in ladders.items()
+        for split in ("train", "test")
     }
+).reindex(statistics.WORLDS)
+rungs.T.round(1)
 
+# %% [markdown]
+# The next figure shows the same numbers, one row of panels a data set.
+
+# %% tags=["hide-input"]
+shape = {"figsize": (9, 2.9 * len(sources)), "squeeze": False}
+fig, axes = plt.subplots(len(sources), 2, sharey="row", **shape)
+for row, name in zip(axes, sources, strict=True):
+    for ax, split in zip(row, ("train", "test"), strict=True):
+        if rungs[name, split].notna().any():
+            plots.plot_ladder(ax, rungs[name, split])
+        ax.set_title(f"{name}: {split}", fontsize=12)
+    row[0].set_ylabel("axes for 90 %\nof the stress")
+alt = "Axes for 90 % of the stress at equal progress in five worlds, by data set."
+plots.save_figure(fig, atlas.figure_path("60_ladder.png"), alt=alt)
+
+# %% [markdown]
+# A high grey bar beside a low black one means that runs share which samples are learned when, and how. The step from *confusion* to *real* is what the mean difficulty of a sample, and the class that it is mistaken for, cannot explain.
 
 # %%
-before, after = curves_of(original), curves_of(shuffled)
-changes = {name: float(np.abs(before[name] - after[name]).max()) for name in before}
-print({name: f"{change:.0e}" for name, change in changes.items()})
-assert max(changes.values()) < 1e-9
-print(
-    "but the shuffled run is "
-    f"{np.diag(pairwise(original, shuffled)).max():.3f} "
-    "nats away from itself at most"
-)
+for (name, split), column in rungs.T.iterrows():
+    print(
+        f"{name}, {split}: the real world needs {column['real']:.1f} axes, the class "
+        f"world {column['class']:.1f}, the confusion world {column['confusion']:.1f}."
+    )
 
 # %% [markdown]
-# What is lost is *which sample is learned when*. The next figure shows the probability of the true class for the samples of one class, one row a sample, sorted by when the run learns them. *Prediction:* what will the same rows show after the shuffle?
-
-# %% tags=["hide-input"]
-members = np.flatnonzero(labels == labels[0])
-sides = {"the run": original, "shuffled": shuffled}
-confidence = {n: np.exp(run[:, members, labels[0]]).T for n, run in sides.items()}
-order = np.argsort(-confidence["the run"].mean(axis=1))
-heat = {"aspect": "auto", "vmin": 0, "vmax": 1, "interpolation": "none"}
-
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), width_ratios=[1, 1, 1.2])
-for ax, (name, rows) in zip(axes, confidence.items(), strict=False):
-    picture = ax.imshow(rows[order], **heat)
-    ax.set(title=name, xlabel="checkpoint", ylabel="samples of one class")
-    ax.grid(False)
-fig.colorbar(picture, ax=axes[1], label="probability of the true class")
-curve = axes[2]
-curve.plot(before["loss"], color=plots.SPACE_LIKE, lw=5, alpha=0.4, label="the run")
-curve.plot(after["loss"], color="black", ls="--", label="shuffled")
-curve.set(xlabel="checkpoint", ylabel="loss (nats)", ylim=(0, None))
-curve.legend()
-alt = "Probability of the true class for a run and its shuffle, and their loss curve."
-plots.save_figure(fig, atlas.figure_path("60_shuffle.png"), alt=alt)
-
-# %% [markdown]
-# On the left the rows are in order, in the middle they are mixed: easy samples have got the histories of hard ones. The curve on the right is one and the same. So the shuffled run is a network that never was, with exactly the right learning curve, and that is the null model.
-#
 # ## What would chance give for one pair?
 #
 # Take two runs $u$ and $v$ and shuffle $v$ many times. If $u$ shares nothing with $v$ but the curve, the real distance is one more draw from the same heap. The p-value is $(1 + \#\{\text{draws} \le \text{real}\}) / (1 + n)$.
@@ -426,6 +406,7 @@ finals.assign(error_on_its_own_labels=noise.fitted_error).round(3)
 ordinary = table[table.grid == "main"]
 held_out = rng.permutation(ordinary.run.unique())[:n_held_out]
 matrix = atlas.distances("train")
+at_ignorance = ignorance(*trajectories.shape[2:]).astype(np.float32)
 how_far = []
 
 # %%
@@ -433,7 +414,7 @@ for run in [*noise.index, *held_out]:
     rows = table[table.run == run]
     cross = np.asarray(matrix[rows.index[0] : rows.index[-1] + 1])[:, ordinary.index]
     own = atlas.run_log_probs(run, "train")
-    gone = pairwise(own, ends[:1].astype(np.float32))[:, 0]
+    gone = pairwise(own, at_ignorance)[:, 0]
     nearest_one = statistics.nearest_of_others(cross, rows.seed, ordinary.seed)
     about = rows[["run", "architecture"]]
     how_far.append(about.assign(gone=gone, nearest=nearest_one))
@@ -469,6 +450,7 @@ elsewhere.round(3)
 # %%
 embedding = atlas.embedding("train")
 coordinates = embedding.embedding.values
+axis_sizes = embedding.eigenvalues.values, embedding.explained_stress.values
 of_noise = how_far.run.isin(noise.index)
 
 # %%
@@ -494,7 +476,7 @@ for run, rows in how_far[of_noise].groupby("run", sort=False):
     label = f"random labels, {noise.architecture[run]}, seed {noise.seed[run]}"
     right.plot(rows.gone, rows.nearest, label=label, **styles[run])
 plots.plot_reference(left, embedding.reference_embedding.values)
-plots.label_embedding(left, embedding.eigenvalues.values)
+plots.label_embedding(left, *axis_sizes)
 right.set(xlabel="$d_B$ from ignorance (nats)", yscale="log")
 right.set_ylabel("$d_B$ to the nearest ordinary checkpoint (nats)")
 plots.figure_legend(fig, right, ncols=2)
@@ -758,6 +740,7 @@ assert len(along) == len(stations) and np.all(np.array(along) > 0)
 # 4. Is the order of the samples a property of the data alone? Correlate, over samples, the mean probability of the true class along the trajectory of each of the two runs, within one class.
 
 # %% tags=["solution"]
+members = np.flatnonzero(labels == labels[0])
 ease = [
     np.exp(values[:, np.arange(len(labels)), labels]).mean(axis=0)[members]
     for values in (first, second)

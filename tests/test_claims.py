@@ -1,56 +1,105 @@
-"""Results and verdicts: intervals against rules, and results that survive a round trip."""
+"""Results and the two columns of a claim: intervals against rules, and results that survive a round trip."""
 
 import json
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from manifold_utils import claims
-from manifold_utils.claims import Claim
+from manifold_utils.claims import CONCLUSIONS, HOLDS, NULL, UNDECIDED, Claim, Evidence
 from manifold_utils.statistics import bootstrap_interval
 
+AXES = Evidence(result="42.a", direction="at_most", holds=0.67, null_value=1.0)
+GAIN = Evidence(result="42.a", direction="at_least", holds=-0.67, null_value=-1.0)
+SEEDS = Evidence(result="44.a", direction="at_most", holds=1.25, contradicted=1.25)
 
-def claim(direction="at_least", reproduced=0.8, contradicted=0.6):
-    return Claim(
-        id="x",
-        statement="s",
-        source="t",
-        result="42.a",
-        direction=direction,
-        reproduced=reproduced,
-        contradicted=contradicted,
-        rule="r",
-    )
+
+def claim(**changes):
+    given = {"id": "x", "statement": "s", "source": "t", "evidence": [AXES], "rule": "r"}
+    return Claim(**given | changes)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("low", "high", "conclusion"),
     [
-        (0.81, 0.9, "reproduced"),
-        (0.79, 0.9, "not at this scale"),
-        (0.5, 0.59, "contradicted"),
-        (0.5, 0.7, "not at this scale"),
+        (0.4, 0.66, HOLDS),
+        (0.6, 0.7, UNDECIDED),
+        (0.7, 0.9, UNDECIDED),  # smaller than asked for, yet not the null
+        (0.6, 1.1, UNDECIDED),  # too wide to exclude either
+        (0.9, 1.1, NULL),
+        (1.1, 1.3, NULL),
     ],
 )
-def test_the_whole_interval_must_pass_the_limit(low, high, verdict):
-    assert claim().verdict(low, high) == verdict
-    mirrored = claim("at_most", -0.8, -0.6)
-    assert mirrored.verdict(-high, -low) == verdict
+def test_a_conclusion_asks_for_the_whole_interval_and_looks_at_the_null(low, high, conclusion):
+    assert AXES.conclusion((low, high)) == conclusion
+    assert GAIN.conclusion((-high, -low)) == conclusion, "at_least is the mirror image"
+
+
+def test_only_an_interval_beyond_the_bound_contradicts():
+    assert [SEEDS.conclusion(i) for i in ((1.0, 1.2), (1.2, 1.3), (1.3, 1.6))] == [HOLDS, UNDECIDED, "contradicted"]
+
+
+def test_a_bound_that_the_null_keeps_as_well_proves_nothing():
+    one = Evidence(result="47.a", direction="at_most", holds=2.0, null_result="47.b", contradicted=2.0)
+    assert one.conclusion((1.0, 1.5), (3.0, 4.0)) == HOLDS
+    assert one.conclusion((1.0, 1.5), (1.1, 1.9)) == NULL
+    assert one.conclusion((1.0, 1.5), None) == "not computed"
+
+
+def test_the_worst_evidence_decides():
+    found = {"42.a": claims.result(0.5, low=0.4, high=0.6), "44.a": claims.result(1.5, low=1.4, high=1.6)}
+    assert claim(evidence=[AXES, SEEDS]).conclusion(found) == "contradicted"
+    assert claim().conclusion(found) == HOLDS
+    assert claim(evidence=[AXES, SEEDS]).conclusion({"42.a": found["42.a"]}) == "not computed"
+
+
+def test_the_number_is_about_the_papers_data():
+    two = claim(data="cifar10", paper=0.76, tolerance=0.05, result="42.a")
+    assert [two.number(0.8, "cifar10"), two.number(0.9, "cifar10")] == ["same", "different"]
+    assert two.number(0.8, "digits") == "other data" and claim().number(0.8, "digits") == ""
+    with pytest.raises(ValidationError, match="paper, tolerance and result"):
+        claim(paper=0.76)
+
+
+def test_a_statement_about_one_data_set_is_judged_there_alone():
+    found = {"42.a": claims.result(0.5, low=0.4, high=0.6)}
+    about = claim(data="imagefolder")
+    assert about.conclusion(found, "digits") == "other data" and about.conclusion(found, "imagefolder") == HOLDS
+
+
+def results(folder, data="digits", **values):
+    found = {"results": values, "made": {"data": data}}
+    folder.mkdir(exist_ok=True)
+    (folder / "42.json").write_text(json.dumps(found))
 
 
 def test_scorecard_reads_results_and_says_what_is_missing(tmp_path):
-    (tmp_path / "42.json").write_text(json.dumps({"results": {"a": claims.result(0.9, low=0.85, high=0.95, n=12)}}))
-    card = claims.scorecard(tmp_path, [claim(), claim().model_copy(update={"id": "y", "result": "54.b"})])
-    assert card.verdict.tolist() == ["reproduced", "not computed"]
-    text = claims.scorecard_markdown(card, "smoke")
-    assert "0.85 to 0.95" in text and "not computed" in text and "nan" not in text.lower()
+    results(tmp_path, a=claims.result(0.5, low=0.45, high=0.55, n=12))
+    other = Evidence(result="54.b", direction="at_most", holds=1.0)
+    card = claims.scorecard(tmp_path, [claim(), claim(id="y", evidence=[other])])
+    assert card.conclusion.tolist() == [HOLDS, "not computed"]
+    assert card.evidence[0] == "42.a 0.5 (0.45 to 0.55), at most 0.67"
 
 
-def test_the_books_claims_are_valid_and_their_limits_in_order():
-    listed = claims.load_claims()
+def test_scorecards_stand_side_by_side_with_real_images_first(tmp_path):
+    listed = [claim(data="cifar10", paper=0.5, tolerance=0.1, result="42.a"), claim(id="y")]
+    results(tmp_path / "digits", a=claims.result(0.95, low=0.9, high=1.1))
+    results(tmp_path / "cifar16", "cifar10", a=claims.result(0.5, low=0.45, high=0.55))
+    cards = claims.reference_cards(listed, tmp_path)
+    assert list(cards) == ["cifar16", "digits"]
+    cells = claims.scorecards_markdown(cards).splitlines()[2].split(" | ")[2:]
+    assert cells[0].endswith("number: same; **holds beyond the null**")
+    assert "number: other data; **the null does as well**" in cells[1]
+    assert "nan" not in claims.scorecards_markdown(cards).lower()
+
+
+def test_the_books_claims_are_valid_and_name_chapters_that_exist():
+    listed, chapters = claims.load_claims(), {p.name[:2] for p in (claims.PROJECT / "notebooks").glob("*.py")}
     assert len({c.id for c in listed}) == len(listed) >= 8
     for c in listed:
-        assert c.contradicted <= c.reproduced if c.direction == "at_least" else c.contradicted >= c.reproduced, c.id
+        names = [r for e in c.evidence for r in (e.result, e.null_result) if r] + [r for r in (c.result,) if r]
+        assert names and {name.split(".")[0] for name in names} <= chapters, c.id
 
 
 def test_numbers_that_are_not_finite_become_none():
@@ -63,6 +112,7 @@ def test_numbers_that_are_not_finite_become_none():
         "unit": "",
         "note": "",
     }
+    assert claims.interval_of(claims.result(np.nan)) is None and "" not in CONCLUSIONS
 
 
 def test_bootstrap_interval_covers_the_mean_and_narrows():

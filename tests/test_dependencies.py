@@ -82,7 +82,8 @@ def test_one_line_deep_in_the_package_makes_exactly_the_chapters_that_use_it_sta
     package = tmp_path / "manifold_utils"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     before = _chapters(package)
-    deep = [path for path in sorted(_files(package)) if path.parent != package] or sorted(_files(package))
+    files = [p for p in sorted(_files(package)) if p.name != "__init__.py"]  # a face only hands names on
+    deep = [path for path in files if path.parent != package]
     used = 0
     for path in deep[:: max(1, len(deep) // 8)]:
         name = ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")

@@ -163,6 +163,24 @@ def test_points_infinitely_far_have_no_place_and_the_others_keep_theirs():
     assert np.isnan(place(stored, far)).all()
 
 
+def test_time_like_axes_keep_their_sign_when_points_are_placed():
+    """Points of a Minkowski space with two axes of each sign: a place must come back on each of them."""
+    x, signs = np.random.default_rng(0).normal(size=(12, 4)) * [3, 1, 2, 0.7], np.array([1, -1, 1, -1])
+    D = (np.square(x[:, None] - x) * signs).sum(axis=2)
+    estimator = InPCA(n_components=4).fit(D)
+    assert (estimator.eigenvalues_ < 0).sum() == 2
+    stored = xr.Dataset(
+        {
+            "embedding": (("point", "component"), estimator.embedding_),
+            "fitted": ("point", np.ones(12, dtype=bool)),
+            "eigenvalues": ("component", estimator.eigenvalues_),
+            "offset": ("component", estimator.offset_),
+        }
+    )
+    np.testing.assert_allclose(place(stored, D), estimator.embedding_, atol=1e-9)
+    np.testing.assert_allclose(estimator.transform(D), estimator.embedding_, atol=1e-9)
+
+
 def test_embedded_points_come_back_without_reading_the_matrix(atlas, monkeypatch):
     """The constant of the centring is stored: distances to the atlas are all that placing needs."""
     fitted = np.ones(len(atlas.points), dtype=bool)

@@ -1,4 +1,4 @@
-"""Matched pairs, effect sizes, importance and pace: on tables whose answer is known beforehand."""
+"""Matched pairs, effect sizes, their intervals, importance: on made-up worlds whose answer is known beforehand."""
 
 import numpy as np
 import pandas as pd
@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from manifold_utils.statistics import (
     configurations,
     drawn_pairs,
+    effect_over_effect,
     effect_ratio,
     effect_size,
+    jackknife_interval,
     matched_pairs,
-    median_interval,
-    median_ratio,
-    ratio_interval,
     seed_means,
-    speed_ratios,
+    t_interval,
 )
 from manifold_utils.studies import importance
 from manifold_utils.trajectories import common_progress, crossings, first_crossing
@@ -36,6 +35,31 @@ def make_runs(seeds=(42, 43, 44)):
     return pd.DataFrame(rows)
 
 
+def plain_world(factor_ratios, *, seeds=(42, 43, 44), families=("fc", "allcnn", "vit"), optimizers=("sgd", "adam")):
+    """Runs and distances set by hand: 1 between seeds, and for augmentation the given ratio of each family.
+
+    `factor_ratios` maps a family, or (family, optimizer), to the distance with against without augmentation.
+    """
+    names = ["architecture", "optimizer", "augmentation", "seed"]
+    rows = [(a, o, g, s) for a in families for o in optimizers for g in ("none", "simple") for s in seeds]
+    runs = pd.DataFrame(rows, columns=names).assign(learning_rate=0.1)
+    d = np.ones((len(runs), len(runs)))
+    for i, u in runs.iterrows():
+        same = (runs.architecture == u.architecture) & (runs.optimizer == u.optimizer)
+        ratio = factor_ratios.get((u.architecture, u.optimizer), factor_ratios.get(u.architecture, 1.0))
+        d[i, (same & (runs.augmentation != u.augmentation)).to_numpy()] = ratio
+    np.fill_diagonal(d, 0.0)
+    return runs, d
+
+
+def ratio_of_sums(d, runs, factor):
+    """The estimator of before: mean distance of all matched pairs over the mean of their seeds'."""
+    number, table = configurations(runs, COLUMNS)
+    pairs, means = matched_pairs(table, factor, columns=COLUMNS), seed_means(d, number, runs.seed)
+    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+    return means[first, second].sum() / (0.5 * (means[first, first] + means[second, second])).sum()
+
+
 def distances_of(runs, rng, *, architecture=0.0, optimizer=0.0, augmentation=0.0, noise=1.0, n_dimensions=400):
     """Squared distances of points: a level moves along an axis of its own, and noise fills the other dimensions."""
     place = rng.normal(size=(len(runs), n_dimensions)) * noise / np.sqrt(2 * n_dimensions)
@@ -48,7 +72,7 @@ def distances_of(runs, rng, *, architecture=0.0, optimizer=0.0, augmentation=0.0
 
 
 def effect(d, runs, factor, rng, **options):
-    return effect_size(d, runs, factor, columns=COLUMNS, rng=rng, n_resamples=200, n_permutations=60, **options)
+    return effect_size(d, runs, factor, columns=COLUMNS, rng=rng, n_permutations=60, **options)
 
 
 def test_configurations_ignore_the_seed_and_keep_order():
@@ -124,6 +148,132 @@ def test_effect_without_pairs_or_without_seeds_is_nan():
     nothing = effect(distances_of(one_level, rng), one_level, "augmentation", rng)
     assert np.isnan([alone["value"], alone["low"], nothing["value"], nothing["p_value"]]).all()
     assert alone["n_pairs"] == nothing["n_pairs"] == 0
+
+
+def test_with_equal_yardsticks_the_effect_is_the_mean_logarithm_by_hand():
+    ratios = {("fc", "sgd"): 2.0, ("fc", "adam"): 3.0, ("allcnn", "sgd"): 1.5, ("vit", "adam"): 0.5}
+    runs, d = plain_world(ratios)
+    logs = np.log([2.0, 3.0, 1.5, 1.0, 1.0, 0.5])
+    assert effect_ratio(d, runs, "augmentation", columns=COLUMNS) == pytest.approx(np.exp(logs.mean()))
+    found = effect(d, runs, "augmentation", np.random.default_rng(0))
+    per_family = logs.reshape(3, 2).mean(axis=1)
+    half = 4.302653 * per_family.std(ddof=1) / np.sqrt(3)  # the t quantile of two degrees of freedom, from a table
+    assert np.allclose(np.log([found["low"], found["high"]]), logs.mean() + np.array([-half, half]))
+    assert found["over"] == "families" and found["n_units"] == 3
+    assert found["between"] / found["within"] == pytest.approx(found["value"]) and found["within"] == pytest.approx(1)
+
+
+def test_every_family_has_one_vote_however_many_pairs_it_has():
+    runs, d = plain_world({"fc": 4.0})
+    keep = ~((runs.architecture != "fc") & (runs.optimizer == "adam")).to_numpy()
+    value = effect_ratio(d[np.ix_(keep, keep)], runs[keep], "augmentation", columns=COLUMNS)
+    assert value == pytest.approx(4 ** (1 / 3))
+
+
+def test_one_far_configuration_moves_a_ratio_of_sums_and_not_the_effect():
+    """An erratic configuration: its seeds are 100 times as far apart as others', and augmentation doubles that."""
+    optimizers = ("sgd", "nesterov", "adam")
+    runs, d = plain_world({}, optimizers=optimizers)
+    erratic = ((runs.architecture == "vit") & (runs.optimizer == "adam")).to_numpy()
+    assert ratio_of_sums(d, runs, "augmentation") == pytest.approx(1)
+    block = np.ix_(erratic, erratic)
+    d[block] *= np.where(np.equal.outer(*[runs.augmentation[erratic].to_numpy()] * 2), 100.0, 200.0)
+    found = effect(d, runs, "augmentation", np.random.default_rng(0))
+    assert ratio_of_sums(d, runs, "augmentation") > 1.25
+    assert found["value"] == pytest.approx(2 ** (1 / 9)) and found["value"] < 1.1
+    assert found["low"] < 1 < found["high"]
+
+
+def test_interval_covers_one_where_a_factor_does_nothing():
+    rng = np.random.default_rng(4)
+    runs = make_runs()
+    found = [effect_size(distances_of(runs, rng, architecture=1.0, n_dimensions=40), runs, "augmentation",
+                         columns=COLUMNS, n_permutations=0, rng=rng) for _ in range(40)]  # fmt: skip
+    covers = np.mean([f["low"] <= 1 <= f["high"] for f in found])
+    assert covers >= 0.85  # .95, less three standard errors of 40 worlds
+    assert all(f["over"] == "families" for f in found)
+
+
+def test_interval_of_the_architecture_lies_above_one_where_it_has_an_effect_and_not_where_it_has_none():
+    rng = np.random.default_rng(5)
+    runs = make_runs()
+    real = effect(distances_of(runs, rng, architecture=1.0), runs, "architecture", rng)
+    none = effect(distances_of(runs, rng, optimizer=1.0), runs, "architecture", rng)
+    assert real["over"] == none["over"] == "families" and real["n_units"] == 3
+    assert 1 < real["low"] < real["value"] < real["high"]
+    assert none["low"] < 1 < none["high"] and none["p_value"] > 0.02
+
+
+def test_architectures_are_left_out_with_all_their_pairs():
+    """Three families at distances 2, 4, 8: without one of them, one distance is left."""
+    runs = plain_world({})[0]
+    a = runs.architecture.to_numpy()
+    far = {frozenset(("fc", "allcnn")): 2.0, frozenset(("fc", "vit")): 4.0, frozenset(("allcnn", "vit")): 8.0}
+    d = np.array([[far.get(frozenset((u, v)), 1.0) for v in a] for u in a])
+    found = effect(d, runs, "architecture", np.random.default_rng(0))
+    ends = jackknife_interval(np.log(4.0), np.log([8.0, 4.0, 2.0]))
+    assert found["value"] == pytest.approx(4.0) and np.allclose(np.log([found["low"], found["high"]]), ends)
+
+
+@pytest.mark.parametrize("more", [{"seeds": range(8)}, {"optimizers": [f"optimizer {k}" for k in range(12)]}])
+def test_more_seeds_or_configurations_do_not_narrow_the_interval_over_families(more):
+    """Families differ in their effect: an interval over pairs, or configurations, would shrink with their number."""
+    ratios = {"fc": 1.0, "allcnn": 2.0, "vit": 4.0}
+    few, many = (effect(d, runs, "augmentation", np.random.default_rng(0)) for runs, d in (
+        plain_world(ratios), plain_world(ratios, **more)))  # fmt: skip
+    assert many["n_pairs"] >= few["n_pairs"]
+    assert many["low"] == pytest.approx(few["low"]) and many["high"] == pytest.approx(few["high"])
+    assert few["high"] / few["low"] == pytest.approx(np.exp(2 * 4.302653 * np.log(2.0) / np.sqrt(3)))
+
+
+def test_with_one_family_configurations_are_left_out_and_not_pairs():
+    """Pairs that share a configuration are not independent: one erratic configuration takes all its pairs with it."""
+    optimizers = [f"optimizer {k}" for k in range(6)]
+    runs, _ = plain_world({}, families=("fc",), optimizers=optimizers)
+    runs = runs[runs.augmentation == "none"].reset_index(drop=True)
+    odd = (runs.optimizer == "optimizer 0").to_numpy()
+    d = np.where(odd[:, None] != odd, 3.0, 1.0)
+    found = effect(d, runs, "optimizer", np.random.default_rng(0))
+    logs = np.repeat(np.log([3.0, 1.0]), [5, 10])
+    left_out = np.r_[0.0, np.full(5, np.log(3.0) * 4 / 10)]
+    assert found["over"] == "configurations" and found["n_units"] == 6
+    assert np.allclose(np.log([found["low"], found["high"]]), jackknife_interval(logs.mean(), left_out))
+    over_pairs = t_interval(logs)
+    assert np.log(found["high"] / found["low"]) > 1.5 * (over_pairs[1] - over_pairs[0])
+
+
+def test_two_families_give_no_interval_over_families_for_the_architecture_itself():
+    runs, d = plain_world({}, families=("fc", "vit"), optimizers=("sgd", "nesterov", "adam"))
+    assert effect(d, runs, "architecture", np.random.default_rng(0))["over"] == "configurations"
+    assert effect(d, runs, "augmentation", np.random.default_rng(0))["over"] == "families"
+    alone = effect_over_effect(d, runs, "architecture", "augmentation", columns=COLUMNS)
+    assert alone["over"] == "configurations" and alone["value"] == pytest.approx(1)
+
+
+def test_architecture_over_optimizer_leaves_a_family_out_of_both():
+    rng = np.random.default_rng(0)
+    runs = make_runs()
+    d = distances_of(runs, rng, architecture=3.0, optimizer=0.5)
+    found = effect_over_effect(d, runs, "architecture", "optimizer", columns=COLUMNS)
+    logs, left = [], []
+    for kept in (runs.architecture != "none", *(runs.architecture != a for a in ("fc", "allcnn", "vit"))):
+        k = kept.to_numpy()
+        ratios = [effect_ratio(d[np.ix_(k, k)], runs[k], f, columns=COLUMNS) for f in ("architecture", "optimizer")]
+        (left if len(logs) else logs).append(np.log(ratios[0] / ratios[1]))
+    assert found["value"] == pytest.approx(np.exp(logs[0])) and found["value"] == pytest.approx(4 / 1.5, rel=0.06)
+    assert np.allclose(np.log([found["low"], found["high"]]), jackknife_interval(logs[0], left))
+    assert found["over"] == "families" and found["low"] > 1
+    swapped = effect_over_effect(d, runs, "optimizer", "architecture", columns=COLUMNS)
+    assert swapped["low"] == pytest.approx(1 / found["high"])
+
+
+def test_jackknife_of_a_mean_is_the_t_interval_and_nothing_else_is_invented():
+    values = np.random.default_rng(0).normal(size=7)
+    left_out = [np.delete(values, k).mean() for k in range(7)]
+    assert np.allclose(jackknife_interval(values.mean(), left_out), t_interval(values))
+    assert np.isnan([t_interval([1.0]), t_interval([]), t_interval([1.0, np.nan]), jackknife_interval(1.0, [])]).all()
+    low, high = t_interval(values, centre=2.0)
+    assert low + high == pytest.approx(4.0)
 
 
 @settings(max_examples=15, deadline=None)
@@ -210,32 +360,6 @@ def test_runs_that_stop_short_are_compared_where_they_are():
     stack = common_progress(layers, reached)
     assert np.isnan(stack).any() and np.isfinite(stack[:2]).all()
     assert effect_ratio(stack, runs, "optimizer", columns=COLUMNS) == pytest.approx(1, abs=0.02)
-
-
-def test_speed_ratios_put_the_smaller_above_and_keep_laggards():
-    steps = np.array([[8.0, np.inf], [12.0, np.inf], [2.0, 4.0], [np.nan, 3.0]])
-    pairs = pd.DataFrame({"first": [0, 1], "second": [1, 2]})
-    ratio = speed_ratios(steps, np.array([0, 0, 1, 2]), pairs, np.array([100, 10, 1]))
-    assert np.array_equal(ratio[0], [0.25, 0.0])  # the larger never gets to the second value
-    assert np.isnan(ratio[1, 0]) and ratio[1, 1] == 0.75
-    assert median_ratio([np.inf, 0.0, 2.0, np.nan]) == 2.0
-    assert np.isinf(median_ratio([np.inf, np.inf, 1.0])) and np.isnan(median_ratio([np.nan]))
-
-
-def test_intervals_over_drawn_configurations_hold_the_value():
-    rng = np.random.default_rng(0)
-    first, second = np.triu_indices(8, 1)
-    pairs = pd.DataFrame({"first": first, "second": second})
-    place = rng.normal(size=8)
-    d = np.abs(place[first] - place[second])[:, None] * np.ones(3)
-    same = (first < 4) == (second < 4)
-    value, low, high = ratio_interval(d[same], pairs[same], d[~same], pairs[~same], rng=rng)
-    assert value == pytest.approx(d[same].mean() / d[~same].mean()) and low < value < high
-    assert np.isnan(ratio_interval(d[:0], pairs[:0], d, pairs, rng=rng)).all()
-    ratios = np.exp(rng.normal(size=(len(pairs), 5)))
-    low, high = median_interval(ratios, pairs, n_resamples=200, rng=rng)
-    assert low <= median_ratio(ratios) <= high
-    assert np.isnan(median_interval(ratios[:0], pairs[:0], rng=rng)).all()
 
 
 def test_drawn_pairs_count_both_members():

@@ -6,15 +6,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes
 from manifold_utils.statistics import (
+    bootstrap_interval,
     exchanged,
     held_out_errors,
+    holm,
+    mean_over_groups,
     permutations_within_class,
     r2_interval,
     rank_association,
+    seed_ceiling,
+    stream,
+    variance_share,
 )
 from manifold_utils.studies.generalisation import dimension, in_words, learned_at, order_agreement, with_corners
 from manifold_utils.trajectories.of_atlas import own_clock, own_road
@@ -113,6 +123,18 @@ def test_held_out_errors_find_a_signal_and_no_signal_in_the_name_of_a_group():
     assert r2_interval(model, guess, groups, rng=rng)[0] < 0.05
 
 
+def test_the_regression_is_scikit_learns_ridge_on_standardised_features():
+    groups, signal, rng = table_of_runs()
+    features = np.column_stack([signal, 40 + 7 * rng.normal(size=(len(signal), 3)), np.full(len(signal), 3.3)])
+    targets = np.column_stack([signal + rng.normal(size=len(signal)), 5 - signal])
+    model, guess = held_out_errors(features, targets, groups, n_splits=4, seed=1)
+    expected = np.empty_like(model)
+    for train, test in GroupKFold(4, shuffle=True, random_state=1).split(features, groups=groups):
+        fit = make_pipeline(StandardScaler(), Ridge(1.0)).fit(features[train], targets[train])
+        expected[test] = np.square(fit.predict(features[test]) - targets[test])
+    assert np.allclose(model, expected) and guess.shape == targets.shape
+
+
 def test_many_targets_are_learned_as_one_by_one():
     groups, signal, rng = table_of_runs()
     targets = np.stack([signal, rng.normal(size=len(signal))], axis=1)
@@ -151,6 +173,52 @@ def test_rank_association_says_when_there_is_not_enough():
     assert np.isnan(constant).all() and "not enough" in in_words(*constant)
 
 
+def test_twelve_tests_without_effect_find_something_in_one_book_of_twenty_not_in_half_of_them():
+    p_values = np.random.default_rng(0).random((2000, 12))
+    assert np.mean(p_values.min(axis=1) <= 0.05) > 0.4, "uncorrected"
+    corrected = np.array([holm(row) for row in p_values])
+    assert np.mean(corrected.min(axis=1) <= 0.05) == pytest.approx(0.05, abs=0.015)
+    assert (corrected >= p_values).all() and corrected.max() == 1
+
+
+def test_holm_by_hand_keeps_the_order_and_finds_what_is_there():
+    assert np.allclose(holm([0.2, 0.001, 0.01, 0.04]), [0.2, 0.004, 0.03, 0.08])
+    assert holm([0.03]).tolist() == [0.03] and holm([]).shape == (0,)
+    assert np.allclose(holm([0.02, 0.02, 0.5]), [0.06, 0.06, 0.5]), "equal ones stay equal"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_seed_ceiling_is_unbiased_whatever_the_number_of_seeds(share):
+    rng, found = np.random.default_rng(1), []
+    groups = np.repeat(np.arange(60), np.resize([1, 2, 3], 60))
+    for _ in range(60):
+        values = np.sqrt(share) * rng.normal(size=60)[groups] + np.sqrt(1 - share) * rng.normal(size=len(groups))
+        found.append(seed_ceiling(values, groups, n_resamples=0, rng=rng)[0])
+    assert abs(np.mean(found) - share) < 4 * np.std(found) / np.sqrt(len(found)) + 0.01
+    if share == 0:
+        eta = 1 - pd.Series(values).groupby(groups).var(ddof=0).fillna(0).mean() / values.var()
+        assert eta > 0.4, "the plain share of variance between groups is far from 0 here"
+
+
+def test_no_predictor_that_knows_only_the_configuration_beats_the_ceiling():
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(200), 3)
+    signal = rng.normal(size=200)[groups]
+    values = signal + rng.normal(size=600)
+    value, low, high = seed_ceiling(values, groups, rng=rng)
+    assert low < value < high and low < 0.5 < high
+    best = 1 - np.square(values - signal).sum() / np.square(values - values.mean()).sum()
+    assert abs(value - best) < 0.1
+    assert np.isnan(seed_ceiling(signal[::3], groups[::3], rng=rng)).all(), "one seed each says nothing"
+
+
+def test_a_stream_depends_on_its_purpose_and_seed_alone():
+    first = stream(3, "a").random(4)
+    stream(3, "b").random(100)
+    assert np.array_equal(stream(3, "a").random(4), first)
+    assert not np.isclose(stream(4, "a").random(4), first).any()
+
+
 class FakeAtlas:
     """One run of three checkpoints, the first in an earlier phase."""
 
@@ -180,3 +248,52 @@ def test_a_run_is_put_on_the_clock_of_what_it_was_fitted_to():
     clock = own_clock(atlas, "a", fitted=[0, 0])
     assert clock.error.tolist() == [0.0, 0.0] and clock.progress.is_monotonic_increasing
     assert np.allclose(own_road(atlas, "a", [0, 0])[:, 1], atlas.predictions[1:, 1, ::-1])
+
+
+def plain_share(values, levels):
+    """The share of variance that the book took before, of the values themselves."""
+    values = pd.Series(values)
+    return values.groupby(levels).transform("mean").var(ddof=0) / values.var(ddof=0)
+
+
+def test_variance_share_is_that_of_logarithms():
+    rng = np.random.default_rng(0)
+    levels = np.repeat(list("abc"), 20)
+    far = np.exp(np.repeat([0.0, 1.0, 2.0], 20)[:, None] + rng.normal(size=(60, 3)))
+    expected = [plain_share(np.log(column), levels) for column in far.T]
+    assert np.allclose(variance_share(far, levels), expected)
+    for changed in (1e-3 * far, far**2, np.sqrt(far)):  # another unit, and d_B for a length or the other way round
+        assert np.allclose(variance_share(changed, levels), expected)
+    assert abs(plain_share(far[:, 0] ** 2, levels) - plain_share(far[:, 0], levels)) > 0.1
+
+
+def test_one_far_run_does_not_own_the_variance():
+    """A factor that trebles distances is seen; one run a hundred times as far hides it only without logs."""
+    rng = np.random.default_rng(1)
+    levels = np.repeat(["low", "high"], 40)
+    far = np.where(levels == "low", 1.0, 3.0) * np.exp(0.1 * rng.normal(size=80))
+    far[0] = 100.0
+    assert plain_share(far, levels) < 0.1 and variance_share(far[:, None], levels)[0] > 0.4
+
+
+def test_variance_share_leaves_out_what_is_missing_and_says_when_nothing_varies():
+    far = np.array([[1.0, 2.0, np.nan], [2.0, 2.0, np.nan], [8.0, 2.0, 1.0], [np.nan, 2.0, np.nan]])
+    found = variance_share(far, ["a", "a", "b", "b"])
+    assert found[0] == pytest.approx(plain_share(np.log([1.0, 2.0, 8.0]), ["a", "a", "b"]))
+    assert np.isnan(found[1:]).all()
+
+
+def test_groups_are_the_witnesses_and_not_their_members():
+    """Two families of fifty runs each, far apart: runs drawn again say .1, families say that two are too few."""
+    rng = np.random.default_rng(2)
+    groups = np.repeat(["fc", "vit"], 50)
+    values = np.where(groups == "fc", 0.0, 1.0) + 0.01 * rng.normal(size=100)
+    value, low, high = mean_over_groups(values, groups)
+    drawn = bootstrap_interval(values, rng=rng)
+    assert value == values.mean() and high - low > 10 * (drawn[1] - drawn[0])
+    assert np.isnan(mean_over_groups(values, np.zeros(100))[1:]).all() and np.isnan(mean_over_groups([], [])).all()
+
+
+def test_more_runs_of_a_group_do_not_move_the_interval_of_balanced_groups():
+    once = mean_over_groups([1.0, 2.0, 4.0], list("abc"))
+    assert np.allclose(mean_over_groups(np.repeat([1.0, 2.0, 4.0], 30), np.repeat(list("abc"), 30)), once)

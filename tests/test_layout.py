@@ -19,6 +19,7 @@ FLOORS = [
     "files",
     "compat",
     "workers",
+    "strict_yaml",
     "profiles",
     "claims",
     "geometry",
@@ -40,14 +41,21 @@ ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 # Modules that other rooms may import beside a room's face: what HOUSE names, one idea each.
 OPEN = {
     "atlas": {"records"},
-    "book": {"pages", "twins"},
-    "datasets": {"readers"},
+    "book": {"pages", "publishing", "twins"},
+    "datasets": {"inventory", "readers"},
     "distances": {"bhattacharyya", "gpu", "sources", "tiles"},
     "inpca": {"embedding", "landmarks", "solvers"},
     "training": {"grid", "planning"},
     "trajectories": {"of_atlas"},
 }
-LAZY = {"distances.gpu", "recording.guests", "recording.yardsticks", "training.planning"}  # heavy, and seldom needed
+LAZY = {  # heavy, and seldom needed
+    "datasets.inventory",
+    "datasets.readers",
+    "distances.gpu",
+    "recording.guests",
+    "recording.yardsticks",
+    "training.planning",
+}
 
 
 def modules():

@@ -274,3 +274,34 @@ def test_names_may_be_loop_variables_or_axes_in_two_sections():
 
 def test_profiles_and_claims_lie_beside_the_notebooks():
     assert {"smoke", "digits"} <= {path.stem for path in Path(NOTEBOOKS, "profiles").glob("*.yaml")}
+
+
+def names_of_calls(cell, called):
+    """Names that a cell binds to a call of the function `called`."""
+    return {
+        target.id
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for target in node.targets
+        if isinstance(target, ast.Name) and getattr(node.value.func, "id", "") == called
+    }
+
+
+def test_an_added_interval_in_chapter_62_moves_no_later_number():
+    cells = code(read_notebook(NOTEBOOKS / "62_generalisation.ipynb"))
+    whole = "\n".join(cell.source for cell in cells)
+    assert "default_rng" not in whole and not re.search(r"rng=(?!stream\()", whole), "a generator is shared"
+    made = {name for cell in cells for name in names_of_calls(cell, "stream")}
+    assert made
+    for name in made:
+        users = [c for c in cells if re.search(rf"\b{name}\b", c.source) and name not in names_of_calls(c, "stream")]
+        assert not users, f"{name!r} draws in more than one cell"
+
+
+@pytest.mark.parametrize("number", ["40", "49", "50", "51", "52", "53", "62"])
+def test_n_of_a_result_counts_what_was_measured_not_how_often_it_was_drawn(number):
+    (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    whole = "\n".join(cell.source for cell in code(read_notebook(path)))
+    assert "claims.result(" in whole
+    counts = r"n_(?:null|draws|resamples|permutations|shuffles)\b|len\((?:null|permuted|drawn)\)"
+    assert not re.findall(rf"\bn(?:=|\": )(?:int\()?(?:{counts})", whole)

@@ -1,10 +1,17 @@
-"""The contact sheet: every figure once, columns of equal width, rows as high as their highest figure."""
+"""Labels of axes; the contact sheet: every figure once, in columns of equal width."""
 
+import re
+
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from manifold_utils import plots
 from manifold_utils.book import pages
+from manifold_utils.inpca import InPCA
+from manifold_utils.plots.interactive import embedding_3d
 
 COLOURS = {"a": (200, 0, 0), "b": (0, 200, 0), "c": (0, 0, 200)}
 
@@ -41,3 +48,73 @@ def test_contact_sheet_leaves_itself_out_and_needs_figures(figures, tmp_path_fac
     empty = tmp_path_factory.mktemp("empty")
     with pytest.raises(FileNotFoundError, match="run the chapters"):
         pages.contact_sheet(empty, empty / "sheet.png")
+
+
+def test_medians_are_marked_where_their_first_run_stops():
+    x = np.linspace(0.1, 1.0, 10)
+    curves = np.tile(x, (6, 1))
+    curves[0, 6:] = curves[3:, 9:] = np.nan  # one of three stops early; the others all together, at the end
+    curves[2, 0] = np.nan  # begins late, and stops nowhere
+    levels = ["fc"] * 3 + ["vit"] * 3
+    for marked, expected in [(True, [x[6]]), (False, [])]:
+        fig, ax = plt.subplots()
+        plots.plot_quantiles(ax, x, curves, levels, mark_stops=marked)
+        rings = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() == "o"]
+        plt.close(fig)
+        assert rings == expected
+
+
+def test_excess_has_a_mean_and_its_null_for_every_kind():
+    keys = [(kind, s) for kind in ("offset_0", "random_labels") for s in (0.25, 0.5)]
+    table = pd.DataFrame(keys, columns=["kind", "s"]).assign(distance=2.0, held_out=1.0)
+    mean = pd.DataFrame({"value": 2.0, "low": 1.0, "high": 4.0}, index=pd.MultiIndex.from_tuples(keys))
+    fig, ax = plt.subplots()
+    plots.plot_excess(ax, table, mean, mean.assign(value=8.0), 2)
+    labels = ax.get_legend_handles_labels()[1]
+    heights = {y for line in ax.get_lines() for y in line.get_ydata()}
+    plt.close(fig)
+    assert labels == ["offset 0", "shuffled within classes", "random labels", "held-out ordinary runs", "2 times"]
+    assert {2.0, 8.0, 1.0} <= heights and len(ax.collections) == 2
+
+
+def percentages(*labels):
+    return [float(re.search(r"([\d.]+) %", label).group(1)) for label in labels]
+
+
+@pytest.mark.parametrize("n_components", [2, 8])
+def test_axes_give_the_explained_stress_up_to_them_however_many_were_kept(n_components):
+    places = np.random.default_rng(0).normal(size=(30, 6)) * [3.0, 2.5, 2.0, 1.0, 1.0, 1.0]
+    fit = InPCA(n_components=n_components).fit(np.square(places[:, None] - places).sum(axis=2))
+    fig, ax = plt.subplots()
+    plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
+    first, second = percentages(ax.get_xlabel(), ax.get_ylabel())
+    plt.close(fig)
+    assert [first, second] == np.round(100 * fit.explained_stress_[:2]).tolist()
+    assert second > first + 5, "cumulative: the second axis counts the first as well"
+
+
+def test_labels_in_three_dimensions_say_the_same_without_formulas():
+    values, stress = np.array([3.0, 2.0, -1.0]), np.array([0.4, 0.7, 0.9])
+    x = np.arange(12.0).reshape(4, 3)
+    figure = embedding_3d(x, x, list("abab"), [0.1, 0.2, 0.6, 0.9], values, stress, title="", n_frames=2)
+    titles = [figure.layout.scene[f"{a}axis"].title.text for a in "xyz"]
+    assert percentages(*titles) == [40, 70, 90] and not any("$" in title for title in titles)
+    assert "time-like" in titles[2]
+
+
+@pytest.mark.parametrize("high", [2.0, 0.05, 0.0123])
+@pytest.mark.parametrize("decades", [0.4, 0.5, 0.85, 1, 1.3, 1.7, 2.4, 3, 5, 8, 13])
+def test_labels_of_a_logarithmic_axis_stay_apart_in_a_panel_of_three(decades, high):
+    fig, axes = plt.subplots(1, 3, figsize=(9, 4), layout="constrained")
+    for ax in axes:
+        ax.plot([high * 10.0**-decades, high], [0, 1])
+        ax.set_xscale("log")
+        plots.plain_log(ax.xaxis)
+    fig.canvas.draw()
+    for ax in axes:
+        left, right = ax.get_xlim()
+        shown = [tick for tick in ax.xaxis.get_major_ticks() if left <= tick.get_loc() <= right]
+        boxes = [tick.label1.get_window_extent() for tick in shown]
+        assert len(boxes) >= 2
+        assert all(one.x1 < two.x0 for one, two in zip(boxes[:-1], boxes[1:], strict=True))
+    plt.close(fig)

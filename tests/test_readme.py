@@ -1,12 +1,15 @@
-"""The README's generated blocks are in step with the book and the committed reference run."""
+"""The README's generated blocks are in step with the book and the published runs, and these with their source."""
 
 import json
 
 import pytest
 
-from manifold_utils.book import pages
+from manifold_utils.book import front, pages
 from manifold_utils.book.contents import Book
+from manifold_utils.book.publishing import BUDGET, REFERENCE, how_to_mend, stale
 from manifold_utils.files import PROJECT
+
+PUBLISHED = sorted(path for path in REFERENCE.glob("*") if path.is_dir())
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -25,12 +28,37 @@ def test_numbers_in_the_scorecard_come_from_the_reference(tmp_path):
     folder = tmp_path / "digits"
     folder.mkdir()
     value = {"value": 0.123, "low": 0.1, "high": 0.2, "n": 7, "unit": "", "note": ""}
-    (folder / "42.json").write_text(json.dumps({"results": {"train_stress_3": value}, "code": "of another day"}))
+    found = {"results": {"train_stress_3": value}, "code": "of another day", "made": {"data": "digits"}}
+    (folder / "42.json").write_text(json.dumps(found))
     text = pages.render(README, reference=tmp_path)
-    assert "0.123" in text and f"newer than this run: {', '.join(c.id for c in Book().chapters)}." in text
-    assert set(pages.stale_chapters(tmp_path / "nowhere")) == {c.id for c in Book().chapters}
+    assert "0.123" in text and "newer than the published run: `digits`: 00, 10, 11, 20" in text
 
 
 def test_a_missing_block_is_an_error():
-    with pytest.raises(ValueError, match="chapters:begin"):
+    with pytest.raises(ValueError, match="headline:begin"):
         pages.render("# nothing here")
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_what_is_published_is_what_its_source_gives(folder):
+    found = stale(folder)
+    assert not found, f"{found}: mend it with `{how_to_mend(folder, list(found))}`"
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= BUDGET
+
+
+def test_digits_and_real_images_are_published():
+    assert {"digits", "cifar16"} <= {path.name for path in PUBLISHED}
+
+
+def test_the_headline_says_what_the_null_gives_and_nothing_without_it():
+    found = {
+        "42.train_stress_3": {"value": 0.94},
+        "42.train_stress_3_null": {"value": 0.95},
+        "32.train_axes_real": {"value": 13.1},
+        "32.train_axes_class": {"value": 28.6},
+        "42.train_axes_ratio": {"value": 0.459, "low": 0.305, "high": 0.691},
+    }
+    said = front.headline(found, "`digits`")
+    assert "On `digits`, 3 axes explain 94 %" in said and "still explain 95 %" in said
+    assert "needs 13 axes, and 29 after the shuffle (a ratio of 0.46, 0.30 to 0.69)" in said
+    assert front.headline({"42.train_stress_3": {"value": 0.94}}) == ""

@@ -6,7 +6,7 @@ import pytest
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import geodesic, ignorance, truth
 from manifold_utils.inpca import InPCA
-from manifold_utils.studies import robustness, tangents
+from manifold_utils.studies import tangents
 
 
 def predictions(rng, shape, spread=1.0):
@@ -67,25 +67,32 @@ def test_direction_spectrum_against_singular_values():
     assert np.allclose(tangents.direction_spectrum(vectors), np.cumsum(squares) / squares.sum())
 
 
-def test_neighbours_and_ratio_on_two_clusters():
-    rng = np.random.default_rng(4)
-    level = np.repeat(["a", "b"], 20)
-    place = rng.normal(size=(40, 2)) + 50 * (level == "b")[:, None]
-    D = ((place[:, None] - place) ** 2).sum(-1)
-    runs = np.repeat(np.arange(10), 4)
-    assert robustness.neighbour_excess(D, runs, level, 3) == pytest.approx(1 / (16 / 36))
-    assert robustness.distance_ratio(D, runs, level, np.zeros(40)) > 100
-    mixed = rng.permutation(level.reshape(10, 4)[:, 0]).repeat(4)
-    assert robustness.distance_ratio(D, runs, mixed, np.zeros(40)) < 100
-    assert np.isnan(robustness.distance_ratio(D, runs, np.repeat("a", 40), np.zeros(40)))
+def test_off_the_road_is_orthogonal_to_the_geodesic_and_nothing_for_points_on_it():
+    labels = np.arange(8) % 3
+    p0, star = ignorance(8, 3), truth(labels, 3)
+    on_it = tangents.off_the_road(geodesic(p0, star, [0.2, 0.7]), p0, star)
+    assert np.abs(on_it).max() < 1e-6
+    points = predictions(np.random.default_rng(5), (4, 8, 3))
+    v, along = tangents.off_the_road(points, star, p0), tangents.tangent_vectors(p0, star)[0]
+    assert np.abs(v @ along).max() < 1e-6
+    whole = np.square(tangents.tangent_vectors(points, star)).sum(axis=1)
+    share = (tangents.tangent_vectors(points, star) @ along / np.linalg.norm(along)) ** 2
+    assert np.allclose(np.square(v).sum(axis=1), whole - share, atol=1e-5)
 
 
-def test_conclusions_of_a_curve():
-    s = np.repeat(np.linspace(0, 1, 12), 4)
-    runs, level = np.tile(np.arange(4), 12), np.tile(["a", "a", "b", "b"], 12)
-    place = np.stack([3 * s, 0.2 * np.sin(np.pi * s) * np.where(level == "b", 1, -1), 0.01 * runs * s], axis=1)
-    D = ((place[:, None] - place) ** 2).sum(-1)
-    found, fit = robustness.conclusions(D, runs, level, s)
-    assert set(found) == set(robustness.CONCLUSIONS) and fit.embedding_.shape == (48, 10)
-    assert found["stress_3"] == pytest.approx(1) and found["axis_1_progress"] > 0.99
-    assert found["architecture_ratio"] > 1
+@pytest.mark.parametrize("shared", [True, False])
+def test_shared_directions_are_beyond_the_shuffles_only_if_runs_learn_the_same_samples(shared):
+    rng = np.random.default_rng(6)
+    n_samples, labels = 60, np.arange(60) % 3
+    hard = rng.random(n_samples)
+    runs = []
+    for _ in range(10):
+        pace = 1.2 * (hard if shared else rng.random(n_samples))
+        logits = np.array([0.5, 3.0])[:, None, None] * pace[None, :, None] * np.eye(3)[labels]
+        runs.append(logits - np.log(np.exp(logits).sum(-1, keepdims=True)))
+    real, null = tangents.shared_directions(np.array(runs), labels, n_null=9, rng=rng)
+    for end in ("ignorance", "truth"):
+        assert real[end].shape == (10, 180) and null[end].shape == (9, 10, 180)
+        share = tangents.direction_spectrum(real[end])[0]
+        by_chance = np.array([tangents.direction_spectrum(v)[0] for v in null[end]])
+        assert (share > by_chance.max() + 0.2) == shared

@@ -17,9 +17,11 @@ from manifold_utils.studies.usual_ways import train_run_usual
 from manifold_utils.training import (
     Optimizer,
     checkpoint_steps,
+    fitted_labels,
     learning_rate_at,
     noisy,
     phases,
+    run,
     start_network,
     train_run,
 )
@@ -127,6 +129,25 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(digits, architec
     ]
     a, b, c = (run.log_probs["test"] for run in runs)
     assert a.tobytes() == b.tobytes() and a[0].tobytes() != c[0].tobytes()
+
+
+def test_the_seed_orders_the_batches_and_not_only_the_start(digits, monkeypatch):
+    """Two seeds that begin as the same network part once batches come in another order."""
+    generators = [torch.Generator().manual_seed(s) for s in (1, 1, 2)]
+    a, b, c = (phases(config(seed=s), digits, g)[-1].order(g) for s, g in zip((1, 1, 2), generators, strict=True))
+    assert torch.equal(a, b) and not torch.equal(a, c) and torch.equal(a.sort().values, c.sort().values)
+    again = phases(config(seed=1), digits, generators[0])[-1].order(generators[0])
+    assert not torch.equal(a, again), "every epoch has an order of its own"
+    monkeypatch.setattr(run, "start_network", lambda c, data, real=start_network: real(config(seed=0), data))
+    first, second = (train_run(config(seed=s, epochs=2), digits).log_probs["test"] for s in (1, 2))
+    assert np.array_equal(first[0], second[0]) and not np.allclose(first[-1], second[-1], atol=1e-3)
+
+
+def test_the_seed_draws_the_label_noise(digits):
+    drawn = [fitted_labels(config(seed=s, label_noise=1.0), digits) for s in (1, 1, 2)]
+    assert np.array_equal(drawn[0], drawn[1]) and (drawn[0] != drawn[2]).mean() > 0.5
+    other = fitted_labels(config(seed=1, label_noise=1.0, architecture="vit"), digits)
+    assert np.array_equal(drawn[0], other), "runs of one seed share their labels, whatever their architecture"
 
 
 def test_recorded_samples_are_every_nth(digits):

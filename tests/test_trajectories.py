@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -235,3 +236,53 @@ def test_length_of_a_great_circle_and_of_a_detour():
     near = np.concatenate([path[3:4], geometry.geodesic(*ends, [3 / 8 + 1e-4])])
     angle = trajectories.riemann_length(near)[-1]
     assert bhattacharyya(near[0], near[1]) == pytest.approx(angle**2 / 2, rel=1e-3)
+
+
+def test_progress_weights_do_not_depend_on_how_densely_a_stretch_was_recorded():
+    s = np.array([0.0, 0.5, 1.0])
+    sparse = pd.DataFrame({"run": "a", "progress_test": s})
+    dense = pd.DataFrame({"run": "a", "progress_test": np.sort(np.r_[s, np.linspace(0.001, 0.1, 50)])})
+    for points in (sparse, dense):
+        weights = trajectories.progress_weights(points, "test")
+        assert weights.shape == (len(points),) and np.isclose(weights.sum(), 1)
+        assert np.isclose(weights @ points.progress_test, 0.5), "the mean of s over the way, not over checkpoints"
+    early = trajectories.progress_weights(dense, "test")[dense.progress_test <= 0.1].sum()
+    assert early < 0.31 < (dense.progress_test <= 0.1).mean(), "51 of 53 points, but a tenth of the way and a gap"
+
+
+def test_progress_weights_of_several_runs_are_those_of_each_by_the_length_of_its_way():
+    one = pd.DataFrame({"run": "a", "progress_train": [0.0, 0.1, 0.4]}, index=[7, 8, 9])
+    two = pd.DataFrame({"run": "b", "progress_train": [0.2, 1.0, 0.9]})
+    both = trajectories.progress_weights(pd.concat([one, two]))
+    assert np.allclose(both[:3] / both[:3].sum(), trajectories.progress_weights(one))
+    assert np.allclose(both[3:] / both[3:].sum(), trajectories.progress_weights(two)), "progress may go back"
+    assert np.isclose(both[:3].sum() / both[3:].sum(), 0.4 / (0.4 + 0.35 + 0.05))
+
+
+def test_progress_weights_refuse_what_they_cannot_weigh():
+    with pytest.raises(ValueError, match="no run moves in progress_train"):
+        trajectories.progress_weights(pd.DataFrame({"run": ["a", "b"], "progress_train": [0.1, 0.9]}))
+    with pytest.raises(ValueError, match="must be finite"):
+        trajectories.progress_weights(pd.DataFrame({"run": ["a", "a"], "progress_train": [0.1, np.nan]}))
+
+
+def test_a_run_that_stops_is_no_farther_than_the_road_it_shares():
+    """Three runs on one road; the second stops half-way and repeats its end, which only d_traj calls far."""
+    place = np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.2, 0.2], [0.11, 0.21, 0.31, 0.41]]).T
+    stack = np.abs(place[:, :, None] - place[:, None])
+    reached = np.array([[True] * 4, [True, True, False, False], [True] * 4])
+    found = trajectories.common_distance(stack, reached)
+    assert found[0, 1] == 0.0 and np.isclose(found[0, 2], 0.01) and np.isclose(found[1, 2], 0.01)
+    assert stack.mean(axis=0)[0, 1] > 5 * stack.mean(axis=0)[0, 2], "the repeated end is what d_traj measures"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_common_distance_is_the_mean_where_both_are(seed):
+    rng = np.random.default_rng(seed)
+    stack, reached = rng.random((5, 4, 4)).astype(np.float32), rng.random((4, 5)) < 0.6
+    found = trajectories.common_distance(stack, reached)
+    for i, j in np.ndindex(4, 4):
+        both = reached[i] & reached[j]
+        expected = stack[both, i, j].mean() if both.any() else np.nan
+        assert found[i, j] == pytest.approx(expected, nan_ok=True, abs=1e-6)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from test_book import remote_resources
 
+from manifold_utils.atlas import Atlas
 from manifold_utils.book import Edition, book_status, run_book
 from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook
 from manifold_utils.profiles import Profile
@@ -84,6 +85,34 @@ def _numbers(value):
             yield from _numbers(item)
     elif isinstance(value, int | float):
         yield value
+
+
+def named(atlas, chapter_id):
+    return json.loads((atlas / "results" / f"{chapter_id}.json").read_text())["results"]
+
+
+def test_ends_are_those_of_trained_runs_of_the_main_grid(atlas):
+    runs = Atlas(atlas).runs
+    trained = runs[(runs.grid == "main") & (runs.status == "finished") & (runs.final_error_train <= 0.1)]
+    for split in ("train", "test"):
+        found = named(atlas, "20")[f"{split}_end_to_truth"]
+        assert found["n"] == len(trained) and "families" in found["note"]
+        if len(trained):
+            assert found["value"] == pytest.approx(trained[f"final_loss_{split}"].mean() / 2, rel=1e-3)
+
+
+def test_a_spread_of_runs_is_no_interval(atlas):
+    found = {name.removeprefix("geodesic_over_between"): one for name, one in named(atlas, "31").items()}
+    middle, low, high = found[""], found["_spread_low"], found["_spread_high"]
+    assert low["value"] < middle["value"] < high["value"] and (middle["low"], middle["high"]) != (low, high)
+    assert low["low"] is None and high["high"] is None and "families" in middle["note"]
+
+
+def test_the_excess_of_every_start_stands_beside_its_shuffled_self(atlas):
+    found, starts = named(atlas, "47"), {"random_labels", "subset_20", "offset_0"}
+    for split, tail in [(split, tail) for split in ("train", "test") for tail in ("", "_shuffled")]:
+        assert {f"excess_{split}{tail}"} | {f"excess_{split}_{s}_50{tail}" for s in starts} <= set(found)
+    assert not [name for name in found if "joining" in name]
 
 
 def test_a_second_call_skips_everything(data_dir, atlas):

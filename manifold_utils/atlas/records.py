@@ -12,7 +12,7 @@ import pandas as pd
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
-from manifold_utils.files import atomic_path, fingerprint
+from manifold_utils.files import atomic_path, fingerprint, read_json, refuse_foreign
 from manifold_utils.profiles import FACTORS
 
 SPLITS = ("train", "test")
@@ -68,7 +68,11 @@ class RunRecord:
                 )
 
     def save(self, path, grid=""):
-        """Write the folder `path`, whole or not at all; an older one is replaced. Returns the path."""
+        """Write the folder `path`, whole or not at all, and return it.
+
+        An older run there is replaced. Anything else is not: FileExistsError names it, and nothing is written.
+        """
+        refuse_foreign(path, _files_of_run(path))
         with atomic_path(path) as temporary:
             _write(temporary, self.log_probs, self._facts(grid))
         return Path(path)
@@ -83,6 +87,17 @@ class RunRecord:
             run |= {f"final_{k}": float(self.points.iloc[-1][k]) for k in FINAL_COLUMNS}
         points = self.points.to_dict(orient="list")
         return {"run": run, "config": self.factors, "info": self.info, "points": points}
+
+
+def _files_of_run(path):
+    """Relative names of the files in the folder `path` that belong to a run: none unless it is one."""
+    path = Path(path)
+    facts = read_json(path / "zarr.json") if (path / "zarr.json").is_file() else {}
+    if "record" not in facts.get("attributes", {}):
+        return set()
+    chunks = (p for split in SPLITS for p in (path / split / "c").rglob("*"))
+    arrays = (path / split / "zarr.json" for split in SPLITS)
+    return {"zarr.json", *(str(p.relative_to(path)) for p in (*arrays, *chunks))}
 
 
 def load_run(path):

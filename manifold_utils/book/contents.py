@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from manifold_utils.book.dependencies import imported_modules
 from manifold_utils.files import PROJECT, fingerprint
-from manifold_utils.profiles import load_yaml
+from manifold_utils.strict_yaml import load_yaml
 
 NOTEBOOKS = PROJECT / "notebooks"
+CONFLICT_MARKS = ("<<<<<<< ", ">>>>>>> ")
 PLACES = ("data_dir", "client")  # parameters that say where things happen; results do not depend on them
 ChapterId = Annotated[str, Field(pattern=r"^\d\d$")]
 
@@ -148,8 +149,39 @@ class Book:
 
 
 def read_notebook(notebook):
-    """A notebook node from a path; a node is given back as it is."""
-    return nbformat.read(notebook, as_version=4) if isinstance(notebook, str | Path) else notebook
+    """A notebook node from a path; a node is given back as it is. ValueError names a file that is no notebook."""
+    if not isinstance(notebook, str | Path):
+        return notebook
+    return notebook_of(decoded(Path(notebook).read_bytes(), notebook), notebook)
+
+
+def decoded(raw, path):
+    """Text of a notebook or a twin from its bytes: without a byte-order mark, lines end in \\n.
+
+    Raises
+    ------
+    ValueError
+        Not UTF-8, empty, or left in the middle of a merge; the message names the file and the line.
+    """
+    try:
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    if not text.strip():
+        raise ValueError(f"{path} is empty: restore it, or write it from its twin (sync --from py|ipynb)")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.startswith(CONFLICT_MARKS):
+            raise ValueError(f"{path}, line {number}: a merge was left unfinished ({line[:20]!r}); resolve it first")
+    return text
+
+
+def notebook_of(text, path):
+    """A notebook node from the text of an .ipynb file; ValueError names a file that is none."""
+    try:
+        return nbformat.reads(text, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError, AttributeError) as error:
+        said = str(error).splitlines()[0][:120]
+        raise ValueError(f"{path} is not a notebook ({said}); restore it from git or from its twin") from error
 
 
 def tags(cell):
@@ -169,7 +201,7 @@ def declared_parameters(notebook):
     if len(cells) > 1:
         raise ValueError("the notebook has more than one cell tagged 'parameters'")
     defaults = {}
-    for line in ast.parse(cells[0].source).body if cells else []:
+    for line in _python(cells[0].source).body if cells else []:
         single = isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)
         if not single:
             raise ValueError(f"the 'parameters' cell holds {ast.unparse(line)!r}; it may hold only 'name = literal'")
@@ -178,6 +210,13 @@ def declared_parameters(notebook):
         except ValueError as error:
             raise ValueError(f"the parameter {ast.unparse(line)!r} is not a literal") from error
     return defaults
+
+
+def _python(source):
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise ValueError(f"the 'parameters' cell is not Python: {error.msg}, line {error.lineno}") from error
 
 
 def check_parameters(notebook, parameters):

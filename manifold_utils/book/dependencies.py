@@ -10,6 +10,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
+
 from manifold_utils.files import PROJECT, fingerprint
 
 PACKAGE = PROJECT / "manifold_utils"
@@ -21,7 +23,7 @@ def imported_modules(sources, package=PACKAGE):
     Parameters
     ----------
     sources : list of str
-        Python source texts that belong together, such as a notebook's cells; lines of magics are passed over.
+        Source texts that belong together, such as a notebook's cells, IPython's syntax included.
     package : path of the package's folder
 
     Returns
@@ -36,7 +38,7 @@ def imported_modules(sources, package=PACKAGE):
     """
     package, found = Path(package), {}
     # one text: what one cell imports, others use
-    waiting = _needs(ast.parse("\n".join(_without_magics(text) for text in sources)), package)
+    waiting = _needs(_parsed(sources), package)
     while waiting:
         name = waiting.pop()
         path = _file(name, package)
@@ -127,5 +129,15 @@ def _file(name, package):
     return found[0] if found else None
 
 
-def _without_magics(source):
-    return "\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
+def _parsed(sources):
+    """One syntax tree of all texts that are Python once IPython's magics and shell lines are transformed.
+
+    A cell that is not is left out here: it fails when it is executed, as any other faulty cell does.
+    """
+    transform, body = TransformerManager().transform_cell, []
+    for source in sources:
+        try:
+            body += ast.parse(transform(source)).body
+        except SyntaxError:
+            continue
+    return ast.Module(body, [])

@@ -47,6 +47,15 @@ def atlas_folder(profile, data_dir=""):
     return data_root(data_dir) / "atlases" / profile.name
 
 
+def _whole(data_dir):
+    """The data folder as chapters are given it: a relative one means the folder in which the command was called.
+
+    Chapters are executed in the folder of the notebooks, where the same words would name another place.
+    """
+    named = str(data_dir) or os.environ.get("MANIFOLD_DATA", "")
+    return str(data_root(named)) if data_dir or (named and not os.path.isabs(os.path.expanduser(named))) else ""
+
+
 class Edition:
     """The book at one profile: what its jobs share, from the notebooks to the atlas and the values given by hand.
 
@@ -77,7 +86,8 @@ class Edition:
         self.book = Book(folder)
         self.atlas = atlas_folder(self.profile, data_dir)
         self.output = self.atlas / "notebooks"
-        self.given = {"profile": self.profile_name, "data_dir": str(data_dir)} | ({"client": client} if client else {})
+        self.given = {"profile": self.profile_name, "data_dir": _whole(data_dir)}
+        self.given |= {"client": client} if client else {}
         self.extra = parameters or {}
         self.kernels = Kernels()
 

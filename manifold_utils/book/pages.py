@@ -2,7 +2,7 @@
 
 Sphinx with myst-nb makes the pages; mathematics (MathJax), interactive figures (plotly) and search lie beside them.
 Code cells tagged `hide-input`, `hide-cell` or `remove-cell` are folded or left out, solutions are folded. The README's
-marked blocks come from book.yaml and from the committed reference run, which `freeze_reference` takes from an atlas.
+marked blocks come from book.yaml and from the published run (see `publishing`).
 It executes no notebook and computes no number.
 """
 
@@ -16,11 +16,12 @@ from pathlib import Path
 
 import nbformat
 
-from manifold_utils.book.contents import NOTEBOOKS, Book, code_cells, read_notebook, tags
-from manifold_utils.claims import scorecard, scorecard_markdown
-from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, write_json
+from manifold_utils.book.contents import Book, read_notebook, tags
+from manifold_utils.book.front import headline_of_atlas, headlines_markdown
+from manifold_utils.book.publishing import PLOTLY, REFERENCE, stale
+from manifold_utils.claims import reference_cards, scorecards_markdown
+from manifold_utils.files import PROJECT, atomic_path, owned_folder
 
-PLOTLY = "application/vnd.plotly.v1+json"
 PARTS = {
     "make": "Make: from data to an embedded manifold",
     "show": "Show: the paper's figures",
@@ -59,7 +60,6 @@ FIGURE = """<div id="{name}" style="width: 100%; min-height: {height}px"></div>
   }}
   Plotly.newPlot("{name}", {figure});
 }})();</script>"""
-REFERENCE = NOTEBOOKS / "reference"
 KINDS = {"make": "Make", "show": "Show: the paper's figures", "beyond": "Beyond the paper"}
 SHEET_FONT = 16  # pixels of the names on a contact sheet
 
@@ -72,7 +72,7 @@ def build_html(edition, out=""):
     edition : Edition
         All its chapters must have been run.
     out : str
-        Folder of the pages; "" for `html/` in the atlas. It is replaced as a whole, when all pages are made.
+        Folder of the pages; "" for `html/` in the atlas. Older pages are replaced as a whole, when all are made.
 
     Returns
     -------
@@ -83,6 +83,8 @@ def build_html(edition, out=""):
     ------
     ValueError
         Some chapters have not been run.
+    FileExistsError
+        `out` holds files that are not pages of a book; the message names them.
     RuntimeError
         Sphinx warned of something (a broken link, a malformed heading); the message quotes it.
     """
@@ -91,7 +93,8 @@ def build_html(edition, out=""):
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
     target = Path(out or edition.atlas / "html").resolve()
-    with tempfile.TemporaryDirectory(prefix="book-html-") as staging, atomic_path(target) as pages:
+    place = owned_folder if out else atomic_path  # html/ in the atlas is ours
+    with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
         for job in (job for _, several in jobs for job in several):
             nbformat.write(page(read_notebook(edition.executed_path(job))), Path(staging) / f"{job.name}.ipynb")
         _write_settings(Path(staging), edition)
@@ -142,6 +145,7 @@ def _index(edition, jobs):
         "",
         f"Executed at the profile **{edition.profile.name}**: {edition.profile.description}",
         "",
+        headline_of_atlas(edition.atlas),
     ]
     absent = [c.title for c, several in jobs if not several]
     if absent:
@@ -166,38 +170,6 @@ def _sphinx(staging, pages):
         raise RuntimeError(f"Sphinx is not content with the pages:\n{done.stderr.replace(str(staging), '').strip()}")
 
 
-def freeze_reference(atlas, folder=REFERENCE):
-    """Copy the results of `atlas` to `folder`/<profile>/, each with the hash of its chapter's code.
-
-    Returns
-    -------
-    list of paths written; results of chapters that the book does not have are not copied
-    """
-    book, written = Book(), []
-    for chapter in book.chapters:
-        for source in sorted((atlas.path / "results").glob(f"{chapter.id}*.json")):
-            target = Path(folder) / atlas.profile.name / source.name
-            write_json(target, {**read_json(source), "code": code_fingerprint(book.path(chapter))})
-            written.append(target)
-    return written
-
-
-def code_fingerprint(notebook):
-    """Hash of a notebook's code cells: prose and outputs do not count."""
-    return fingerprint(code_cells(notebook))
-
-
-def stale_chapters(folder):
-    """Ids of the chapters whose code has changed since the reference in `folder` was made, and of missing ones."""
-    book = Book()
-    found = {c.id: Path(folder) / f"{c.id}.json" for c in book.chapters}
-    return [
-        i
-        for i, path in found.items()
-        if not path.is_file() or read_json(path)["code"] != code_fingerprint(book.path(book.by_id[i]))
-    ]
-
-
 def chapters_markdown(book):
     """The table of chapters: number, title, the chapter's question, minutes; grouped by kind."""
     lines = ["| | chapter | question | minutes (2 cores) |", "|---|---|---|---|"]
@@ -210,7 +182,7 @@ def chapters_markdown(book):
     return "\n".join(lines)
 
 
-def render(text, profile="digits", reference=REFERENCE):
+def render(text, reference=REFERENCE):
     """README text with its marked blocks filled; everything outside the marks stays as it is.
 
     Raises
@@ -218,10 +190,12 @@ def render(text, profile="digits", reference=REFERENCE):
     ValueError
         If a mark is missing.
     """
-    folder = Path(reference) / profile
-    stale = ", ".join(stale_chapters(folder)) or "none"
-    table = f"{scorecard_markdown(scorecard(folder), profile)}\n\nChapters whose code is newer than this run: {stale}."
-    blocks = {"chapters": chapters_markdown(Book()), "scorecard": table}
+    cards = reference_cards(folder=reference)
+    newer = {name: ", ".join(stale(Path(reference) / name)) or "none" for name in cards}
+    listed = "; ".join(f"`{name}`: {chapters}" for name, chapters in newer.items())
+    table = f"{scorecards_markdown(cards)}\n\nChapters whose code is newer than the published run: {listed}."
+    headlines = headlines_markdown(Path(reference))
+    blocks = {"headline": headlines, "chapters": chapters_markdown(Book()), "scorecard": table}
     for name, content in blocks.items():
         pattern = re.compile(rf"(<!-- {name}:begin[^>]*-->\n)(.*?)(<!-- {name}:end -->)", re.S)
         if not pattern.search(text):

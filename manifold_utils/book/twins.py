@@ -14,19 +14,21 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook, tags
-from manifold_utils.files import atomic_path, fingerprint
+from manifold_utils.book.contents import NOTEBOOKS, Book, decoded, notebook_of, read_notebook, tags
+from manifold_utils.files import atomic_path, fingerprint, read_json, write_json
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 NOTEBOOK_ENDING, TEXT_ENDING = ".ipynb", ".py"
 # Magics stay as they are: jupytext would take a heading of one word with a question mark for IPython's help.
 TEXT_FORMAT = {"extension": TEXT_ENDING, "format_name": "percent", "comment_magics": False}
+MEMORY = ".ipynb_checkpoints/twins.json"  # beside the notebooks, not in git: what twins held after the last `sync`
+STAMP = "manifold_student"  # metadata of a notebook of the student edition: the hash of its content
 YOUR_TURN = {"code": "# Your turn.", "markdown": "*Your turn: write your answer here.*"}
 
 
 def content(notebook):
     """What twins must share: a list of (cell type, source, sorted tags)."""
-    return [(cell.cell_type, cell.source.rstrip(), sorted(tags(cell))) for cell in notebook.cells]
+    return [(c.cell_type, c.source.replace("\r\n", "\n").rstrip(), sorted(tags(c))) for c in notebook.cells]
 
 
 def canonical(notebook):
@@ -63,10 +65,23 @@ def py_text(notebook):
 
 def read_text(path, text=None):
     """Notebook node of either twin, from its path or from text that is not (any more) at that path."""
-    text = Path(path).read_text(encoding="utf-8") if text is None else text
+    text = decoded(Path(path).read_bytes(), path) if text is None else text
     if Path(path).suffix == NOTEBOOK_ENDING:
-        return nbformat.reads(text, as_version=4)
+        return notebook_of(text, path)
     return jupytext.reads(text, fmt=TEXT_FORMAT)
+
+
+def _refuse_what_a_twin_loses(path):
+    """ValueError names the first cell of an .ipynb that its text twin cannot hold: raw, or with pictures in it."""
+    for number, cell in enumerate(read_text(path).cells if path.is_file() else [], start=1):
+        if cell.get("attachments"):
+            names = ", ".join(cell.attachments)
+            raise ValueError(
+                f"{path.name}, cell {number}: a picture was pasted into it ({names}), which a text twin cannot hold; "
+                "save it as a file beside the notebook and link that, or draw it in a code cell"
+            )
+        if cell.cell_type == "raw":
+            raise ValueError(f"{path.name}, cell {number}: a twin cannot hold a raw cell; make it Markdown or code")
 
 
 def pairs(folder=NOTEBOOKS):
@@ -99,24 +114,41 @@ def sync(folder=NOTEBOOKS, source=None):
     ----------
     folder : path
     source : {"py", "ipynb"}, optional
-        The side that wins where twins differ. Without it: the side whose content differs from git's last commit; if
-        both or neither do, the side that was written last.
+        The side that wins where twins differ. Without it: the side whose content has changed since the last call or,
+        on a first call, since git's last commit. Without either, the side that was written last.
 
     Returns
     -------
     list of str
         One sentence for each file that was written.
+
+    Raises
+    ------
+    ValueError
+        Nothing has been written: both sides of a pair were edited, a cell cannot be held by a twin (raw cells, pasted
+        pictures), or a file is empty, no UTF-8, or left in the middle of a merge. Names notebook and cell.
     """
-    done = []
-    for ipynb, py in pairs(folder):
-        winner = _winner(ipynb, py, source)
+    done, both = [], pairs(folder)
+    for ipynb, _ in both:
+        _refuse_what_a_twin_loses(ipynb)
+    winners, synced = [_winner(ipynb, py, source) for ipynb, py in both], {}
+    for (ipynb, py), winner in zip(both, winners, strict=True):
         node = read_text(winner)
+        synced[ipynb.stem] = fingerprint(content(node))
         for path, text in ((ipynb, ipynb_text(node)), (py, py_text(node))):
             if not path.is_file() or _text(path) != text:
                 with atomic_path(path) as temporary:
                     temporary.write_text(text, encoding="utf-8")
                 done.append(f"{path.name} written from {winner.name}")
+    if synced != _last_call(folder):
+        (Path(folder) / MEMORY).parent.mkdir(exist_ok=True)
+        write_json(Path(folder) / MEMORY, synced)
     return done
+
+
+def _last_call(folder):
+    path = Path(folder) / MEMORY
+    return read_json(path) if path.is_file() else {}
 
 
 def _winner(ipynb, py, source):
@@ -126,18 +158,26 @@ def _winner(ipynb, py, source):
         return {"ipynb": ipynb, "py": py}[source]
     if content(read_text(ipynb)) == content(read_text(py)):
         return py
-    edited = [path for path in (ipynb, py) if content(read_text(path)) != _committed(path)]
-    return edited[0] if len(edited) == 1 else max((ipynb, py), key=lambda path: path.stat().st_mtime_ns)
+    before = _last_call(ipynb.parent).get(ipynb.stem)
+    known = [before, before] if before else [_committed(path) for path in (ipynb, py)]
+    sides = zip((ipynb, py), known, strict=True)
+    edited = [path for path, old in sides if old is not None and fingerprint(content(read_text(path))) != old]
+    if len(edited) == 2:
+        raise ValueError(
+            f"{ipynb.name} and {py.name} were both edited ({_first_difference(ipynb, py)}), and one would be lost: "
+            "bring them together by hand, or say which one wins (sync --from py, or --from ipynb)"
+        )
+    return edited[0] if edited else max((ipynb, py), key=lambda path: path.stat().st_mtime_ns)
 
 
 def _committed(path):
-    """Content of a file at git's last commit; None if there is no git, no commit or no such file in it."""
+    """Fingerprint of a file's content at git's last commit; None without git, a commit, or the file in it."""
     command = ["git", "-C", str(path.parent), "show", f"HEAD:./{path.name}"]
     try:
-        shown = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
+        shown = subprocess.run(command, capture_output=True, check=True).stdout
+        return fingerprint(content(read_text(path, decoded(shown, path))))
+    except (FileNotFoundError, subprocess.CalledProcessError, ValueError):
         return None
-    return content(read_text(path, shown.stdout))
 
 
 def _first_difference(ipynb, py):
@@ -163,13 +203,38 @@ def without_solutions(notebook):
 
 
 def write_student_edition(out, folder=NOTEBOOKS):
-    """Write the student edition of all chapters of `folder` to the folder `out`; returns the list of paths."""
-    book, written = Book(folder), []
-    if Path(out).resolve() == Path(folder).resolve():
+    """Write the student edition of all chapters of `folder` to the folder `out`; returns the list of paths.
+
+    Each notebook carries the hash of its content. One that is there already is replaced only if it still has the
+    content that its hash names: answers are never overwritten.
+
+    Raises
+    ------
+    FileExistsError
+        Some notebooks there have been worked on, or were not made here; all of them are named, and none is written.
+    """
+    book, out = Book(folder), Path(out)
+    if out.resolve() == Path(folder).resolve():
         raise ValueError(f"the student edition cannot be written into {folder}: it would overwrite the book")
-    for chapter in book.chapters:
-        path = Path(out) / f"{chapter.notebook}.ipynb"
+    paths = [out / f"{chapter.notebook}.ipynb" for chapter in book.chapters]
+    changed = [path.name for path in paths if path.exists() and not _untouched(path)]
+    if changed:
+        raise FileExistsError(
+            f"{out} holds notebooks with work in them ({', '.join(changed)}), which a new student edition would "
+            "overwrite; give another folder (--out), or move them away"
+        )
+    for chapter, path in zip(book.chapters, paths, strict=True):
+        notebook = without_solutions(read_notebook(book.path(chapter)))
+        notebook.metadata[STAMP] = fingerprint(content(notebook))
         with atomic_path(path) as temporary:
-            nbformat.write(without_solutions(read_notebook(book.path(chapter))), temporary)
-        written.append(path)
-    return written
+            nbformat.write(notebook, temporary)
+    return paths
+
+
+def _untouched(path):
+    """Whether a notebook still has the content that it was written with."""
+    try:
+        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return False
+    return notebook.metadata.get(STAMP) == fingerprint(content(notebook))

@@ -1,4 +1,4 @@
-"""Figures in one style: `style` (colours, saving), `embeddings`, `runs`, `guests`; 3-D ones are in `interactive`."""
+"""Figures in one style: `style` (colours, saving), `embeddings`, `runs`, `guests`, `scorecard`; 3-D: `interactive`."""
 
 from manifold_utils.plots.embeddings import (
     axis_label,
@@ -6,26 +6,27 @@ from manifold_utils.plots.embeddings import (
     label_embedding,
     plot_embedding,
     plot_embedding_values,
+    plot_ladder,
     plot_reference,
     plot_spectrum,
     plot_triangle,
 )
 from manifold_utils.plots.guests import plot_guests, plot_yardsticks
 from manifold_utils.plots.runs import (
-    VERDICT_COLOURS,
     factor_name,
     level_colour,
     level_legend,
     plot_curves,
     plot_dendrogram,
     plot_effects,
+    plot_excess,
     plot_importance,
     plot_progress_by_size,
     plot_quantiles,
     plot_ratio_map,
-    plot_scorecard,
     plot_steps_by_size,
 )
+from manifold_utils.plots.scorecard import VERDICT_COLOURS, plot_scorecard
 from manifold_utils.plots.style import (
     ARCHITECTURE_STYLE,
     DIVERGING,
@@ -43,10 +44,10 @@ from manifold_utils.plots.style import (
 )
 
 __all__ = [
-    "ARCHITECTURE_STYLE", "DIVERGING", "FACTOR_STYLES", "SEQUENTIAL", "SPACE_LIKE", "TIME_LIKE",
-    "VERDICT_COLOURS", "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding",
-    "legend_below", "level_colour", "level_legend", "plain_log", "plot_curves", "plot_dendrogram", "plot_effects",
-    "plot_embedding", "plot_embedding_values", "plot_guests", "plot_importance", "plot_progress_by_size",
+    "ARCHITECTURE_STYLE", "DIVERGING", "FACTOR_STYLES", "SEQUENTIAL", "SPACE_LIKE", "TIME_LIKE", "VERDICT_COLOURS",
+    "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding", "legend_below",
+    "level_colour", "level_legend", "plain_log", "plot_curves", "plot_dendrogram", "plot_effects", "plot_embedding",
+    "plot_embedding_values", "plot_excess", "plot_guests", "plot_importance", "plot_ladder", "plot_progress_by_size",
     "plot_quantiles", "plot_ratio_map", "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size",
     "plot_triangle", "plot_yardsticks", "save_figure", "style_of", "use_house_style",
 ]  # fmt: skip

@@ -29,15 +29,28 @@ def plot_triangle(ax, title, names=("0", "1", "2")):
     return ax
 
 
-def axis_label(component, eigenvalues, total=None):
-    """Label of an InPCA axis: 'InPC 1 (lambda = +12.3, 71 %)'; the share is of sum lambda_i^2 (`total`, default of
-    all given)."""
-    value = eigenvalues[component]
-    total = np.sum(np.square(eigenvalues)) if total is None else total
+def axis_label(component, eigenvalues, explained_stress):
+    """Label of an InPCA axis: 'InPC 2 (lambda = +1.3, sum 84 %)', the sum written as a capital sigma.
+
+    The percentage means the same in every figure: the explained stress of this axis *and all before it*, of the whole
+    matrix (PAPER.md section 1, Explained stress); an axis' own part is what it adds to the axis before.
+
+    Parameters
+    ----------
+    component : int, number of the axis from 0
+    eigenvalues : (n_components,) array-like, signed; a negative one is written as time-like
+    explained_stress : (n_components,) array-like in [0, 1]
+        Cumulative, the `explained_stress_` of the `InPCA` that made the axes.
+
+    Examples
+    --------
+    >>> axis_label(1, [3.0, -1.0], [0.5, 0.84])
+    'InPC 2 ($\\\\lambda$ = -1, $\\\\Sigma$ 84 %, time-like)'
+    """
+    value, percent = eigenvalues[component], 100 * explained_stress[component]
     kind = "" if value >= 0 else ", time-like"
-    share = 100 * value**2 / total
-    written = f"{share:.0f}" if share >= 9.5 else f"{share:.1g}"  # a thin axis has a share, if a small one
-    return f"InPC {component + 1} ($\\lambda$ = {value:+.3g}, {written} %{kind})"
+    written = f"{percent:.0f}" if 9.5 <= percent < 99.5 else f"{percent:.2g}" if percent < 9.5 else f"{percent:.1f}"
+    return f"InPC {component + 1} ($\\lambda$ = {value:+.3g}, $\\Sigma$ {written} %{kind})"
 
 
 def plot_embedding(ax, coordinates, levels, *, components=(0, 1), size=6, alpha=0.6, legend=True):
@@ -104,10 +117,10 @@ def plot_reference(ax, reference, components=(0, 1), names=True):
     return ax
 
 
-def label_embedding(ax, eigenvalues, components=(0, 1), total=None):
-    """Equal aspect, axes named with eigenvalue, share and signature."""
+def label_embedding(ax, eigenvalues, explained_stress, components=(0, 1)):
+    """Equal aspect, axes named with eigenvalue, cumulative explained stress and signature; see `axis_label`."""
     i, j = components
-    ax.set(xlabel=axis_label(i, eigenvalues, total), ylabel=axis_label(j, eigenvalues, total))
+    ax.set(xlabel=axis_label(i, eigenvalues, explained_stress), ylabel=axis_label(j, eigenvalues, explained_stress))
     ax.set_aspect("equal", adjustable="datalim")
     return ax
 
@@ -138,4 +151,25 @@ def plot_spectrum(ax, eigenvalues, explained_stress, marks=(1, 3, 10, 20, 50)):
     ax.set_ylim(top=height.max() * (height.max() / height.min()) ** 0.13)  # room for the first percentage
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     ax.legend(loc="upper right")
+    return ax
+
+
+def plot_ladder(ax, values, low=None, high=None):
+    """One bar a world of the ladder of null models, the real world in black, each with its number.
+
+    Parameters
+    ----------
+    values : Series indexed by world, from the bottom of the ladder to the real world
+    low, high : Series, optional
+        Ends of intervals, drawn as thin lines.
+    """
+    place = np.arange(len(values))
+    colours = ["black" if world == "real" else "0.72" for world in values.index]
+    ax.bar(place, values, color=colours, width=0.7)
+    for x, value in zip(place, values, strict=True):
+        ax.annotate(f"{value:.3g}", (x, value), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+    if low is not None:
+        ax.vlines(place, low, high, color="tab:red", lw=1.6)
+    ax.set_xticks(place, values.index, fontsize=10)
+    ax.grid(axis="x", visible=False)
     return ax

@@ -25,7 +25,7 @@ def plot_guests(ax, embedding, placed, components=(0, 1), *, legend=True):
     for (name, path), (colour, marker, dash) in zip(placed.items(), FACTOR_STYLES, strict=False):
         ax.plot(path[:, i], path[:, j], ls=dash, color=colour, marker=marker, ms=4, label=name)
     plot_reference(ax, embedding.reference_embedding.values, components, names=legend)
-    label_embedding(ax, embedding.eigenvalues.values, components)
+    label_embedding(ax, embedding.eigenvalues.values, embedding.explained_stress.values, components)
     if legend:
         ax.legend(fontsize=9)
     return ax

@@ -13,7 +13,8 @@ from manifold_utils.plots.embeddings import axis_label
 from manifold_utils.plots.style import style_of
 
 
-def embedding_3d(coordinates, reference, levels, progress, eigenvalues, *, title, runs=None, n_frames=21, size=2.5):
+def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explained_stress, *, title, runs=None,
+                 n_frames=21, size=2.5):  # fmt: skip
     """Three-dimensional scatter, or trajectories if `runs` are given, that grow with progress.
 
     Parameters
@@ -24,7 +25,8 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, *, title
     levels : (n_points,) sequence of str
         The factor that gives the colours.
     progress : (n_points,) ndarray in [0, 1]
-    eigenvalues : (>= 3,) ndarray, signed
+    eigenvalues, explained_stress : (>= 3,) ndarrays
+        Of the axes, signed and cumulative; see `axis_label`.
     runs : (n_points,) sequence, optional
         The run of every point, in order of time: thin lines join the points of a run, each up to the last checkpoint
         before its progress exceeds the slider's value.
@@ -49,10 +51,8 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, *, title
 
     figure = go.Figure([*traces(1.0), *_reference(reference)])
     figure.frames = [go.Frame(data=traces(x), traces=list(range(len(names))), name=f"{x:.2f}") for x in limits]
-    axes = {
-        f"{a}axis": {"title": {"text": axis_label(k, eigenvalues).replace("$\\lambda$", "\u03bb")}}
-        for k, a in enumerate("xyz")
-    }
+    titles = [_plain(axis_label(k, eigenvalues, explained_stress)) for k in range(3)]
+    axes = {f"{a}axis": {"title": {"text": text}} for a, text in zip("xyz", titles, strict=True)}
     figure.update_layout(
         title=title,
         height=640,
@@ -63,6 +63,11 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, *, title
         **_controls(limits),
     )
     return figure
+
+
+def _plain(label):
+    """A label without formulas: plotly would fetch a script from a network to write them."""
+    return label.replace("$\\lambda$", "\u03bb").replace("$\\Sigma$", "\u03a3")
 
 
 def _controls(limits):

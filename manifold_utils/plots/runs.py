@@ -26,7 +26,6 @@ NAMES = {
     "learning_rate": "learning rate",
     "weight_decay": "weight decay",
 }
-VERDICT_COLOURS = {"reproduced": "#009E73", "not at this scale": "#999999", "contradicted": "#D55E00"}
 
 
 def factor_name(factor):
@@ -161,7 +160,7 @@ def plot_importance(ax, importance, null):
     return ax
 
 
-def plot_quantiles(ax, x, curves, levels, *, legend=True):
+def plot_quantiles(ax, x, curves, levels, *, legend=True, mark_stops=False):
     """Median and middle half of curves by level of a factor; values of x where half the curves are NaN are left out.
 
     Parameters
@@ -169,6 +168,9 @@ def plot_quantiles(ax, x, curves, levels, *, legend=True):
     x : (n_x,) ndarray
     curves : (n_curves, n_x) ndarray
     levels : (n_curves,) sequence
+    mark_stops : bool
+        A ring on each median where the first of its curves has stopped (all later values NaN): from there on it is the
+        median of those that are left.
     """
     levels, curves = pd.Series(np.asarray(levels)), np.asarray(curves, dtype=float)
     for level in sorted(levels.unique()):
@@ -180,8 +182,40 @@ def plot_quantiles(ax, x, curves, levels, *, legend=True):
         curve = {"x": np.tile(x[kept], len(rows)), "y": rows[:, kept].ravel(), "color": colour, "ls": dash, "lw": 2.2}
         middle = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"alpha": 0.15, "lw": 0}}
         sns.lineplot(**curve, **middle, label=f"{level} (n = {len(rows)})", legend=False, ax=ax)
+        stopped = kept & np.logical_and.accumulate(np.isnan(rows[:, ::-1]), axis=1)[:, ::-1].any(axis=0)
+        if mark_stops and stopped.any():
+            k = int(stopped.argmax())
+            ax.plot(x[k], np.nanmedian(rows[:, k]), "o", color=colour, mfc="white", mew=1.8, ms=7, zorder=4)
     if legend:
         legend_below(ax, ncols=2)
+    return ax
+
+
+def plot_excess(ax, table, mean, shuffled, bound):
+    """Excess of unusual runs over held-out ordinary ones at a few values of progress: runs small, means large.
+
+    Parameters
+    ----------
+    table : DataFrame with one row a run and value of progress: kind, s, distance, held_out
+    mean, shuffled : DataFrames with index (kind, s) and value, and in `mean` low and high
+        Of the runs, and of the runs shuffled within classes.
+    bound : float, drawn as a dotted line
+    """
+    kinds, stations = sorted(table.kind.unique()), sorted(table.s.unique())
+    for k, kind in enumerate(kinds):
+        colour, marker, _ = FACTOR_STYLES[k % len(FACTOR_STYLES)]
+        x = np.array(stations) + 0.12 * ((k + 0.5) / len(kinds) - 0.5)  # kinds side by side
+        look, found = {"color": colour, "marker": marker, "ls": ""}, mean.loc[kind].loc[stations]
+        one = table[table.kind == kind]
+        ax.plot(one.s.map(dict(zip(stations, x, strict=True))), one.distance / one.held_out, **look, ms=3, alpha=0.5)
+        ax.plot(x, found.value, **look, ms=9, label=kind.replace("_", " "))
+        ax.vlines(x, found.low, found.high, color=colour, lw=2)
+        name = None if k else "shuffled within classes"
+        ax.plot(x, shuffled.loc[kind].loc[stations].value, "_", color="0.5", ms=14, mew=2, label=name)
+    ax.axhline(1, color="black", lw=1.2, label="held-out ordinary runs")
+    ax.axhline(bound, color="black", lw=1, ls=":", label=f"{bound:g} times")
+    ax.set(yscale="log", xlabel="progress s", xticks=stations)
+    plain_log(ax.yaxis)
     return ax
 
 
@@ -244,29 +278,4 @@ def plot_curves(ax, x, curves, levels, *, mean=True):
                 x, np.nanmean(curves[rows], axis=0), color=colour, ls=dash, lw=2.6, label=f"{level} (n = {rows.sum()})"
             )
     legend_below(ax)
-    return ax
-
-
-def plot_scorecard(ax, judged, limit=1.5):
-    """One line a claim: the interval relative to its rule's limit, right of 0 where the rule holds.
-
-    Parameters
-    ----------
-    judged : DataFrame with claim, ours, low, high, verdict, direction, reproduced (see `claims.scorecard`)
-    limit : float
-        Values farther from the limit than this, relatively, are drawn at the edge.
-    """
-    sign = np.where(judged.direction == "at_least", 1, -1)
-    scale = np.abs(judged.reproduced.to_numpy(float))
-    ours, low, high = (
-        np.clip(sign * (judged[k].to_numpy(float) - judged.reproduced) / scale, -limit, limit)
-        for k in ("ours", "low", "high")
-    )
-    colours = judged.verdict.map(VERDICT_COLOURS)
-    place = np.arange(len(judged))[::-1]
-    ax.hlines(place, np.minimum(low, high), np.maximum(low, high), color=colours, lw=5, alpha=0.5)
-    ax.scatter(ours, place, c=colours, s=50, zorder=3)
-    ax.axvline(0, color="black", lw=1)
-    ax.set(yticks=place, yticklabels=judged.claim + "  " + judged.verdict, xlim=(-limit - 0.1, limit + 0.1))
-    ax.set_xlabel("distance beyond the rule's limit, relative (right: the rule holds)")
     return ax

@@ -36,6 +36,7 @@ FACTOR_STYLES = [(c, m, d) for c, m, d in list(ARCHITECTURE_STYLE.values())[:6]]
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LEGEND_SIZE = 30  # area of a marker in a legend, square points
 DPI = 110
+LABELLED_DECADES = 4  # of a logarithmic axis in plain numbers, at most
 
 
 def use_house_style():
@@ -118,11 +119,15 @@ def figure_legend(fig, axes, ncols=3, **options):
 
 
 def plain_log(axis):
-    """Numbers that can be read (0.5, 1, 2) on a logarithmic x- or y-axis, also where it spans less than a decade."""
+    """Numbers that can be read (0.5, 1, 2) on a logarithmic x- or y-axis, also where it spans less than a decade.
+
+    Where it spans many decades, every second or third one is labelled, so that labels stay apart in a narrow panel.
+    """
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
-    steps = (1, 1.5, 2, 3, 4, 6) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
-    axis.set_major_locator(LogLocator(subs=steps))
+    dense = {0.5: (1, 1.5, 2, 3, 5, 7), 1.0: (1, 2, 3, 5), 1.6: (1, 2, 5), 2.5: (1, 3)}
+    steps = next((subs for limit, subs in dense.items() if decades < limit), (1,))
+    axis.set_major_locator(LogLocator(10.0 ** max(1, np.ceil(decades / LABELLED_DECADES)), subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     return axis

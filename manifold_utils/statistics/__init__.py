@@ -1,26 +1,33 @@
-"""What chance would give: effects of factors (`effects`), nulls, intervals, associations of numbers of runs."""
+"""What chance would give: effects of factors, speed, nulls, intervals, associations of numbers of runs."""
 
-from manifold_utils.statistics.associations import exchanged, held_out_errors, r2_interval, rank_association
-from manifold_utils.statistics.effects import (
+from manifold_utils.statistics.associations import (
+    exchanged,
+    held_out_errors,
+    r2_interval,
+    rank_association,
+    seed_ceiling,
+    variance_share,
+)
+from manifold_utils.statistics.configurations import (
     LINKED,
     between_configurations,
     configurations,
-    effect_ratio,
-    effect_size,
     matched_pairs,
     nearest_of_others,
     seed_means,
 )
+from manifold_utils.statistics.effects import effect_over_effect, effect_ratio, effect_size
 from manifold_utils.statistics.intervals import (
     bootstrap_interval,
     drawn_pairs,
+    holm,
     interval,
-    median_interval,
-    median_ratio,
+    jackknife_interval,
+    mean_over_groups,
     p_value,
-    ratio_interval,
     ratio_over_runs,
-    speed_ratios,
+    stream,
+    t_interval,
 )
 from manifold_utils.statistics.nulls import (
     KINDS,
@@ -34,12 +41,22 @@ from manifold_utils.statistics.nulls import (
     shuffle_within_class,
     unit_roots,
 )
+from manifold_utils.statistics.speed import (
+    common_speed,
+    median_interval,
+    median_ratio,
+    speed_ratios,
+    speed_slopes,
+    speed_trend,
+)
+from manifold_utils.statistics.worlds import STRATUM, WORLDS, null_world, strata
 
 __all__ = [
-    "KINDS", "LINKED", "METRICS", "NullDistances", "best_matching", "between_configurations",
-    "bootstrap_interval", "compare_with_shuffled", "configurations", "drawn_pairs", "effect_ratio",
-    "effect_size", "exchanged", "held_out_errors", "interval", "matched_pairs", "median_interval", "median_ratio",
-    "nearest_of_others", "null_distances", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
-    "rank_association", "ratio_interval", "ratio_over_runs", "seed_means", "shuffle_within_class",
-    "speed_ratios", "unit_roots",
+    "KINDS", "LINKED", "METRICS", "STRATUM", "WORLDS", "NullDistances", "best_matching", "between_configurations",
+    "bootstrap_interval", "common_speed", "compare_with_shuffled", "configurations", "drawn_pairs",
+    "effect_over_effect", "effect_ratio", "effect_size", "exchanged", "held_out_errors", "holm", "interval",
+    "jackknife_interval", "matched_pairs", "mean_over_groups", "median_interval", "median_ratio", "nearest_of_others",
+    "null_distances", "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
+    "rank_association", "ratio_over_runs", "seed_ceiling", "seed_means", "shuffle_within_class", "speed_ratios",
+    "speed_slopes", "speed_trend", "strata", "stream", "t_interval", "unit_roots", "variance_share",
 ]  # fmt: skip

@@ -1,8 +1,9 @@
 """How much each factor moves trajectories: matched pairs of configurations, with seeds as the yardstick.
 
 Two configurations that agree in all but one factor are compared on runs of *different* seeds, so that a factor without
-effect has the ratio 1 to the distance between seeds of one configuration (PAPER.md section 1, Trajectory distance). It
-computes no distances (see `trajectories.of_atlas`), no regression (see `studies.importance`) and draws nothing.
+effect has the ratio 1 to the distance between seeds of one configuration (PAPER.md section 1, Trajectory distance).
+Effects are geometric means, since single configurations would move a ratio of sums; their interval leaves out families
+(architectures) in turn. Distances are computed in `trajectories.of_atlas`, regressions in `studies.importance`.
 """
 
 import numpy as np
@@ -10,111 +11,11 @@ import pandas as pd
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from manifold_utils.profiles import CONFIGURATION, SEED
-from manifold_utils.statistics.intervals import p_value, ratio_of_sums_interval
+from manifold_utils.profiles import CONFIGURATION, FAMILY, SEED
+from manifold_utils.statistics.configurations import configurations, matched_pairs
+from manifold_utils.statistics.intervals import jackknife_interval, p_value
 
-LINKED = {  # factors that a grid may only vary together with another: a rate belongs to its optimiser and batch size
-    "architecture": ("scale",),
-    "optimizer": ("learning_rate",),
-    "batch_size": ("learning_rate",),
-    "learning_rate": ("batch_size",),
-}
-
-
-def configurations(runs, columns=CONFIGURATION):
-    """Number the configurations: all factors but the seed.
-
-    Parameters
-    ----------
-    runs : DataFrame of n_runs rows with `columns`
-    columns : sequence of str
-
-    Returns
-    -------
-    number : ndarray of shape (n_runs,), int
-        By first appearance.
-    table : DataFrame of n_configurations rows
-
-    Examples
-    --------
-    >>> number, table = configurations(pd.DataFrame({"optimizer": ["sgd", "adam", "sgd"]}), ["optimizer"])
-    >>> number.tolist(), table.optimizer.tolist()
-    ([0, 1, 0], ['sgd', 'adam'])
-    """
-    number = runs.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
-    first = np.unique(number, return_index=True)[1]
-    return number, runs[list(columns)].iloc[first].reset_index(drop=True)
-
-
-def matched_pairs(table, factor, *, linked=None, columns=CONFIGURATION):
-    """Pairs of configurations that differ in one factor and agree in all others.
-
-    Where a grid varies `factor` only together with a linked one (an optimiser with its learning rate), there is no
-    strict match; there, and only there, pairs that differ in the linked factors too are taken.
-
-    Parameters
-    ----------
-    table : DataFrame of configurations, see `configurations`
-    factor : str, a column of `table`
-    linked : sequence of str, default `LINKED[factor]`
-    columns : sequence of str
-        What must agree, but for `factor` and where needed `linked`.
-
-    Returns
-    -------
-    DataFrame with `first`, `second` (row numbers of `table`), `low`, `high` (codes of the two levels) and `strict`
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"optimizer": ["sgd", "nesterov", "adam"], "learning_rate": [0.1, 0.1, 0.001]})
-    >>> matched_pairs(table, "optimizer", columns=table.columns).strict.tolist()
-    [True, False, False]
-    """
-    linked = [c for c in (LINKED.get(factor, ()) if linked is None else linked) if c in columns]
-    if factor not in table:
-        raise ValueError(f"{factor!r} is no factor of these configurations; they have {', '.join(table)}")
-    others = [c for c in columns if c != factor and c not in linked]
-    group = table.groupby(others, sort=False, dropna=False).ngroup().to_numpy() if others else np.zeros(len(table), int)
-    levels = table[factor].factorize()[0]
-    first, second = np.triu_indices(len(table), 1)
-    keep = (group[first] == group[second]) & (levels[first] != levels[second])
-    first, second = first[keep], second[keep]
-    strict = np.ones(len(first), dtype=bool)
-    for column in linked:
-        value = table[column].to_numpy()
-        strict &= value[first] == value[second]
-    ends = np.sort([levels[first], levels[second]], axis=0)
-    pairs = pd.DataFrame({"first": first, "second": second, "low": ends[0], "high": ends[1], "strict": strict})
-    has_strict = pairs.groupby([group[first], "low", "high"]).strict.transform("any") if len(pairs) else pairs.strict
-    return pairs[pairs.strict | ~has_strict.astype(bool)].reset_index(drop=True)
-
-
-def seed_means(distances, number, seeds, n_configurations=None):
-    """Mean distance between configurations over pairs of runs of different seeds; on the diagonal, between seeds.
-
-    Parameters
-    ----------
-    distances : ndarray of shape (..., n_runs, n_runs)
-        d_traj, or a stack of distances at equal progress, nats; NaN for pairs that cannot be compared.
-    number, seeds : ndarrays of shape (n_runs,)
-
-    Returns
-    -------
-    ndarray of shape (..., n_configurations, n_configurations), float64
-        NaN where no two runs of different seeds exist.
-
-    Examples
-    --------
-    >>> d = np.array([[0.0, 1.0, 5.0], [1.0, 0.0, 3.0], [5.0, 3.0, 0.0]])
-    >>> seed_means(d, np.array([0, 0, 1]), np.array([1, 2, 2])).tolist()
-    [[1.0, 5.0], [5.0, nan]]
-    """
-    distances, seeds = np.asarray(distances, dtype=np.float64), np.asarray(seeds)
-    allowed = (seeds[:, None] != seeds) & np.isfinite(distances)
-    member = np.zeros((n_configurations or number.max() + 1, len(number)))
-    member[number, np.arange(len(number))] = 1.0
-    sums, counts = member @ np.where(allowed, distances, 0.0) @ member.T, member @ allowed @ member.T
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+UNITS = {"families": ["family_first", "family_second"], "configurations": ["first", "second"]}  # what is left out
 
 
 class _Comparison:
@@ -129,6 +30,8 @@ class _Comparison:
         self.values = np.ascontiguousarray(np.moveaxis(stack, 0, -1))
         self.members = [np.flatnonzero(self.number == k) for k in range(len(table))]
         ends = self.pairs[["first", "second"]].to_numpy(dtype=int)
+        family = table[FAMILY].factorize(sort=True)[0] if FAMILY in table else np.zeros(len(table), dtype=int)
+        self.pairs[UNITS["families"]] = np.sort(family[ends], axis=1)
         self.names, own = np.unique(ends, return_inverse=True)
         self.own = own.reshape(-1, 2)
         self.cells = self._cells(ends), self._cells(np.stack([self.names, self.names], axis=1))
@@ -149,15 +52,25 @@ class _Comparison:
         sums, counts = adder @ np.where(known, found, 0.0), adder @ known.astype(np.float64)
         return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
-    def sums(self, order=None):
-        """(n_pairs,) each: sums over comparable values of progress of between and of within, and their number."""
-        order = np.arange(len(self.number)) if order is None else order
+    def _between_and_within(self, order):
+        """(n_pairs,) each: means over the values of progress that a pair and its seeds have in common, nats."""
         between, seeds = (self._means(cells, order) for cells in self.cells)
         own = seeds[self.own]  # (n_pairs, 2, n_grid)
         n_own = np.isfinite(own).sum(axis=1)
         within = np.divide(np.nansum(own, axis=1), n_own, out=np.full(n_own.shape, np.nan), where=n_own > 0)
         both = np.isfinite(between) & np.isfinite(within)
-        return *(np.where(both, x, 0.0).sum(axis=1) for x in (between, within)), both.sum(axis=1)
+        n = both.sum(axis=1)
+        return (
+            np.divide(np.where(both, x, 0.0).sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0)
+            for x in (between, within)
+        )
+
+    def compared(self, order=None):
+        """Pairs with a distance, also between and within (nats), log_ratio; those at distance 0 have no logarithm."""
+        between, within = self._between_and_within(np.arange(len(self.number)) if order is None else order)
+        known = (between > 0) & (within > 0)
+        found = self.pairs[known].assign(between=between[known], within=within[known])
+        return found.assign(log_ratio=np.log(found.between / found.within))
 
     def _blocks(self, ends):
         """(n_runs,) runs of one seed among configurations that pairs link: exchangeable if the factor does nothing."""
@@ -172,23 +85,53 @@ class _Comparison:
         return order
 
 
-def effect_ratio(distances, runs, factor, *, linked=None, columns=CONFIGURATION):
-    """Mean distance of matched pairs over the mean distance between their seeds: 1 for a factor without effect.
+def _family_mean(pairs, column="log_ratio"):
+    """Mean over pairs within each family (for architectures: each pair of families), then over these; NaN if none."""
+    return pairs.groupby(UNITS["families"])[column].mean().mean()
 
-    Parameters as in `effect_size`.
+
+def _leaving_out(statistic, tables):
+    """Interval of a statistic of tables of pairs, families left out in turn; where that cannot be, configurations.
+
+    Returns
+    -------
+    low, high : float
+    over : {"families", "configurations", "nothing"}, what was left out
+    n_units : int
+    """
+    whole = statistic(*tables)
+    for over, ends in UNITS.items():
+        units = np.unique(np.concatenate([table[ends].to_numpy().ravel() for table in tables]))
+        left_out = [statistic(*(t[(t[ends] != unit).all(axis=1)] for t in tables)) for unit in units]
+        low, high = jackknife_interval(whole, left_out)
+        if np.isfinite([low, high]).all():
+            return low, high, over, len(units)
+    return np.nan, np.nan, "nothing", 0
+
+
+def effect_ratio(distances, runs, factor, *, linked=None, columns=CONFIGURATION):
+    """Distance of matched pairs over that between their seeds, geometric mean: 1 for a factor without effect.
+
+    Parameters as in `effect_size`, whose `value` this is, without its interval.
 
     Returns
     -------
     float, NaN if no pair can be compared
     """
-    between, within, _ = _Comparison(distances, runs, factor, linked, columns).sums()
-    return float(between.sum() / within.sum()) if within.sum() > 0 else np.nan
+    return float(np.exp(_family_mean(_Comparison(distances, runs, factor, linked, columns).compared())))
 
 
-def effect_size(
-    distances, runs, factor, *, linked=None, columns=CONFIGURATION, n_resamples=1000, n_permutations=200, rng
-):
+def effect_size(distances, runs, factor, *, linked=None, columns=CONFIGURATION, n_permutations=200, rng):
     """How much farther apart runs are that differ in one factor than runs that differ in the seed alone.
+
+    The estimand is the factor's ratio in a family like these: exp of the mean over families of the mean over a family's
+    matched pairs of log(between / within). Between is the distance of the pair's runs of different seeds and within
+    that of two seeds of its configurations, both at equal progress. Families are architectures; if the factor is the
+    architecture itself, a pair belongs to two of them and the means are first over each pair of families. The 95 %
+    interval leaves out families in turn, with all their pairs (jackknife), and is a t interval of the log ratio with
+    n_families - 1 degrees of freedom: more seeds or configurations cannot shrink it to nothing. Where nothing is left
+    without one of the families (there is one; or two, and the factor is the architecture), configurations are left out
+    instead, and `over` says so.
 
     Parameters
     ----------
@@ -198,107 +141,71 @@ def effect_size(
     runs : DataFrame of n_runs rows with `columns` and `seed`
     factor : str
     linked, columns : see `matched_pairs`
-    n_resamples : int
-        Draws of configurations, with replacement, for the 95 % interval; a pair counts as often as both its members.
     n_permutations : int
-        Shuffles of the runs of equal seed among the matched configurations, for the p-value.
+        Shuffles of the runs of equal seed among the matched configurations, for the p-value of the same ratio.
     rng : numpy Generator
 
     Returns
     -------
-    dict: factor, value (ratio), low, high, p_value, null_high (95 % quantile of the shuffled ratios), between, within
-        (nats), n_pairs, n_strict, n_configurations. Numbers are NaN if no pair can be compared.
+    dict: factor, value (ratio), low, high, over ("families", "configurations" or "nothing": what was left out), n_units
+        (of these), p_value, null_high (95 % quantile of the shuffled ratios), between, within (nats, geometric means,
+        of ratio `value`), n_pairs, n_strict, n_configurations. Numbers are NaN if no pair can be compared.
 
     Examples
     --------
     >>> runs = pd.DataFrame({"optimizer": ["sgd", "sgd", "adam", "adam"], "seed": [1, 2, 1, 2]})
     >>> d = np.abs(np.subtract.outer([0.0, 1.0, 3.0, 4.0], [0.0, 1.0, 3.0, 4.0]))
-    >>> effect_size(d, runs, "optimizer", linked=(), columns=["optimizer"], rng=np.random.default_rng(0))["value"]
-    3.0
+    >>> found = effect_size(d, runs, "optimizer", linked=(), columns=["optimizer"], rng=np.random.default_rng(0))
+    >>> round(found["value"], 6), found["over"]  # with one pair, nothing can be left out
+    (3.0, 'nothing')
     """
-    compared = _Comparison(distances, runs, factor, linked, columns)
-    between, within, cells = compared.sums()
-    usable = (cells > 0) & (within > 0)
-    pairs, between, within = compared.pairs[usable], between[usable], within[usable]
-    found = {"factor": factor, "n_pairs": len(pairs), "n_strict": int(pairs.strict.sum())}
-    found["n_configurations"] = len(np.unique(pairs[["first", "second"]]))
-    if not len(pairs):
-        return found | dict.fromkeys(("value", "low", "high", "p_value", "null_high", "between", "within"), np.nan)
-    value, n_cells = between.sum() / within.sum(), cells.sum()
-    low, high = ratio_of_sums_interval(pairs, between, within, n_resamples=n_resamples, rng=rng)
-    null = [compared.sums(compared.shuffled(rng)) for _ in range(n_permutations)]
-    null = np.array([b.sum() / w.sum() for b, w, _ in null if w.sum() > 0])
-    found |= {"value": value, "low": low, "high": high}
-    found |= {"between": between.sum() / n_cells, "within": within.sum() / n_cells}
+    comparison = _Comparison(distances, runs, factor, linked, columns)
+    pairs = comparison.compared()
+    low, high, over, n_units = _leaving_out(_family_mean, [pairs])
+    value, n_shuffles = np.exp(_family_mean(pairs)), n_permutations if len(pairs) else 0
+    null = [_family_mean(comparison.compared(comparison.shuffled(rng))) for _ in range(n_shuffles)]
+    null = np.exp([x for x in null if np.isfinite(x)])
+    found = {"value": value, "low": np.exp(low), "high": np.exp(high)}
     # a hair of tolerance: shuffles that change nothing must count as reaching the value
     found["p_value"] = p_value(value * (1 - 1e-9), null, side="high") if len(null) else np.nan
     found["null_high"] = np.quantile(null, 0.95) if len(null) else np.nan
-    return {k: float(v) if isinstance(v, np.floating) else v for k, v in found.items()}
+    for name in ("between", "within"):
+        found[name] = np.exp(_family_mean(pairs.assign(log=np.log(pairs[name])), "log"))
+    counts = {"n_pairs": len(pairs), "n_strict": int(pairs.strict.sum())}
+    counts["n_configurations"] = len(np.unique(pairs[UNITS["configurations"]]))
+    return {"factor": factor, **{k: float(v) for k, v in found.items()}, "over": over, "n_units": n_units, **counts}
 
 
-def between_configurations(distances, labels):
-    """Distances between configurations: the mean over all pairs of their seeds.
+def effect_over_effect(distances, runs, factor, other, *, columns=CONFIGURATION):
+    """Effect of one factor over the effect of another, with an interval of this ratio that leaves out families in turn.
 
-    Parameters
-    ----------
-    distances : ndarray of shape (n_runs, n_runs)
-        See `trajectory_distances`.
-    labels : sequence of length n_runs
-        The configuration of each run, anything that sorts.
-
-    Returns
-    -------
-    names : ndarray of shape (n_configurations,)
-        Configurations, sorted.
-    between : ndarray of shape (n_configurations, n_configurations)
-        Zero on the diagonal.
-    within : ndarray of shape (n_configurations,)
-        The mean over pairs of different seeds of one configuration; NaN where there is one seed only.
-
-    Examples
-    --------
-    >>> d = np.array([[0.0, 2.0, 4.0], [2.0, 0.0, 6.0], [4.0, 6.0, 0.0]])
-    >>> names, between, within = between_configurations(d, ["a", "a", "b"])
-    >>> between.tolist(), within.tolist()
-    ([[0.0, 5.0], [5.0, 0.0]], [2.0, nan])
-    """
-    distances = np.asarray(distances)
-    names, index, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
-    if distances.shape != (len(index), len(index)):
-        raise ValueError(f"distances are {distances.shape}, but there are {len(index)} labels")
-    member = np.zeros((len(names), len(index)))
-    member[index, np.arange(len(index))] = 1.0
-    sums = member @ distances @ member.T
-    pairs = counts * (counts - 1)
-    within = np.where(pairs > 0, np.diag(sums) / np.maximum(pairs, 1), np.nan)
-    between = sums / np.outer(counts, counts)
-    np.fill_diagonal(between, 0.0)
-    return names, between, within
-
-
-def nearest_of_others(cross, row_names, column_names):
-    """Least distance from each point to the points of *other* names (runs, or seeds).
+    The two effects share families and runs, so the interval is that of their difference in logarithms: a family is left
+    out of both at once. See `effect_size`, also for what happens with few families.
 
     Parameters
     ----------
-    cross : array-like of shape (n_rows, n_columns)
-        Distances (nats for d_B).
-    row_names, column_names : sequences of length n_rows and n_columns
-        What each point belongs to; points of the same name are not compared.
+    distances, runs, columns : as in `effect_size`
+    factor, other : str
 
     Returns
     -------
-    ndarray of shape (n_rows,), float64
-        NaN where no column has another name.
+    dict: value, low, high, over, n_units. NaN if one of the factors has no pair that can be compared.
 
     Examples
     --------
-    >>> nearest_of_others([[0.0, 2.0, 1.0]], ["a"], ["a", "b", "c"]).tolist()
-    [1.0]
+    >>> places = {("fc", "sgd"): 0.0, ("fc", "adam"): 2.0, ("vit", "sgd"): 7.0, ("vit", "adam"): 9.0}
+    >>> rows = [(*names, seed, x + seed) for names, x in places.items() for seed in (0, 1)]
+    >>> runs = pd.DataFrame(rows, columns=["architecture", "optimizer", "seed", "place"])
+    >>> d = np.abs(np.subtract.outer(runs.place.to_numpy(), runs.place.to_numpy()))
+    >>> found = effect_over_effect(d, runs, "architecture", "optimizer", columns=["architecture", "optimizer"])
+    >>> round(found["value"], 6), found["over"]  # 7 seeds' distances over 2; without fc there is no pair of families
+    (3.5, 'configurations')
     """
-    cross = np.asarray(cross, dtype=np.float64)
-    row_names, column_names = np.asarray(row_names), np.asarray(column_names)
-    if cross.shape != (len(row_names), len(column_names)):
-        raise ValueError(f"cross is {cross.shape}, but there are {len(row_names)} and {len(column_names)} names")
-    nearest = np.where(row_names[:, None] == column_names, np.inf, cross).min(axis=1, initial=np.inf)
-    return np.where(np.isinf(nearest), np.nan, nearest)
+    tables = [_Comparison(distances, runs, f, None, columns).compared() for f in (factor, other)]
+
+    def contrast(above, below):
+        return _family_mean(above) - _family_mean(below)
+
+    low, high, over, n_units = _leaving_out(contrast, tables)
+    ends = {"value": contrast(*tables), "low": low, "high": high}
+    return {**{k: float(np.exp(v)) for k, v in ends.items()}, "over": over, "n_units": n_units}

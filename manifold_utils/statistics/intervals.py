@@ -1,11 +1,15 @@
-"""Intervals and p-values: one bootstrap, one permutation p, and the ratios of pairs that they are taken of.
+"""Intervals and p-values: one bootstrap, one t interval with its jackknife, one permutation p.
 
-An interval draws what its sentence generalises to, with replacement: configurations or runs, never pairs. A pair of
-two drawn things counts as often as both its members. It measures no distance and no regression (`associations`).
+An interval's unit is what its sentence generalises to: families, configurations or runs, never pairs. Few units
+(families) are left out in turn and give a t interval of a logarithm; many are drawn with replacement, and a pair of two
+drawn things counts as often as both its members. It measures no distance and no regression (`associations`).
 """
+
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from manifold_utils.workers import check_choice
 
@@ -85,6 +89,92 @@ def bootstrap_interval(values, statistic=np.mean, *, n_resamples=1000, level=LEV
     return interval([statistic(np.repeat(values, count, axis=0)) for count in drawn], level)
 
 
+def t_interval(values, level=LEVEL, *, centre=None):
+    """Student's t interval of the mean of independent values; no draws.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        One value for each unit that the sentence generalises to (families, say).
+    level : float in (0, 1)
+    centre : float, optional
+        The middle of the interval; by default the mean.
+
+    Returns
+    -------
+    low, high : float
+        NaN for fewer than two values, and where one is not finite.
+
+    Examples
+    --------
+    >>> low, high = t_interval([1.0, 2.0, 3.0])
+    >>> round(low, 2), round(high, 2)  # 2 -+ 4.303 / sqrt(3): two degrees of freedom
+    (-0.48, 4.48)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return np.nan, np.nan
+    middle = values.mean() if centre is None else centre
+    half = student.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(middle - half), float(middle + half)
+
+
+def jackknife_interval(whole, left_out, level=LEVEL):
+    """t interval of a statistic from its values with each unit left out in turn (Tukey's jackknife).
+
+    For a mean over units it is `t_interval` of the units.
+
+    Parameters
+    ----------
+    whole : float
+        The statistic of all n units, the middle of the interval.
+    left_out : array-like of shape (n,)
+        The statistic without each of the units.
+    level : float in (0, 1)
+
+    Returns
+    -------
+    low, high : float
+        NaN for fewer than two units, and where the statistic does not exist without one of them.
+
+    Examples
+    --------
+    >>> jackknife_interval(2.0, [2.5, 2.0, 1.5]) == t_interval([1.0, 2.0, 3.0])
+    True
+    """
+    left_out = np.asarray(left_out, dtype=np.float64)
+    return t_interval(len(left_out) * whole - (len(left_out) - 1) * left_out, level, centre=whole)
+
+
+def mean_over_groups(values, groups, level=LEVEL):
+    """Mean of values, and its t interval over groups, left out in turn: values of a group are no independent witnesses.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,), finite
+    groups : sequence of length n
+        What the sentence generalises to: families, or families with kinds of start.
+    level : float in (0, 1)
+
+    Returns
+    -------
+    value, low, high : float
+        The interval is NaN for fewer than two groups, all three without values.
+
+    Examples
+    --------
+    >>> value, low, high = mean_over_groups([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"])
+    >>> value, round(low, 1), round(high, 1)  # 2 -+ 12.7: one degree of freedom
+    (2.0, -10.7, 14.7)
+    """
+    values, groups = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    names = np.unique(groups)
+    left_out = [values[groups != name].mean() for name in names] if len(names) > 1 else []
+    return float(values.mean()), *jackknife_interval(values.mean(), left_out, level)
+
+
 def p_value(real, draws, *, side="low"):
     """The one permutation p: (1 + number of draws as extreme as `real`) / (1 + number of draws); never 0.
 
@@ -106,60 +196,51 @@ def p_value(real, draws, *, side="low"):
     return float((1 + np.sum(extreme)) / (1 + len(draws)))
 
 
-def speed_ratios(steps, number, pairs, order):
-    """Steps of the smaller over steps of the larger configuration, to each value of progress.
+def stream(seed, purpose):
+    """A random generator for one purpose, so that one more interval elsewhere moves no other number.
 
     Parameters
     ----------
-    steps : ndarray of shape (n_runs, n_grid)
-        See `crossings`; the median over seeds stands for a configuration.
-    number : ndarray of shape (n_runs,), int configurations
-    pairs : DataFrame with `first` and `second`, see `matched_pairs`
-    order : ndarray of shape (n_configurations,)
-        Size, for instance parameters; the smaller one of a pair is above the line.
+    seed : int
+    purpose : str
+        What is drawn; the same words give the same draws.
 
     Returns
     -------
-    ndarray of shape (n_pairs, n_grid), float64
-        inf if only the larger gets there, 0 if only the smaller does, NaN if neither.
+    numpy Generator
 
     Examples
     --------
-    >>> pairs = pd.DataFrame({"first": [0], "second": [1]})
-    >>> speed_ratios(np.array([[4.0, np.inf], [2.0, 5.0]]), np.array([0, 1]), pairs, np.array([10, 99])).tolist()
-    [[2.0, inf]]
+    >>> bool(stream(0, "gain of the road").random() == stream(0, "gain of the road").random())
+    True
+    >>> bool(stream(0, "gain of the road").random() == stream(0, "order of learning").random())
+    False
     """
-    middle = np.stack([_median(steps[number == k]) for k in range(len(order))])
-    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
-    swap = order[first] > order[second]
-    small, large = np.where(swap, second, first), np.where(swap, first, second)
-    ratio = np.full((len(pairs), steps.shape[1]), np.nan)
-    above, below = middle[small], middle[large]
-    known = np.isfinite(above) & np.isfinite(below) & (below > 0)
-    ratio[known] = above[known] / below[known]
-    ratio[np.isinf(above) & np.isfinite(below)] = np.inf
-    ratio[np.isfinite(above) & np.isinf(below)] = 0.0
-    return ratio
+    return np.random.default_rng([seed, crc32(purpose.encode())])
 
 
-def _median(values):
-    """Median over runs, where inf is late and NaN (there from the start) is unknown."""
-    ordered = np.sort(values, axis=0)  # NaN goes last, inf before it
-    return np.where(np.isnan(values).any(axis=0), np.nan, ordered[(len(values) - 1) // 2])
+def holm(p_values):
+    """P-values corrected for their number: step-down Bonferroni (Holm 1979), valid whatever their dependence.
 
-
-def median_ratio(ratios):
-    """Median of ratios that may be 0 or inf; NaN ones are left out.
+    Parameters
+    ----------
+    p_values : array-like of shape (n,), all tests of one question
 
     Returns
     -------
-    float, NaN if nothing is known
+    ndarray of shape (n,), at least the p-values themselves and at most 1
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
+    [0.03, 0.06, 0.06]
     """
-    known = np.sort(np.asarray(ratios)[~np.isnan(ratios)])
-    if not len(known):
-        return np.nan
-    low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
-    return float(low if np.isinf(high) and np.isinf(low) else 0.5 * (low + high))
+    p_values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p_values)
+    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
 
 
 def drawn_pairs(pairs, n_resamples, rng):
@@ -179,80 +260,6 @@ def drawn_pairs(pairs, n_resamples, rng):
     drawn = resamples(len(names), n_resamples, rng)
     weights = [drawn[:, np.searchsorted(names, e)].prod(axis=2) for e in ends]
     return weights[0] if isinstance(pairs, pd.DataFrame) else weights
-
-
-def ratio_interval(upper, upper_pairs, lower, lower_pairs, *, n_resamples=1000, rng):
-    """Mean distance of one kind of pairs over that of another, at equal progress, with a 95 % interval.
-
-    At each value of progress the mean over comparable pairs is taken; the ratio is that of their sums over the values
-    where both kinds have some, so that neither kind is measured on another stretch of the road. The interval draws
-    configurations with replacement.
-
-    Parameters
-    ----------
-    upper, lower : ndarrays of shape (n_pairs, n_grid), nats; NaN where a pair cannot be compared
-    upper_pairs, lower_pairs : DataFrames with `first` and `second`
-
-    Returns
-    -------
-    value, low, high : float; NaN if there is nothing to compare
-
-    Examples
-    --------
-    >>> pairs = pd.DataFrame({"first": [0, 0], "second": [1, 2]})
-    >>> ratio_interval(np.full((2, 1), 3.0), pairs, np.full((2, 1), 2.0), pairs, rng=np.random.default_rng(0))
-    (1.5, 1.5, 1.5)
-    """
-    if not np.isfinite(upper).any() or not np.isfinite(lower).any():
-        return np.nan, np.nan, np.nan
-    ones = [np.ones((1, len(upper))), np.ones((1, len(lower)))]
-    value = float(_ratio_of_means(upper, ones[0], lower, ones[1])[0])
-    above, below = drawn_pairs([upper_pairs, lower_pairs], n_resamples, rng)
-    draws = _ratio_of_means(upper, above, lower, below)
-    return value, *interval(draws[np.isfinite(draws)])
-
-
-def _ratio_of_means(upper, above, lower, below):
-    parts = []
-    for values, weight in ((upper, above), (lower, below)):
-        known = np.isfinite(values)
-        counts = weight @ known
-        sums = weight @ np.where(known, values, 0.0)
-        parts.append(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
-    both = np.isfinite(parts[0]) & np.isfinite(parts[1])
-    top, bottom = (np.where(both, part, 0.0).sum(axis=1) for part in parts)
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
-
-
-def median_interval(ratios, pairs, *, n_resamples=1000, rng):
-    """95 % interval of `median_ratio` over drawn configurations.
-
-    Parameters
-    ----------
-    ratios : ndarray of shape (n_pairs, n_grid), see `speed_ratios`
-    pairs : DataFrame with `first` and `second`
-
-    Returns
-    -------
-    low, high : float, inf where laggards prevail; NaN without pairs
-    """
-    if not len(pairs):
-        return np.nan, np.nan
-    draws = [median_ratio(np.repeat(ratios, w, axis=0)) for w in drawn_pairs(pairs, n_resamples, rng) if w.any()]
-    return interval(draws, method="nearest")
-
-
-def ratio_of_sums_interval(pairs, between, within, *, n_resamples=1000, rng):
-    """95 % interval of sum(between) / sum(within) over drawn configurations; NaN if no draw holds a pair.
-
-    Parameters
-    ----------
-    pairs : DataFrame with `first` and `second`
-    between, within : ndarrays of shape (n_pairs,), nats
-    """
-    weight = drawn_pairs(pairs, n_resamples, rng)
-    weight = weight[weight.sum(axis=1) > 0]
-    return interval((weight @ between) / (weight @ within))
 
 
 def ratio_over_runs(above, below, *, n_resamples=1000, level=LEVEL, rng):

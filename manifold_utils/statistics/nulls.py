@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_numpy, labels_of
 from manifold_utils.profiles import SEED
-from manifold_utils.statistics.effects import configurations, matched_pairs
+from manifold_utils.statistics.configurations import configurations, matched_pairs
 from manifold_utils.statistics.intervals import p_value
 from manifold_utils.workers import check_choice
 

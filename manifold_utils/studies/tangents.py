@@ -10,6 +10,7 @@ import numpy as np
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance, log_map, truth
 from manifold_utils.inpca import InPCA, minkowski_distances
+from manifold_utils.statistics import shuffle_within_class
 
 KERNEL_WIDTH = 0.05  # of progress, in the weights of the two averages (PAPER.md)
 BLOCK_ROWS = 500  # rows of D compared at once
@@ -137,6 +138,63 @@ def tangent_vectors(log_probs, base):
     for i in range(n):  # one point at a time: the float64 work arrays stay small
         out[i] = log_map(base, np.asarray(log_probs[i : i + 1])).ravel() / np.sqrt(n_samples)
     return out
+
+
+def off_the_road(log_probs, base, other_end):
+    """Tangent vectors at `base` without their part along the geodesic to `other_end`.
+
+    Parameters
+    ----------
+    log_probs : array-like of shape (n, n_samples, n_classes)
+    base, other_end : ndarrays of shape (1, n_samples, n_classes)
+        Ignorance and truth, or truth and ignorance.
+
+    Returns
+    -------
+    ndarray of shape (n, n_samples * n_classes), float32
+        See `tangent_vectors`; each is orthogonal to the geodesic.
+    """
+    vectors, along = tangent_vectors(log_probs, base), tangent_vectors(other_end, base)[0]
+    unit = along / np.linalg.norm(along)
+    return vectors - np.outer(vectors @ unit, unit)
+
+
+def shared_directions(early_and_late, labels, *, n_null, rng):
+    """Directions off the geodesic of early points seen from ignorance and of late ones seen from truth, with a null.
+
+    The null shuffles the samples of each run within their classes: loss, progress and distances to both ends stay; what
+    is lost is which samples a run has learned.
+
+    Parameters
+    ----------
+    early_and_late : ndarray of shape (n_runs, 2, n_samples, n_classes)
+        Natural-log predictions of each run at an early and at a late progress.
+    labels : ndarray of shape (n_samples,), int
+    n_null : int
+        Shuffled copies of all runs.
+    rng : numpy Generator
+
+    Returns
+    -------
+    real : dict of "ignorance" and "truth" to ndarray of shape (n_runs, n_samples * n_classes)
+    null : dict of the same to ndarray of shape (n_null, n_runs, n_samples * n_classes)
+
+    Examples
+    --------
+    >>> runs = np.log([[[[0.5, 0.3, 0.2]] * 2, [[0.8, 0.1, 0.1]] * 2]] * 3)
+    >>> real, null = shared_directions(runs, [0, 0], n_null=2, rng=np.random.default_rng(0))
+    >>> real["truth"].shape, null["truth"].shape
+    ((3, 6), (2, 3, 6))
+    """
+    n_samples, n_classes = early_and_late.shape[2:]
+    start, end = ignorance(n_samples, n_classes), truth(labels, n_classes)
+    between = {"ignorance": (start, end), "truth": (end, start)}
+    copies = [np.stack([shuffle_within_class(run, labels, rng) for run in early_and_late]) for _ in range(n_null)]
+    real, null = {}, {}
+    for k, (name, ends) in enumerate(between.items()):
+        real[name] = off_the_road(early_and_late[:, k], *ends)
+        null[name] = np.array([off_the_road(copy[:, k], *ends) for copy in copies])
+    return real, null
 
 
 def cosines(vectors):

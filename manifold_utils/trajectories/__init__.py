@@ -15,8 +15,9 @@ from manifold_utils.geometry import angles, as_numpy, interpolate
 from manifold_utils.trajectories.averages import METHODS, average
 
 __all__ = [
-    "METHODS", "average", "common_progress", "crossings", "first_crossing", "frechet_distance", "point_to_trajectory",
-    "resample", "riemann_length", "trajectory_distances", "trajectory_gap", "tube_width",
+    "METHODS", "average", "common_distance", "common_progress", "crossings", "first_crossing", "frechet_distance",
+    "point_to_trajectory", "progress_weights", "resample", "riemann_length", "trajectory_distances", "trajectory_gap",
+    "tube_width",
 ]  # fmt: skip
 
 
@@ -344,3 +345,66 @@ def common_progress(distance, reached):
     """
     there = np.asarray(reached).T
     return np.where(there[:, :, None] & there[:, None, :], distance, np.nan)
+
+
+def progress_weights(points, split="train"):
+    """Weights of points by their step in progress, so that the many checkpoints of early training count less.
+
+    The weight of a checkpoint is half the distance in progress between its two neighbours of the same run (trapezoid;
+    at the ends of a run, half the distance to its one neighbour). All weights together sum to 1.
+
+    Parameters
+    ----------
+    points : DataFrame with run and progress_<split>, the checkpoints of a run in training order
+    split : {"train", "test"}
+
+    Returns
+    -------
+    ndarray of shape (n_points,), float64
+        For `InPCA.fit(D, sample_weight=...)`. A run that goes further weighs more; one checkpoint alone, nothing.
+
+    Raises
+    ------
+    ValueError
+        If progress is not finite, or no run moves at all.
+
+    Examples
+    --------
+    >>> points = pd.DataFrame({"run": ["a", "a", "a", "a"], "progress_train": [0.0, 0.1, 0.2, 1.0]})
+    >>> progress_weights(points).round(3).tolist()
+    [0.05, 0.1, 0.45, 0.4]
+    """
+    progress = points[f"progress_{split}"].reset_index(drop=True).astype(float)
+    if not np.isfinite(progress).all():
+        raise ValueError(f"progress_{split} must be finite to weigh points by it")
+    by_run = progress.groupby(points["run"].to_numpy(), sort=False)
+    before, after = by_run.shift(1).fillna(progress), by_run.shift(-1).fillna(progress)
+    step = (after - before).abs().to_numpy() / 2
+    if not step.sum() > 0:
+        raise ValueError(f"no run moves in progress_{split}: its points have no weights")
+    return step / step.sum()
+
+
+def common_distance(distance, reached):
+    """Mean distance of two runs over the progress that *both* reach: what a run did not travel says nothing of its way.
+
+    Parameters
+    ----------
+    distance : ndarray of shape (n_grid, n_runs, n_runs), nats
+    reached : ndarray of shape (n_runs, n_grid), bool
+
+    Returns
+    -------
+    ndarray of shape (n_runs, n_runs), float64
+        NaN for two runs without a common value.
+
+    Examples
+    --------
+    >>> stack = np.array([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 9.0], [9.0, 0.0]]])
+    >>> common_distance(stack, np.array([[True, True], [True, False]])).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    there = np.asarray(reached, dtype=np.float64).T
+    both = np.einsum("gi,gj->ij", there, there)
+    sums = np.nansum(common_progress(distance, reached), axis=0, dtype=np.float64)
+    return np.divide(sums, both, out=np.full(both.shape, np.nan), where=both > 0)

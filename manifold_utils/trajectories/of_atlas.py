@@ -123,6 +123,35 @@ def reached(points, runs, stations, split="train"):
     return np.isfinite(crossings(points, stations, split=split).loc[list(runs)])
 
 
+def common_stations(points, runs, split="train", *, n_stations=8, share=0.75):
+    """Values of progress that most runs pass, and the runs that pass all of them.
+
+    Parameters
+    ----------
+    points : DataFrame of the atlas' points, with progress
+    runs : sequence of run names
+    split : {"train", "test"}
+    n_stations : int
+        Values at most, spread evenly over those of .05, .10, ... .95 that qualify.
+    share : float
+        Of the runs must pass a value for it to qualify.
+
+    Returns
+    -------
+    stations : ndarray of shape (n,), float64
+        Empty if no value qualifies.
+    kept : list of run names
+    """
+    candidates = np.round(np.linspace(0.05, 0.95, 19), 2)
+    passed = reached(points, runs, candidates, split).to_numpy()
+    usable = np.flatnonzero(passed.mean(axis=0) >= share)
+    if not len(usable):
+        return candidates[:0], []
+    usable = usable[np.unique(np.linspace(0, len(usable) - 1, min(n_stations, len(usable))).astype(int))]
+    far_enough = passed[:, usable].all(axis=1)
+    return candidates[usable], [run for run, keep in zip(runs, far_enough, strict=True) if keep]
+
+
 def own_road(atlas, run, fitted=None):
     """Train predictions of one run from the start of its last training phase, turned to what it was fitted to.
 

@@ -1,0 +1,63 @@
+"""YAML as people read it: numbers are decimal and finite, and no key is given twice.
+
+PyYAML reads 010 as eight, 1:30 as ninety and .inf as infinity, keeps the last of two equal keys without a word, and
+takes 1e-3 for text. Every YAML file of the project is read here. It knows no profile.
+"""
+
+import re
+
+import yaml
+
+NUMBERS = {
+    "tag:yaml.org,2002:int": r"^[-+]?(0|[1-9][0-9]*)$",
+    "tag:yaml.org,2002:float": r"^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node, deep=False):
+        seen = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else []:
+            first = seen.setdefault((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key), key)
+            if first is not key and key.tag != "tag:yaml.org,2002:merge":
+                lines = f"lines {first.start_mark.line + 1} and {key.start_mark.line + 1}"
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is given twice, in {lines}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag not in NUMBERS]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
+
+
+def load_yaml(text):
+    """Parse YAML text safely.
+
+    Parameters
+    ----------
+    text : str
+        Scientific notation without a point (1e-3) is a float. What is no decimal number (010, 1:30, .inf, 1_000) is
+        text, which a validated field of numbers refuses by name.
+
+    Returns
+    -------
+    dict, list or a single value
+
+    Raises
+    ------
+    yaml.YAMLError
+        Not YAML, or a key is given twice in one mapping; the message says where.
+
+    Examples
+    --------
+    >>> load_yaml("{a: 1e-3, b: 010, c: 10, d: -.5}")
+    {'a': 0.001, 'b': '010', 'c': 10, 'd': -0.5}
+    >>> load_yaml("{seed: 1, epochs: 2, seed: 3}")
+    Traceback (most recent call last):
+    ...
+    yaml.constructor.ConstructorError: the key 'seed' is given twice, in lines 1 and 1
+    """
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
