@@ -14,6 +14,7 @@ from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
 from manifold_utils.profiles import Profile
 from manifold_utils.statistics import configurations
+from manifold_utils.trajectories import of_atlas
 from manifold_utils.trajectories.of_atlas import (
     compare_trajectories,
     load_trajectories,
@@ -121,6 +122,22 @@ def test_trajectories_at_equal_progress(atlas):
     again, runs = load_trajectories(atlas, "train")
     np.testing.assert_array_equal(again.distance, whole.distance)
     assert list(runs.index) == list(atlas.runs.index)
+
+
+def test_the_bar_of_trajectories_moves_within_a_pass_and_ends_full(atlas, capsys, monkeypatch):
+    bars = []
+
+    class Bar(of_atlas.tqdm):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            bars.append(self)
+
+    monkeypatch.setattr(of_atlas, "tqdm", Bar)
+    for memory in (of_atlas.MEMORY, 1):
+        compare_trajectories(atlas, "train", np.array([0.25, 0.5, 0.75]), memory=memory)
+    n_runs = len(atlas.runs)
+    assert [bar.total for bar in bars] == [n_runs + 3, 3 * n_runs + 3] and all(bar.n == bar.total for bar in bars)
+    assert "train trajectories" in capsys.readouterr().err
 
 
 def test_seeds_share_a_configuration(atlas):
