@@ -38,14 +38,14 @@ PANDAS_STYLE = re.compile(r"<style scoped>.*?</style>\s*", re.S)
 
 @dataclass
 class Published:
-    """What `publish` wrote: {file name: bytes}, width of the pictures, {job: why} of what it left out, and remarks,
-    {what has changed since the run, beside the notebook: jobs}."""
+    """What `publish` wrote: {file name: bytes}, width of the pictures, {job: why} of what it left out, and the jobs
+    whose notebook is the same as when it ran, while something that it uses (the package, what it needs) is not."""
 
     folder: Path
     sizes: dict
     width: int
     left_out: dict
-    remarks: dict
+    outrun: list
 
     def __str__(self):
         lines = [
@@ -53,7 +53,12 @@ class Published:
             f"wide: {self.folder}"
         ]
         lines += [f"left out {name}: {reason}" for name, reason in self.left_out.items()]
-        return "\n".join(lines + [f"published, but {why}: {', '.join(names)}" for why, names in self.remarks.items()])
+        if self.outrun:
+            lines.append(
+                "published, but what they are made with has changed since they ran (python -m manifold_utils status says "
+                f"what): {', '.join(self.outrun)}"
+            )
+        return "\n".join(lines)
 
 
 def publish(edition, folder=REFERENCE, budget=BUDGET):
@@ -93,11 +98,8 @@ def publish(edition, folder=REFERENCE, budget=BUDGET):
             temporary.write_text(text, encoding="utf-8")
     for path in _obsolete(edition, target):
         path.unlink()
-    remarks = {}
-    for job in ready:
-        remarks.setdefault(edition.why(job), []).append(job.name)
-    remarks.pop("", None)
-    return Published(target, {name: len(text.encode()) for name, text in texts.items()}, width, left_out, remarks)
+    outrun = [job.name for job in ready if edition.why(job)]
+    return Published(target, {name: len(text.encode()) for name, text in texts.items()}, width, left_out, outrun)
 
 
 def _within(budget, edition, ready, target):
