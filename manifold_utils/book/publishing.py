@@ -55,7 +55,7 @@ class Published:
         lines += [f"left out {name}: {reason}" for name, reason in self.left_out.items()]
         if self.outrun:
             lines.append(
-                "published, but what they are made with has changed since they ran (python -m manifold_utils status says "
+                "published, but something they use has changed since they ran (python -m manifold_utils status says "
                 f"what): {', '.join(self.outrun)}"
             )
         return "\n".join(lines)
