@@ -24,7 +24,9 @@ STAMP = "manifold"  # key of a published notebook's metadata; a file of results 
 BUDGET = 8_000_000  # bytes of one profile's folder
 WIDTHS = (900, 800, 700, 600, 500, 400)  # pixels of the widest picture; the first that keeps to the budget is taken
 N_NAMED = 5  # largest files that an error names
-N_COLOURS, JPEG_QUALITY = 128, 82
+N_COLOURS, JPEG_QUALITY = 256, 82
+PHOTOGRAPH = 50_000  # a picture with more colours than this is not drawn
+PNG_WORTH = 1.5  # times the size of the JPEG that a PNG may have
 PICTURES = ("image/png", "image/jpeg")
 PLOTLY = "application/vnd.plotly.v1+json"
 # Absolute paths in outputs. Web addresses, fractions and closing tags are none; what every system has says nothing.
@@ -36,13 +38,14 @@ PANDAS_STYLE = re.compile(r"<style scoped>.*?</style>\s*", re.S)
 
 @dataclass
 class Published:
-    """What `publish` wrote: file names and sizes (bytes), width of the pictures, and which jobs it left out and why."""
+    """What `publish` wrote: {file name: bytes}, width of the pictures, {job: why} of what it left out, and the jobs
+    whose notebook is the same as when it ran, while something that it uses (the package, what it needs) is not."""
 
     folder: Path
     sizes: dict
     width: int
     left_out: dict
-    remarks: dict
+    outrun: list
 
     def __str__(self):
         lines = [
@@ -50,7 +53,12 @@ class Published:
             f"wide: {self.folder}"
         ]
         lines += [f"left out {name}: {reason}" for name, reason in self.left_out.items()]
-        return "\n".join(lines + [f"published {name}, but {reason}" for name, reason in self.remarks.items()])
+        if self.outrun:
+            lines.append(
+                "published, but something they use has changed since they ran (python -m manifold_utils status says "
+                f"what): {', '.join(self.outrun)}"
+            )
+        return "\n".join(lines)
 
 
 def publish(edition, folder=REFERENCE, budget=BUDGET):
@@ -88,17 +96,19 @@ def publish(edition, folder=REFERENCE, budget=BUDGET):
     for name, text in texts.items():
         with atomic_path(target / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    _remove_others(target, _names(edition.book, edition.profile))
-    remarks = {job.name: reason for job in ready if (reason := edition.why(job))}
-    return Published(target, {name: len(text.encode()) for name, text in texts.items()}, width, left_out, remarks)
+    for path in _obsolete(edition, target):
+        path.unlink()
+    outrun = [job.name for job in ready if edition.why(job)]
+    return Published(target, {name: len(text.encode()) for name, text in texts.items()}, width, left_out, outrun)
 
 
 def _within(budget, edition, ready, target):
     """({file name: text}, width): what will be written, with the widest pictures that keep the folder to the budget."""
-    numbers = _numbers(edition, ready)
+    numbers, gone = _numbers(edition, ready), _obsolete(edition, target)
+    present = {p.name: p.stat().st_size for p in target.glob("*") if p.is_file() and p not in gone}
     for width in WIDTHS:
         texts = numbers | {f"{job.name}.ipynb": nbformat.writes(_slim(edition, job, width)) + "\n" for job in ready}
-        stays = {p.name: p.stat().st_size for p in target.glob("*") if p.is_file() and p.name not in texts}
+        stays = {name: size for name, size in present.items() if name not in texts}
         sizes = stays | {name: len(text.encode()) for name, text in texts.items()}
         if sum(sizes.values()) <= budget:
             return texts, width
@@ -115,8 +125,10 @@ def _ready(edition):
     ready, left_out = [], {}
     for job in (job for chapter in edition.book.chapters for job in edition.jobs(chapter)):
         path = edition.executed_path(job)
-        if not path.is_file():
-            left_out[job.name] = "it failed" if edition.failed_path(job).is_file() else "it has not been run"
+        if edition.failed_path(job).is_file():
+            left_out[job.name] = "it failed"
+        elif not path.is_file():
+            left_out[job.name] = "it has not been run"
         elif executed_fingerprint(path) != code_fingerprint(edition.book.path(job.chapter)):
             left_out[job.name] = "its code has changed since it was run"
         else:
@@ -136,10 +148,11 @@ def executed_fingerprint(notebook):
 
 
 def _numbers(edition, ready):
-    """Text of each results file of the chapters of some jobs, stamped: {file name: text}."""
+    """{file name: text} of the results of some jobs' chapters, stamped."""
     texts = {}
     for id_ in sorted({job.chapter.id for job in ready}):
-        for path in sorted((edition.atlas / "results").glob(f"{id_}*.json")):
+        path = edition.atlas / "results" / f"{id_}.json"
+        if path.is_file():
             stamped = {**read_json(path), "code": code_fingerprint(edition.book.path(edition.book.by_id[id_]))}
             texts[path.name] = json.dumps(_clean(stamped, edition, path.name), indent=1, allow_nan=False) + "\n"
     return texts
@@ -193,7 +206,7 @@ def _small(output, edition, job, width):
 
 
 def small_picture(data, width):
-    """A picture scaled down to `width` pixels at most, as a PNG of few colours or a JPEG, whichever is smaller.
+    """A picture scaled down to `width` pixels at most, as a PNG of few colours, or as a JPEG if it is a photograph.
 
     Parameters
     ----------
@@ -203,7 +216,8 @@ def small_picture(data, width):
     Returns
     -------
     str, bytes
-        "image/png" or "image/jpeg", and the file.
+        "image/png" or "image/jpeg", and the file. A PNG is taken unless it is `PNG_WORTH` times as large, since a JPEG
+        blurs lines and the colours of small points.
     """
     from PIL import Image
 
@@ -213,11 +227,15 @@ def small_picture(data, width):
     if picture.width > width:
         height = max(1, round(picture.height * width / picture.width))
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    files = {"image/png": BytesIO(), "image/jpeg": BytesIO()}
-    picture.quantize(N_COLOURS, dither=Image.Dither.NONE).save(files["image/png"], "PNG", optimize=True)
-    picture.save(files["image/jpeg"], "JPEG", quality=JPEG_QUALITY, optimize=True, progressive=True)
-    mime = min(files, key=lambda name: files[name].tell())
-    return mime, files[mime].getvalue()
+    jpeg, png = BytesIO(), BytesIO()
+    picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    if picture.getcolors(PHOTOGRAPH) is not None:
+        # Pillow's default (median cut) merges rare colours: a few points of one architecture would take another's.
+        few = picture.quantize(N_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(png, "PNG", optimize=True)
+        if png.tell() <= PNG_WORTH * jpeg.tell():
+            return "image/png", png.getvalue()
+    return "image/jpeg", jpeg.getvalue()
 
 
 def _clean(value, edition, where):
@@ -261,12 +279,11 @@ def _names(book, profile):
     return names
 
 
-def _remove_others(target, names):
-    """Delete published files of chapters or jobs that the book no longer has at this profile; others' files stay."""
-    wanted = {name for several in names.values() for name in several}
-    for path in target.iterdir():
-        if path.suffix in (".json", ".ipynb") and path.name not in wanted and _stamp(path) is not None:
-            path.unlink()
+def _obsolete(edition, target):
+    """Published files of chapters or jobs that the book no longer has at this profile; files of others are none."""
+    wanted = {name for several in _names(edition.book, edition.profile).values() for name in several}
+    suspects = [path for path in target.glob("*") if path.suffix in (".json", ".ipynb") and path.name not in wanted]
+    return [path for path in suspects if _stamp(path) is not None]
 
 
 def stale(folder, book=None):
