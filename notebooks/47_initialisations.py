@@ -170,7 +170,10 @@ for ax, start in zip(axes[0], starts, strict=True):
             ax.plot(*way.T, dash, color=colour, lw=1.5, marker=marker, ms=3.5)
     plots.label_embedding(ax, eigenvalues, stress)
     plots.plot_reference(ax, reference, names=False)
-    ax.set(title=shown_as[start], ylabel=ax.get_ylabel() if ax is axes[0, 0] else "")
+    first_axis, second_axis = ax.get_xlabel(), ax.get_ylabel()
+    ax.set(title=shown_as[start], xlabel="", ylabel="")
+axes[0, 0].set_ylabel(second_axis)
+fig.supxlabel(first_axis, fontsize=12)
 fig.legend(handles=key, loc="outside lower center", ncols=4)
 plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 

@@ -15,7 +15,7 @@ PROOF = (
 
 
 def headline(found, name=""):
-    """Two sentences on one run: the headline and its null, over all points and at equal progress.
+    """Three sentences on one run: the headline and its null, over all points and at equal progress.
 
     Parameters
     ----------
@@ -28,13 +28,21 @@ def headline(found, name=""):
     str
         "" where chapter 42 has not run or had too few runs for a null.
     """
-    stress, null = (found.get(f"42.train_stress_3{end}", {}).get("value") for end in ("", "_null"))
-    if stress is None or null is None:
+    parts = [_over_all_points(found, split) for split in ("train", "test")]
+    if not parts[0]:
         return ""
-    text = f"On {name or 'this atlas'}, 3 axes explain {100 * stress:.0f} % of the train stress of all points; after "
-    text += f"shuffling the samples of each network within their classes, they still explain {100 * null:.0f} %."
+    text = f"On {name or 'this atlas'}, 3 axes explain {' and '.join(part for part in parts if part)}."
     parts = [_at_equal_progress(found, split) for split in ("train", "test")]
     return " ".join([text, *(part for part in parts if part)])
+
+
+def _over_all_points(found, split):
+    """The same points in both worlds: the null's stress, and its gain in the real one."""
+    null, gain = (found.get(f"42.{split}_stress_3_{end}", {}).get("value") for end in ("null", "gain"))
+    if null is None or gain is None:
+        return ""
+    after = f"{100 * null:.0f} % after shuffling the samples of each network within their classes"
+    return f"{100 * (null + gain):.0f} % of the {split} stress of all points, against {after}"
 
 
 def _at_equal_progress(found, split):

@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.pyplot import get_cmap
+from matplotlib.ticker import NullFormatter
 
 from manifold_utils.plots.style import (
     DIVERGING,
@@ -200,6 +201,10 @@ def plot_excess(ax, table, mean, shuffled, bound):
     mean, shuffled : DataFrames with index (kind, s) and value, and in `mean` low and high
         Of the runs, and of the runs shuffled within classes.
     bound : float, drawn as a dotted line
+
+    Notes
+    -----
+    The axis spans runs and means; an interval from two families that is longer runs out of the frame.
     """
     kinds, stations = sorted(table.kind.unique()), sorted(table.s.unique())
     for k, kind in enumerate(kinds):
@@ -214,7 +219,9 @@ def plot_excess(ax, table, mean, shuffled, bound):
         ax.plot(x, shuffled.loc[kind].loc[stations].value, "_", color="0.5", ms=14, mew=2, label=name)
     ax.axhline(1, color="black", lw=1.2, label="held-out ordinary runs")
     ax.axhline(bound, color="black", lw=1, ls=":", label=f"{bound:g} times")
-    ax.set(yscale="log", xlabel="progress s", xticks=stations)
+    spanned = np.r_[table.distance / table.held_out, mean.value, shuffled.value, bound, 1.0]
+    spanned = spanned[np.isfinite(spanned) & (spanned > 0)]
+    ax.set(yscale="log", xlabel="progress s", xticks=stations, ylim=(spanned.min() / 1.4, 1.4 * spanned.max()))
     plain_log(ax.yaxis)
     return ax
 
@@ -233,11 +240,11 @@ def plot_progress_by_size(ax, points, runs, clock="epoch", column="progress_trai
     for size, shade in zip(sizes, shades, strict=True):
         for k, run in enumerate(runs.index[runs.n_parameters == size]):
             line = points[points.run == run]
-            label = None if k else f"{int(size):,} parameters"
+            label = None if k else f"{int(size):,}"
             ax.plot(line[clock], line[column], color=shade, lw=1.5, label=label)
     ax.set(xlabel=f"{clock}s", xscale="symlog" if clock == "step" else "linear")
     if legend:
-        ax.legend(loc="lower right", fontsize=9)
+        ax.legend(loc="lower right", fontsize=8, title="parameters", title_fontsize=8, frameon=True, edgecolor="white")
     return ax
 
 
@@ -256,6 +263,7 @@ def plot_steps_by_size(ax, n_parameters, steps, stations, targets=(0.25, 0.5, 0.
         ax.plot(seen.index, seen, color=colour, marker=marker, ls=dash, label=f"to progress {target}")
     ax.set(xscale="log", yscale="log", xlabel="parameters")
     plain_log(ax.yaxis)
+    ax.xaxis.set_minor_formatter(NullFormatter())
     return ax
 
 
