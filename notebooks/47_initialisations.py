@@ -155,25 +155,28 @@ alt = (
 reference = embedding.reference_embedding.values
 grey = {"s": 3, "color": "0.82", "linewidths": 0, "rasterized": True}
 dashes = {"pretrain": ":", "main": "-"}
+ordinary_places = coordinates[ordinary_rows, :2].T
+size = {"figsize": (9, 4.2), "squeeze": False}
+thin = {"lw": 1.5, "ms": 3.5}
+looks = {a: {"color": c, "marker": m, **thin} for a, (c, m, _) in styles.items()}
 
 # %% [markdown]
 # Each architecture keeps its colour and marker; the next figure also needs names for its two kinds of line.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(starts), figsize=(9, 4.2), squeeze=False)
+fig, axes = plt.subplots(1, len(starts), **size)
 for ax, start in zip(axes[0], starts, strict=True):
-    ax.scatter(*coordinates[ordinary_rows, :2].T, **grey)
+    ax.scatter(*ordinary_places, **grey)
     for _, one in special[special.start == start].groupby("run", sort=False):
-        colour, marker, _ = styles[one.architecture.iloc[0]]
         for phase, dash in dashes.items():
-            way = coordinates[one.index[one.phase == phase], :2]
-            ax.plot(*way.T, dash, color=colour, lw=1.5, marker=marker, ms=3.5)
+            way = coordinates[one.index[one.phase == phase], :2].T
+            ax.plot(*way, dash, **looks[one.architecture.iloc[0]])
     plots.label_embedding(ax, eigenvalues, stress)
     plots.plot_reference(ax, reference, names=False)
-    first_axis, second_axis = ax.get_xlabel(), ax.get_ylabel()
+    of_axes = ax.get_xlabel(), ax.get_ylabel()
     ax.set(title=shown_as[start], xlabel="", ylabel="")
-axes[0, 0].set_ylabel(second_axis)
-fig.supxlabel(first_axis, fontsize=12)
+fig.supxlabel(of_axes[0], fontsize=12)
+fig.supylabel(of_axes[1], fontsize=12)
 fig.legend(handles=key, loc="outside lower center", ncols=4)
 plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 
