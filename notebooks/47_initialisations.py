@@ -157,6 +157,8 @@ grey = {"s": 3, "color": "0.82", "linewidths": 0, "rasterized": True}
 dashes = {"pretrain": ":", "main": "-"}
 ordinary_places = coordinates[ordinary_rows, :2].T
 size = {"figsize": (9, 4.2), "squeeze": False}
+
+# %%
 thin = {"lw": 1.5, "ms": 3.5}
 looks = {a: {"color": c, "marker": m, **thin} for a, (c, m, _) in styles.items()}
 
