@@ -1,24 +1,20 @@
 """The runner, twins, student edition and pages, on a tiny book made in a temporary folder."""
 
-import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from io import BytesIO
 
 import nbformat
 import pytest
-from PIL import Image
 
-from manifold_utils.book import BookFailed, Edition, Quiet, book_status, publishing, run_book, twins
+from manifold_utils.book import BookFailed, Edition, Quiet, book_status, run_book, twins
 from manifold_utils.book.contents import Book, check_parameters, declared_parameters, read_notebook
 from manifold_utils.book.dependencies import imported_modules
 from manifold_utils.book.pages import build_html, page
 from manifold_utils.book.twins import without_solutions, write_student_edition
-from manifold_utils.files import write_json
 
 PARAMETERS = """profile = "digits"  # which profile
 data_dir = ""  # folder of data
@@ -422,85 +418,3 @@ def test_a_relative_data_folder_is_meant_from_where_the_command_was_called(tmp_p
     assert edition.atlas == tmp_path / "here" / "data" / "atlases" / "smoke"
     monkeypatch.delenv("MANIFOLD_DATA", raising=False)
     assert Edition("smoke").given["data_dir"] == "", "the project's own folder needs no words"
-
-
-# --- publishing -------------------------------------------------------------------------------------------------------
-
-NOISY = """import sys
-import numpy as np
-import matplotlib.pyplot as plt
-print("progress 10 %", file=sys.stderr)
-fig, ax = plt.subplots(figsize=(12, 6), dpi=150)
-ax.imshow(np.random.default_rng(0).random((200, 400)))
-print("a fraction 1/2 and a page https://example.org/a/b")"""
-
-
-@pytest.fixture
-def published(tiny, run, tmp_path):
-    """The tiny book with a picture, executed and published: (edition, folder of its profile)."""
-    write(tiny, "60_beyond", NOISY)
-    assert set(run().values()) == {"ran"}
-    edition = Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny)
-    (edition.atlas / "results").mkdir()
-    for chapter in ("10", "40", "60"):
-        write_json(edition.atlas / "results" / f"{chapter}.json", {"results": {}, "made": {"data": "digits"}})
-    publishing.publish(edition, tmp_path / "reference")
-    return edition, tmp_path / "reference" / "smoke"
-
-
-def test_published_notebooks_are_small_stamped_and_of_no_machine(published, tmp_path):
-    edition, folder = published
-    numbers = {"10.json", "40.json", "60.json"}
-    assert {p.name for p in folder.iterdir()} == {f"{name}.ipynb" for name in ALL} | numbers
-    text = (folder / "60_beyond.ipynb").read_text()
-    node = read_notebook(folder / "60_beyond.ipynb")
-    assert node.metadata.manifold.code == publishing.code_fingerprint(edition.book.path(edition.book.by_id["60"]))
-    outputs = json.dumps([c.get("outputs") for c in node.cells])
-    assert str(tmp_path) not in text and "progress" not in outputs and "https://example.org/a/b" in outputs
-    images = [o.data for c in node.cells for o in c.get("outputs", []) if "data" in o]
-    (mime, coded), *_ = [(m, d[m]) for d in images for m in publishing.PICTURES if m in d]
-    with Image.open(BytesIO(base64.b64decode(coded))) as picture:
-        assert picture.width <= publishing.WIDTHS[0] and picture.format.lower() in mime
-    assert publishing.stale(folder, edition.book) == {}
-
-
-def test_a_published_chapter_is_stale_when_its_code_changes_and_not_when_its_prose_does(published, tiny):
-    edition, folder = published
-    write(tiny, "60_beyond", NOISY, question="What else is this?")
-    assert publishing.stale(folder, edition.book) == {}
-    write(tiny, "60_beyond", NOISY.replace("12, 6", "12, 7"))
-    assert publishing.stale(folder, edition.book) == {"60": "60.json was made by other code"}
-    (folder / "40_show.ipynb").unlink()
-    assert publishing.stale(folder, edition.book)["40"] == "40_show.ipynb is missing"
-    assert "run --profile smoke 40 60 &&" in publishing.how_to_mend(folder, ["40", "60"])
-    again = publishing.publish(edition, folder.parent)
-    assert again.left_out == {"60_beyond": "its code has changed since it was run"}
-    assert (folder / "60.json").is_file(), "what was published of it before stays"
-
-
-def test_publishing_replaces_only_what_it_made(published):
-    edition, folder = published
-    (folder / "notes.txt").write_text("mine")
-    (folder / "40_show.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    with pytest.raises(ValueError, match=r"not published from an atlas: 40_show\.ipynb"):
-        publishing.publish(edition, folder.parent)
-    (folder / "40_show.ipynb").unlink()
-    publishing.publish(edition, folder.parent)
-    assert (folder / "notes.txt").read_text() == "mine" and (folder / "40_show.ipynb").is_file()
-
-
-def test_a_budget_narrows_the_pictures_and_then_names_the_largest_files(published):
-    edition, folder = published
-    whole = sum(p.stat().st_size for p in folder.iterdir())
-    assert publishing.publish(edition, folder.parent, budget=whole - 2000).width < publishing.WIDTHS[0]
-    with pytest.raises(ValueError, match=r"allowed\. The largest files: 60_beyond\.ipynb"):
-        publishing.publish(edition, folder.parent, budget=2000)
-
-
-def test_a_path_of_this_machine_in_an_output_is_refused(tiny, run, tmp_path):
-    write(tiny, "60_beyond", "print('see /home/somebody/secret/file.txt')")
-    run()
-    edition = Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny)
-    with pytest.raises(ValueError, match=r"60_beyond\.ipynb has a path of this machine.*/home/somebody"):
-        publishing.publish(edition, tmp_path / "reference")
-    assert not (tmp_path / "reference").exists()
