@@ -292,7 +292,7 @@ if not detour:
     print("no run of this atlas was first fitted to something else")
 
 # %% [markdown]
-# Shuffled train predictions fall as runs do that learned the right samples. The fall says that a run arrives; it does not say that it joins the road. Two things make a fair comparison. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run scores there.
+# On train predictions the two numbers must come close once the samples are learned: truth is one point, and a shuffle leaves the distance to truth as it was. The ratio says that a run arrives; it does not say that it joins the road. Two things make a fair comparison. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run scores there.
 #
 # ## How far apart are they half-way?
 #
@@ -377,6 +377,8 @@ ordinary = {
 }
 # With fewer, a quantile means little.
 enough = {s: np.isfinite(v).sum(axis=0) >= 3 for s, v in ordinary.items()}
+for split in [split for split in splits if not enough[split].any()]:
+    print(f"{split}: fewer than 3 held-out runs, so there is no ordinary range")
 
 # %%
 print(
@@ -397,9 +399,11 @@ alt = (
 # %% tags=["hide-input"]
 ordinary_band = {}
 for split in splits:
-    there = enough[split]
-    held = np.nanquantile(ordinary[split][:, there], [1 - quantile, quantile], axis=0)
-    ordinary_band[split] = clock[split][there], *held
+    there, both_ends = enough[split], np.full((2, len(clock[split])), np.nan)
+    if there.any():
+        ends_at = [1 - quantile, quantile]
+        both_ends[:, there] = np.nanquantile(ordinary[split][:, there], ends_at, axis=0)
+    ordinary_band[split] = clock[split], *both_ends
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
@@ -422,12 +426,8 @@ plots.save_figure(fig, atlas.figure_path("47_progress.png"), alt=alt)
 # At each $s$ all runs are equally far along, so arriving does not help until the very end: near $s = 1$ every run is near truth, the band falls too, and a run that enters it only there has arrived rather than joined. We say that a run has *joined* at the progress from which on it stays within what held-out ordinary runs score (their `quantile`), and we count apart those that have joined by half-way.
 
 # %%
-limits, summary = {}, {}
-for split in splits:
-    held, known = ordinary[split], enough[split]
-    limits[split] = np.full(len(clock[split]), np.nan)
-    if known.any():
-        limits[split][known] = np.nanquantile(held[:, known], quantile, axis=0)
+summary = {}
+limits = {split: band[2] for split, band in ordinary_band.items()}
 
 # %%
 for split, start in [(split, start) for split in splits for start in starts]:
@@ -437,6 +437,8 @@ for split, start in [(split, start) for split in splits for start in starts]:
     joined = pd.Series(at_s, dtype=float)
     counts = {"runs": len(curves), "joined": joined.count()}
     counts |= {"by_half": (joined <= 0.5).sum(), "median_s": joined.median()}
+    if not enough[split].any():
+        counts |= {"joined": np.nan, "by_half": np.nan}
     summary[split, start] = counts
 
 # %%
@@ -465,7 +467,7 @@ if len(train_half):
         f"Longest remembered is {shown_as[far]} ({train_half[far]:.2f}), "
         f"first forgotten {shown_as[close]} ({train_half[close]:.2f})."
     )
-for (split, start), row in summary.iterrows():
+for (split, start), row in summary.dropna(subset="joined").iterrows():
     print(
         f"{split}, {shown_as[start]}: {row.joined:.0f} of {row.runs:.0f} "
         f"runs end in the ordinary range, {row.by_half:.0f} are there by half-way."
