@@ -421,12 +421,12 @@ print(
 # %% tags=["hide-input"]
 compared = "more" if l1["three bases"] > l1_axis else "less"
 always = (np.array(list(by_centre.values())) > l1_axis) == (l1["three bases"] > l1_axis)
-centres_told = "all" if always.all() else "not all"
+centres_told = "this holds" if always.all() else "but this does not hold"
 print(
     f"So the three bases explain {compared} of the distances than a single axis "
     f"of InPCA, which gives {100 * l1_axis:.0f} %;"
 )
-print(f"  that holds for {centres_told} of the {len(choices)} pairs of centres tried.")
+print(f"  {centres_told} for each of the {len(choices)} pairs of centres tried.")
 
 # %%
 print(

@@ -175,8 +175,8 @@ alt = (
 ratio_of_paper = [paper[m] / paper["arithmetic"] for m in order]
 labels_of_order = [m.replace("_", " ") for m in order]
 heights = np.arange(len(order))
-above = heights - 0.34  # of a row: all architectures, and the paper
-offsets = dict(zip(last, np.linspace(-0.18, 0.36, len(last)), strict=True))
+above = heights - 0.3  # of a row: all architectures, and the paper
+offsets = dict(zip(last, np.linspace(-0.12, 0.32, len(last)), strict=True))
 
 # %% [markdown]
 # The paper's errors are those of other networks on other data, so the numbers themselves cannot be compared. What can be is how each mean does *relative to the arithmetic one*, in one unit for all: 1 is as many errors as the arithmetic mean makes. The next figure does that for errors and for losses. In the paper the harmonic mean is best and the arithmetic one worst. *Prediction:* will it be the same here?
@@ -198,6 +198,9 @@ for ax, kind in zip(axes, kinds, strict=True):
 
 # %% tags=["hide-input"]
 cross = {"color": "black", "marker": "x", "ms": 9, "mew": 2, "ls": ""}
+for ax in axes:
+    ax.grid(visible=False, axis="y")
+    ax.hlines(heights[:-1] + 0.5, *ax.get_xlim(), color="0.85", lw=0.8)
 axes[0].plot(ratio_of_paper, above, label="paper (error)", **cross)
 axes[0].set_yticks(heights, labels_of_order)
 axes[0].invert_yaxis()

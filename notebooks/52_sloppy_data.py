@@ -156,7 +156,7 @@ starting.round(4)
 #
 # ## Which spectrum do the predictions have?
 #
-# Networks learn one kind of data sooner than the other, and their checkpoints are dense where they learn little. A spectrum of all checkpoints would compare these habits, too. So every run is taken at the *same values of progress*, from ignorance to a value that most runs of every kind pass; between two checkpoints we go along the geodesic (chapter 31). A far start may have progress of its own, and a run that starts beyond a value stands at its start there.
+# Networks learn one kind of data sooner than the other, and their checkpoints are dense where they learn little. A spectrum of all checkpoints would compare these habits, too. So every run is taken at the *same values of progress*, from ignorance to a value that most runs of every kind pass; between two checkpoints we go along the geodesic (chapter 31). A far start may have progress of its own: a run that starts beyond a value stands at its start there, and one that starts beyond all of them is left out.
 
 # %%
 kinds = ("ordinary", "offset")
@@ -172,7 +172,16 @@ for name, table in tables.items():
 # %%
 top = min(found.quantile(1 - share) for found in furthest.values())
 stations = np.linspace(0, top, n_stations)
-passing = {case: found.index[found >= top] for case, found in furthest.items()}
+passing = {}
+
+# %%
+for (name, kind), found in furthest.items():
+    first_of = tables[name].groupby("run").progress_train.first()[found.index]
+    whole_way = (first_of < top) & (found >= top)
+    if whole_way.any():
+        passing[name, kind] = found.index[whole_way]
+
+# %%
 for (name, kind), runs in passing.items():
     count = f"{len(runs)} of {len(furthest[name, kind])} runs"
     print(f"{label[name]}, {kind} starts: {count} pass s = {top:.2f}")
@@ -358,6 +367,7 @@ for name in there:
         effects[name] = change.mean(), *statistics.interval(change)
 
 # %%
+print(f"Runs are compared from ignorance to a train progress of {top:.2f}.")
 for name, (effect, *ends) in effects.items():
     print(
         f"{label[name]}: at equal progress, far starts change the stress "

@@ -125,7 +125,8 @@ def plain_log(axis):
     """
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
-    steps = (1, 1.5, 2, 3, 4, 6) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
+    dense = {0.5: (1, 1.5, 2, 3, 5, 7), 1.0: (1, 2, 3, 5), 1.6: (1, 2, 5), 2.5: (1, 3)}
+    steps = next((subs for limit, subs in dense.items() if decades < limit), (1,))
     axis.set_major_locator(LogLocator(10.0 ** max(1, np.ceil(decades / LABELLED_DECADES)), subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
