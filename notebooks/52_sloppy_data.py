@@ -368,6 +368,7 @@ for name in there:
         effects[name] = change.mean(), *statistics.interval(change)
 
 # %%
+print(f"Runs are compared from ignorance to a train progress of {top:.2f}.")
 for name, (effect, *ends) in effects.items():
     print(
         f"{label[name]}: at equal progress, far starts change the stress "

@@ -359,7 +359,8 @@ for ax, what in zip(axes, outcome, strict=True):
         look = {"fmt": marker, "color": colour, "xerr": [[r2 - low], [high - r2]]}
         look |= {"capsize": 3, "ms": 6, "label": f"{held} held out"}
         ax.errorbar(r2, place + shifts[held], **look)
-        ax.plot(chance, place + shifts[held], "|", color="0.5", ms=11, mew=2)
+        look = {"color": "0.5", "ms": 11, "mew": 2, "ls": "", "label": "chance"}
+        ax.plot(chance, place + shifts[held], marker="|", **look)
     ax.axvline(0, color="black", lw=1)
     if np.isfinite(ceilings.ceiling[what]):
         look = {"color": "black", "ls": "--", "lw": 1.2, "label": "ceiling from seeds"}
@@ -371,7 +372,7 @@ for ax, what in zip(axes, outcome, strict=True):
     ax.set_xticks([-0.5, 0, 0.5, 1], ["-.5", "0", ".5", "1"])
 axes[0].set_yticks(range(len(sets)), sets)
 axes[0].set_ylim(len(sets) - 0.5, -0.5)
-plots.figure_legend(fig, axes[-1])
+plots.figure_legend(fig, axes[-1], ncols=4)
 alt = "Held-out R2 of three test outcomes for sets of numbers, with null and ceiling."
 plots.save_figure(fig, atlas.figure_path("62_prediction.png"), alt=alt)
 
