@@ -384,7 +384,6 @@ for name, (effect, *ends) in effects.items():
     )
 
 # %%
-print(f"Runs were compared from ignorance to a train progress of {top:.2f}.")
 for name in effects:
     change = 100 * (recorded[name, "offset"] - recorded[name, "ordinary"])
     print(f"{label[name]}: with all checkpoints as recorded, by {change:+.1f} points.")
