@@ -179,7 +179,7 @@ for ax, start in zip(axes[0], starts, strict=True):
     ax.set(title=shown_as[start], xlabel="", ylabel="")
 fig.supxlabel(of_axes[0], fontsize=12)
 fig.supylabel(of_axes[1], fontsize=12)
-fig.legend(handles=key, loc="outside lower center", ncols=4)
+fig.legend(handles=key, loc="outside upper center", ncols=4)
 plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 
 # %% [markdown]
