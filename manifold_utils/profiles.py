@@ -5,6 +5,7 @@ fixed order. A file may name another as its `base` and say only what differs. Un
 values are refused with the file and the key. It trains nothing and counts no parameters (see `training`).
 """
 
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
@@ -133,6 +134,28 @@ SEED, FAMILY = "seed", "architecture"
 CONFIGURATION = tuple(name for name in FACTORS if name != SEED)
 
 
+@dataclass(frozen=True)
+class Design:
+    """What differs between the runs of an atlas: names of columns of its `runs`.
+
+    Attributes
+    ----------
+    factors : tuple of str
+        All that makes a configuration, in the order in which tables and figures show them; never the seed.
+    family : str
+        The factor that colours figures and that claims generalise over; one of `factors`, or a column that is constant.
+    seed : str or None
+        The column that only repeats a configuration. None: runs that agree in all factors are repeats.
+    """
+
+    factors: tuple = CONFIGURATION
+    family: str = FAMILY
+    seed: str | None = SEED
+
+
+BOOK_DESIGN = Design()
+
+
 def _one_or_several(factor):
     kind = RunConfig.model_fields[factor].annotation
     return kind | Annotated[list[kind], Field(min_length=1)] | None, None
@@ -250,6 +273,11 @@ class Profile(_Strict):
                     seen.add(config.run_id)
                     listed.append((name, config))
         return [(n, c) for n, c in listed if grid is None or n == grid]
+
+    @property
+    def design(self):
+        """The `Design` of an atlas that is made from this profile."""
+        return BOOK_DESIGN
 
     def spaces(self):
         """Mapping of space name -> (DatasetConfig, grid names). The main space is named ''; others by their grid."""

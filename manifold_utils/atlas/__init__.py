@@ -162,6 +162,27 @@ class Atlas:
     def points(self):
         return self._parquet("points")
 
+    @property
+    def design(self):
+        """The `Design` of its runs: factors, family and seed."""
+        return self.profile.design
+
+    @property
+    def factors(self):
+        """Names of the columns of `runs` that were varied, without the seed: a tuple of str."""
+        runs = self.runs
+        return tuple(f for f in self.design.factors if f in runs and runs[f].nunique(dropna=False) > 1)
+
+    @property
+    def family(self):
+        """Name of the factor that colours figures."""
+        return self.design.family
+
+    @property
+    def seed(self):
+        """Name of the column that only repeats a configuration, or None."""
+        return self.design.seed
+
     def save_points(self, points):
         """Replace points.parquet, for instance with more columns. The rows must stay as they are."""
         with atomic_path(self.path / "points.parquet") as temporary:
