@@ -40,11 +40,12 @@ FLOORS = [
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 # Modules that other rooms may import beside a room's face: what HOUSE names, one idea each.
 OPEN = {
-    "atlas": {"checks", "recorded", "records"},
+    "atlas": {"checks", "columns", "offers", "recorded", "records"},
     "book": {"pages", "publishing", "twins"},
     "datasets": {"inventory", "readers"},
     "distances": {"bhattacharyya", "gpu", "sources", "tiles"},
     "inpca": {"embedding", "landmarks", "solvers"},
+    "recording": {"importing"},
     "training": {"grid", "planning"},
     "trajectories": {"of_atlas"},
 }
@@ -53,6 +54,7 @@ LAZY = {  # heavy, and seldom needed
     "datasets.readers",
     "distances.gpu",
     "recording.guests",
+    "recording.importing",
     "recording.yardsticks",
     "training.planning",
 }

@@ -56,14 +56,15 @@ class Door:
     def record(self, offer):
         """The `RunRecord` of an offer; ValueError names the run and the mistake."""
         name = checks.check_run_name(offer.row.get("run", ""))
-        where = f"run {name!r}"
+        where = f"run {name!r} ({offer.source})" if offer.source else f"run {name!r}"
         missing = [column for column in self.design.columns if column not in offer.row]
         if missing:
             raise ValueError(f"{where} has no {', '.join(map(repr, missing))}, which are factors of this atlas")
-        values = self._values(offer, where)
+        given, said = offer.taken()
+        values = self._values(given, where)
         self._check_labels(offer, where)
         row, extra = clean_row(offer.row, self.design.columns, where)
-        steps, epochs = _times(offer.row, len(next(iter(values.values()))), where)
+        steps, epochs = _times(said, len(next(iter(values.values()))), where)
         kind, facts = offer.kind or self.kind, dict(offer.facts)
         content = self._content(values, kind, [row, steps, epochs, facts.get("status"), facts.get("data")])
         stored = self.path(name)
@@ -85,9 +86,8 @@ class Door:
         made = {"factors": row, "status": status, "info": info, "content": content}
         return RunRecord(name, pd.DataFrame(points), log_probs, **made, **facts)
 
-    def _values(self, offer, where):
+    def _values(self, values, where):
         """dict of split -> array-like (n_checkpoints, n_samples, n_classes), as it was given."""
-        values = offer.values() if callable(offer.values) else offer.values
         if not isinstance(values, dict):
             if len(self.labels) > 1:
                 raise ValueError(f"{where}: one array, but labels of train and test: give a dict of split -> array")
@@ -137,7 +137,7 @@ class Door:
             log_probs += np.float32(np.log1p(-self.smoothing))
             log_probs = np.logaddexp(log_probs, np.float32(np.log(self.smoothing / log_probs.shape[2])))
         if not self.trust:
-            refuse_exchanged(log_probs[-1], self.labels[split], where, self.classes)
+            refuse_exchanged(log_probs, self.labels[split], where, self.classes)
         return log_probs
 
     def _scores(self, log_probs, labels, split, where, steps):

@@ -79,16 +79,31 @@ def exchanged(point, labels):
     return found if len(found) > 1 and len(set(found.values())) == len(found) else {}
 
 
-def refuse_exchanged(point, labels, where, classes=()):
-    """ValueError if the columns of the last checkpoint of a run are in another order than the labels count them."""
-    found = exchanged(point, labels)
+def refuse_exchanged(log_probs, labels, where, classes=()):
+    """ValueError if the columns of a run are in another order than the labels count them.
+
+    An untrained network may take one class for another as well, but training then brings it nearer to truth: what is
+    refused is a run that ends farther from truth than ignorance is, and than it began, on the classes it exchanges.
+
+    Parameters
+    ----------
+    log_probs : ndarray of shape (n_checkpoints, n_samples, n_classes)
+    labels : ndarray of shape (n_samples,), int
+    where : str
+    classes : sequence of str, for the message
+    """
+    found = exchanged(log_probs[-1], labels)
     if not found:
         return
-    error, own = float(np.mean(point.argmax(axis=1) != labels)), dict(enumerate(classes))
-    listed = ", ".join(f"{own.get(a, a)} -> {own.get(b, b)}" for a, b in list(found.items())[:6])
+    moved = np.flatnonzero(np.isin(labels, list(found)))
+    losses = -log_probs[:, moved, labels[moved]].mean(axis=1, dtype=np.float64)
+    if losses[-1] <= np.log(log_probs.shape[2]) or (len(losses) > 1 and losses[-1] <= losses[0]):
+        return
+    error, own = float(np.mean(log_probs[-1].argmax(axis=1) != labels)), dict(enumerate(classes))
+    pairs = ", ".join(f"{own.get(a, a)} -> {own.get(b, b)}" for a, b in list(found.items())[:6])
     raise ValueError(
         f"{where}: the columns seem to be in another order than the classes: its error is {error:.2f}, and most "
-        f"samples of {len(found)} classes are predicted as another one each ({listed}): reorder the columns of this "
+        f"samples of {len(found)} classes are predicted as another one each ({pairs}): reorder the columns of this "
         "run, or say that it is right with trust=True (--trust)"
     )
 

@@ -20,6 +20,13 @@ class Offer:
     labels: dict = field(default_factory=dict)
     kind: str = ""  # "" for the kind of the whole call
     facts: dict = field(default_factory=dict)  # fields of its RunRecord that are known: data, status, seconds, info
+    source: str = ""  # where it lies, for errors
+
+    def taken(self):
+        """(predictions, the row with steps and epochs that their files say, unless the row says them itself)."""
+        values = self.values() if callable(self.values) else self.values
+        values, times = values if isinstance(values, tuple) else (values, {})
+        return values, {**times, **{key: value for key, value in self.row.items() if value is not None}}
 
 
 def offers(runs, predictions=None):

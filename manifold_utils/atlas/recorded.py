@@ -266,6 +266,17 @@ class Intake:
             "them and call this again: what is stored is kept"
         )
 
+    def summary(self):
+        """What came of it, in a few lines."""
+        design, points = self.door.design, self.atlas.points
+        diverged = f", {len(self.diverged)} diverged ({', '.join(self.diverged)})" if self.diverged else ""
+        sizes = ", ".join(f"{len(labels)} {split} samples" for split, labels in self.door.labels.items())
+        return (
+            f"{len(self.added)} runs imported, {len(self.kept)} were there{diverged}; {len(points)} points, {sizes}, "
+            f"{self.door.n_classes} classes\nfactors:            {', '.join(design.factors)} (family: {design.family}; "
+            f"seed: {design.seed or 'none, equal rows repeat'})"
+        )
+
     # -- between runs ------------------------------------------------------------------------------------------------
 
     def _compare_with_others(self, order):
