@@ -8,6 +8,7 @@ within-class null: what two runs share beyond their learning curves is which sam
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 N_COMPARED = 2000  # samples, at most, on which runs are compared
 N_SHUFFLES = 99  # of a run's samples within classes: the largest is the bound, p < 0.01
@@ -25,7 +26,7 @@ class Testimony:
     run, split : str
     accuracy : float, best of all checkpoints
     hardness : ndarray of shape (n_compared,)
-        Mean over checkpoints of the probability of the true class, on the samples that `compared` names.
+        Log-probability of the true class at the last checkpoint, on the samples that `compared` names.
     """
 
     run: str
@@ -45,7 +46,7 @@ def testimony(run, split, log_probs, labels):
     """The `Testimony` of predictions (n_checkpoints, n_samples, n_classes)."""
     accuracy = max(float(np.mean(point.argmax(axis=1) == labels)) for point in log_probs)
     chosen = compared(len(labels))
-    return Testimony(run, split, accuracy, np.exp(log_probs[:, chosen, labels[chosen]]).mean(axis=0, dtype=np.float64))
+    return Testimony(run, split, accuracy, log_probs[-1, chosen, labels[chosen]].astype(np.float64))
 
 
 def exchanged(point, labels):
@@ -109,32 +110,36 @@ def refuse_exchanged(log_probs, labels, where, classes=()):
 
 
 def doubts(testimonies, labels):
-    """Sentences about runs that stand apart from all others, in the order of the runs; none from fewer than 3 runs.
+    """Sentences about runs that stand apart from all others; none from fewer than 3 runs.
 
     Parameters
     ----------
     testimonies : list of Testimony, of one split
     labels : ndarray of shape (n_samples,), int
+
+    Returns
+    -------
+    dict of run -> sentence, in the order of the runs; "" for what is said of all
     """
     if len(testimonies) < FEWEST:
-        return []
+        return {}
     learned = _learned(testimonies, labels)
     if not any(learned):
         best = max(t.accuracy for t in testimonies)
-        return [
-            f"no run is better than chance on {testimonies[0].split} samples (best accuracy {best:.2f}): are the "
-            "labels in the order of the predictions?"
-        ]
-    said = {}
-    if sum(learned) >= len(testimonies) / 2:
-        for witness in (t for t, better in zip(testimonies, learned, strict=True) if not better):
-            said[witness.run] = (
-                f"run {witness.run!r} is never better than chance on {witness.split} samples (best accuracy "
-                f"{witness.accuracy:.2f}), while {sum(learned)} of {len(testimonies)} runs are: are its samples in the "
-                "order of the labels?"
-            )
-    said = {**_strangers(testimonies, labels), **said}
-    return [said[t.run] for t in testimonies if t.run in said]
+        said = f"no run is better than chance on {testimonies[0].split} samples (best accuracy {best:.2f})"
+        return {"": f"{said}: are the labels in the order of the predictions?"}
+    if sum(learned) < len(testimonies) / 2:
+        return {}
+    said = {
+        t.run: (
+            f"run {t.run!r} is never better than chance on {t.split} samples (best accuracy {t.accuracy:.2f}), while "
+            f"{sum(learned)} of {len(testimonies)} runs are: are its samples in the order of the labels?"
+        )
+        for t, better in zip(testimonies, learned, strict=True)
+        if not better
+    }
+    said |= _strangers([t for t, better in zip(testimonies, learned, strict=True) if better], labels)
+    return {t.run: said[t.run] for t in testimonies if t.run in said}
 
 
 def _learned(testimonies, labels):
@@ -146,8 +151,10 @@ def _learned(testimonies, labels):
 
 def _strangers(testimonies, labels):
     """run -> sentence, of runs whose hard samples are not those of the others, where the others agree."""
+    if len(testimonies) < FEWEST:
+        return {}
     own = labels[compared(len(labels))]
-    hard = np.array([_within_classes(t.hardness, own) for t in testimonies])
+    hard = np.array([_ranks_within(t.hardness, own) for t in testimonies])
     rest = hard.sum(axis=0) - hard
     agreement = np.array([_correlation(a, b) for a, b in zip(hard, rest, strict=True)])
     rng = np.random.default_rng(0)
@@ -166,10 +173,13 @@ def _strangers(testimonies, labels):
     }
 
 
-def _within_classes(values, labels):
-    """Values less the mean of their class."""
-    sums = np.bincount(labels, values)
-    return values - (sums / np.maximum(np.bincount(labels), 1))[labels]
+def _ranks_within(values, labels):
+    """Ranks of values within their class, between -1/2 and 1/2: one extreme sample does not decide."""
+    ranks = np.empty(len(values))
+    for label in np.unique(labels):
+        members = labels == label
+        ranks[members] = rankdata(values[members]) / (members.sum() + 1) - 0.5
+    return ranks
 
 
 def _correlation(a, b):

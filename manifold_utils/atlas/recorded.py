@@ -281,10 +281,13 @@ class Intake:
 
     def _compare_with_others(self, order):
         """Fill `doubts`: runs of this call against each other, and against some of those that were there."""
+        told = set()
         others = [run for run in dict.fromkeys(self.atlas.points.run) if run not in set(order)][:N_REFERENCES]
         for split, labels in self.door.labels.items():
             known = [testimony(r, split, self.atlas.run_log_probs(r, split), labels) for r in others]
-            self.doubts += doubts([*known, *(t for t in self.testimonies if t.split == split)], labels)
+            said = doubts([*known, *(t for t in self.testimonies if t.split == split)], labels)
+            self.doubts += [sentence for run, sentence in said.items() if run not in told]
+            told |= set(said)
 
     def _write_facts(self, runs):
         contents = runs.content.to_dict() if "content" in runs else {}
