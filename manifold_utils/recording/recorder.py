@@ -2,14 +2,13 @@
 
 A point of the atlas is a network's log-probabilities on the recorded samples (PAPER.md section 1: eval mode,
 un-augmented samples). `Recorder` keeps them: made from any network (`predicting`), or given in numbers by a learner
-that is none. `log_probs_from_logits` takes numbers made elsewhere; `check_same_space` refuses what cannot be compared.
-It trains nothing, and it places nothing (see `guests`).
+that is none. It trains nothing, and it places nothing (see `guests`).
 """
 
 import math
-import warnings
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,8 @@ from manifold_utils.atlas.checks import KINDS, check_range, log_probs_of
 from manifold_utils.atlas.records import POINT_COLUMNS, SPLITS, RunRecord
 from manifold_utils.files import fingerprint
 from manifold_utils.recording.errors import Diverged, Unfitting
+from manifold_utils.recording.own_errors import Recorded, check_own, compare
 from manifold_utils.recording.samples import all_samples, of_dataset
-
-EXPLAINED = {"train": 0.1, "test": 0.02}  # difference to the user's own error that eval mode and rounding explain
-DEVIATIONS = 3.0  # standard errors of the recorded error on top of that: her samples may be others
 
 
 class Recorder:
@@ -75,7 +72,8 @@ class Recorder:
         if hasattr(data, "recorded"):
             self.samples, self.fingerprint, self.n_classes = of_dataset(data), data.fingerprint, data.n_classes
         else:
-            self.samples = all_samples(data, collate, classes)
+            with _random_state_kept():
+                self.samples = all_samples(data, collate, classes)
             self.fingerprint = fingerprint({split: found.fingerprint for split, found in self.samples.items()})
             self.n_classes = None if classes is None else len(classes)
         self.splits = tuple(split for split in SPLITS if split in self.samples)
@@ -117,11 +115,11 @@ class Recorder:
             Likewise, if they hold NaN or infinity.
         """
         step, own = self._checked(step), {"train": error_train, "test": error_test}
-        _check_own(own)
-        from manifold_utils.recording import predicting  # torch: not needed by who adds numbers
+        check_own(own)
+        from manifold_utils.recording import undisturbed  # torch: not needed by who adds numbers
 
-        with predicting.undisturbed(model) as inner:
-            found = predicting.on_one_process(lambda: {s: self._predict(inner, s, step) for s in self.splits}, inner)
+        with undisturbed.asked(model) as inner:
+            found = undisturbed.on_one_process(lambda: {s: self._predict(inner, s, step) for s in self.splits}, inner)
         self._waits = found is None
         return None if found is None else self._keep(found, step, epoch, phase, own)
 
@@ -154,7 +152,7 @@ class Recorder:
         if step is None:
             raise ValueError("give the step: batches, trees or samples so far; it must grow")
         step, own = self._checked(step), {"train": error_train, "test": error_test}
-        _check_own(own)
+        check_own(own)
         ((kind, values),) = given.items()
         values = values if isinstance(values, Mapping) else dict.fromkeys(self.splits[:1], values)
         if set(values) != set(self.splits):
@@ -205,16 +203,13 @@ class Recorder:
 
     def _predict(self, model, split, step):
         """log_probs (n_samples, n_classes) of a network."""
-        from manifold_utils.recording.predicting import (
-            log_softmax,
-            predictions,
-        )  # torch: not needed by who adds numbers
+        from manifold_utils.recording import predicting  # torch: not needed by who adds numbers
 
         softmax = self.kind == "logits" or (self.kind is None and self._rows)  # else the numbers themselves are judged
         options = {"batch_size": self.batch_size, "inputs": self.inputs, "softmax": bool(softmax)}
         try:
             binary = 1.0 if self.kind == "probabilities" else None
-            found = predictions(model, self.samples[split], binary=binary, **options)
+            found = predicting.predictions(model, self.samples[split], binary=binary, **options)
         except Unfitting as error:
             raise ValueError(self._misfit(error, split)) from error
         self._check_classes(found.shape, split)
@@ -229,7 +224,7 @@ class Recorder:
         if softmax:
             return values
         checked = log_probs_of(values, self.kind or "logits", where=f"the model's {split} outputs")[0]
-        return checked if self.kind else log_softmax(found).numpy()
+        return checked if self.kind else predicting.log_softmax(found).numpy()
 
     def _misfit(self, error, split):
         n, classes = error.wanted[0], self.n_classes or "n_classes"
@@ -273,49 +268,17 @@ class Recorder:
         recorded = Recorded(row, {split: error for split, error in own.items() if error is not None})
         for split in recorded.own:
             if split in self.splits:
-                _compare(recorded, split, len(self.labels[split]))
+                compare(recorded, split, len(self.labels[split]))
         return recorded
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """One checkpoint that was kept: its `row` of the points, with losses and errors, and the user's `own` errors.
+def _random_state_kept():
+    """A context in which loaders may draw; without torch there is none to draw from."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from manifold_utils.recording.undisturbed import random_state_kept  # torch: only where it is there already
 
-    Examples
-    --------
-    >>> Recorded({"step": 5, "error_test": 0.25}, {"test": 0.2})
-    step 5: test error 0.250 (yours 0.200)
-    """
-
-    row: dict
-    own: dict = field(default_factory=dict)
-
-    def __repr__(self):
-        told = []
-        for split in (split for split in SPLITS if f"error_{split}" in self.row):
-            yours = f" (yours {self.own[split]:.3f})" if split in self.own else ""
-            told.append(f"{split} error {self.row[f'error_{split}']:.3f}{yours}")
-        return f"step {self.row['step']}: {', '.join(told)}"
-
-
-def _check_own(own):
-    for split, error in own.items():
-        if error is not None and not 0 <= float(error) <= 1:
-            raise ValueError(f"error_{split} is your own error as a fraction of 1; found {float(error):g}")
-
-
-def _compare(recorded, split, n):
-    """Warn if the user's own error is farther from the recorded one than eval mode and the samples explain."""
-    error, own = recorded.row[f"error_{split}"], float(recorded.own[split])
-    spread = DEVIATIONS * math.sqrt(max(error * (1 - error), own * (1 - own)) / n)
-    if abs(error - own) <= EXPLAINED[split] + spread:
-        return
-    likely = "your training loop may change the inputs in a way that the recorder does not: pass inputs=..."
-    if abs(error - (1 - own)) <= EXPLAINED[split]:
-        likely = f"{own:.3f} looks like the accuracy: give the error"
-    elif split == "train":
-        likely += ", or your error is a mean over the epoch, or on augmented samples"
-    warnings.warn(f"{recorded} differ more than eval mode explains; {likely}", stacklevel=4)
+    return random_state_kept()
 
 
 def whole_step(step):
@@ -352,69 +315,3 @@ def scores(log_probs, truth, split):
     """
     loss = -np.mean(log_probs[np.arange(len(truth)), truth], dtype=np.float64)
     return {f"loss_{split}": float(loss), f"error_{split}": float(np.mean(log_probs.argmax(axis=1) != truth))}
-
-
-def log_probs_from_logits(logits, n_samples, n_classes):
-    """One point, or several, from predictions that were made elsewhere.
-
-    Parameters
-    ----------
-    logits : array-like of shape (n_samples, n_classes) or (n_points, n_samples, n_classes)
-        Unnormalised log-probabilities, natural logarithm, on the recorded samples in their order. Log-probabilities
-        are logits too; probabilities are not: take their logarithm first.
-    n_samples, n_classes : int
-        What the space asks for.
-
-    Returns
-    -------
-    ndarray of shape (n_points, n_samples, n_classes), float32
-        log_softmax of the logits.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another one, a number is NaN or plus infinity, or they look like probabilities: see
-        `atlas.checks`. A class masked at minus infinity is allowed.
-
-    Examples
-    --------
-    >>> log_probs_from_logits([[0.0, 0.0], [3.0, 1.0]], 2, 2).shape
-    (1, 2, 2)
-    """
-    return log_probs_of(logits, "logits", shape=(n_samples, n_classes), where="the logits")
-
-
-def check_same_space(run, atlas):
-    """Refuse a run that was not recorded on the samples of an atlas.
-
-    Parameters
-    ----------
-    run : RunRecord
-    atlas : Atlas
-
-    Raises
-    ------
-    ValueError
-        If the data set's fingerprint, the number of samples or the number of classes differs; says how to mend it.
-    """
-    known = set(atlas.runs.data.dropna())
-    if run.data not in known:
-        raise ValueError(
-            f"run {run.name!r} was recorded on another data set (fingerprint {run.data}) than this atlas "
-            f"({', '.join(sorted(known))}): distances would mean nothing; {_same_samples(atlas)}"
-        )
-    n_classes = atlas.log_probs(atlas.splits[0], [atlas.points.run.iloc[0]]).shape[2]
-    for split in atlas.splits:
-        found, expected = np.shape(run.log_probs.get(split))[1:], (len(atlas.labels(split)), n_classes)
-        if found != expected:
-            raise ValueError(
-                f"run {run.name!r} has {split} predictions of shape {found}, the atlas of {expected}: another part of "
-                f"the samples was recorded; {_same_samples(atlas)}"
-            )
-
-
-def _same_samples(atlas):
-    """How to record on the samples of an atlas: of the book's own data, or of anybody's."""
-    if getattr(atlas.profile, "dataset", None) is None:
-        return "give Recorder the samples that the runs of the atlas were recorded on, in the same order"
-    return "load the data with load_dataset(atlas.profile.dataset) and record again"

@@ -5,20 +5,18 @@ the content. Samples that come in another order, or changed, at a second look ar
 with another sample by sample. It calls no network (see `predicting`), and it needs torch only for what is torch's.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from manifold_utils.atlas.records import SPLITS
-from manifold_utils.files import fingerprint
 from manifold_utils.geometry import as_numpy
+from manifold_utils.recording.contents import Content, leaves, mapped, once, refuse_changed
 
 IGNORED = -100  # the label of what is not to be predicted, as in torch's cross_entropy
 LABEL_KEYS = ("labels", "label", "label_ids", "targets", "target", "y")  # where a batch is a dictionary
-HASHED_BYTES = 2**28  # of each array of inputs, from the first sample on; labels are hashed to the last
-LOOKED_AT_TWICE = 3  # batches
+LOOKED_AT_TWICE = 256  # samples; one batch at least
 SCAN = 512  # samples read at once at the first look
 SHUFFLERS = ("RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "DistributedSampler")
 
@@ -106,38 +104,24 @@ def of_dataset(data):
 
 
 def look_at(source):
-    """Read a source once, and its first batches twice; see `Samples`. ValueError if these differ."""
-    labels, shift, looks, digests = [], None, [], {}
-
-    def unread():
-        return k < LOOKED_AT_TWICE or any(
-            hashed < HASHED_BYTES for name, (_, hashed) in digests.items() if name != "labels"
-        )
-
-    k = 0
-    for k, (inputs, raw) in enumerate(source.batches(SCAN, unread)):
+    """Read a source once, and its first samples twice; see `Samples`. ValueError if these differ."""
+    labels, shift, first, content = [], None, [], Content()
+    for inputs, raw in source.batches(SCAN, content.wants_more):
         given = source.classes(raw)
         shift = _repeats_inputs(inputs, given) if shift is None else shift
         labels.append((given[:, 1:] if shift else given).ravel())
-        if k < LOOKED_AT_TWICE:
-            looks.append(_look(inputs, given))
-        _update(digests, inputs, given)
+        if sum(map(len, labels)) <= LOOKED_AT_TWICE or not first:
+            first.append(once(inputs, given))
+        content.add(inputs, given)
     if not labels:
         raise ValueError("there are no samples")
-    for (inputs, raw), (seen_inputs, seen_labels) in zip(source.batches(SCAN), looks, strict=False):
-        again, labels_again = _look(inputs, source.classes(raw))
-        if labels_again != seen_labels:
-            raise ValueError(f"a second look gave other labels, so the samples are shuffled: {source.cure}")
-        if again != seen_inputs:
-            raise ValueError(
-                f"a second look gave other inputs for the same labels, so they are augmented: {source.cure}"
-            )
+    again = [once(inputs, source.classes(raw)) for (inputs, raw), _ in zip(source.batches(SCAN), first, strict=False)]
+    refuse_changed(first, again, source.cure)
     labels = np.concatenate(labels)
     kept = labels[labels != IGNORED]
     if not len(kept):
         raise ValueError(f"every label is {IGNORED}, which says that nothing is to be predicted")
-    hashes = {name: digest.hexdigest() for name, (digest, _) in sorted(digests.items())}
-    return Samples(source, kept, fingerprint([len(labels), hashes]), bool(shift))
+    return Samples(source, kept, content.fingerprint(), bool(shift))
 
 
 def _source(given, collate, classes):
@@ -302,25 +286,6 @@ def _looked_up(labels, values):
     return np.array([place.get(value, IGNORED) for value in flat], dtype=np.int64).reshape(labels.shape)
 
 
-def leaves(inputs, name="x"):
-    """Yield (name, array) of inputs that may be nested in dictionaries, tuples and lists."""
-    if isinstance(inputs, Mapping | tuple | list):
-        pairs = inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs)
-        for key, value in pairs:
-            yield from leaves(value, f"{name}.{key}")
-    else:
-        yield name, inputs
-
-
-def mapped(change, inputs):
-    """The same nest with `change` applied to each array in it."""
-    if isinstance(inputs, Mapping):
-        return {key: mapped(change, value) for key, value in inputs.items()}
-    if isinstance(inputs, tuple) or (isinstance(inputs, list) and inputs and hasattr(inputs[0], "shape")):
-        return tuple(mapped(change, value) for value in inputs)
-    return change(inputs)
-
-
 def _sliceable(values):
     return values if hasattr(values, "shape") else np.asarray(values)
 
@@ -336,33 +301,3 @@ def _repeats_inputs(inputs, labels):
     kept = labels != IGNORED
     tokens = (as_numpy(leaf) for _, leaf in leaves(inputs) if getattr(leaf, "shape", None) == labels.shape)
     return any(ids.dtype.kind in "iu" and kept.any() and (ids[kept] == labels[kept]).all() for ids in tokens)
-
-
-def _array(leaf):
-    return leaf.toarray() if hasattr(leaf, "toarray") else as_numpy(leaf)  # scipy's sparse rows, and all else
-
-
-def _bytes_of(array):
-    return repr(array.tolist()).encode() if array.dtype.kind == "O" else np.ascontiguousarray(array).tobytes()
-
-
-def _look(inputs, labels):
-    """Hashes of the inputs and of the labels of one batch."""
-    digest = hashlib.blake2b()
-    for name, leaf in leaves(inputs):
-        digest.update(name.encode() + _bytes_of(_array(leaf)))
-    return digest.hexdigest(), labels.tobytes()
-
-
-def _update(digests, inputs, labels):
-    """Add a batch to the running hashes, one for each array, so that the size of batches does not matter."""
-    for name, leaf in [*leaves(inputs), ("labels", labels)]:
-        digest, hashed = digests.get(name, (None, 0))
-        if name != "labels" and hashed >= HASHED_BYTES:
-            continue
-        array = _array(leaf)
-        if digest is None:
-            digest = hashlib.blake2b(repr((array.dtype.name, array.shape[1:])).encode())
-        content = _bytes_of(array)
-        digest.update(content)
-        digests[name] = digest, hashed + len(content)
