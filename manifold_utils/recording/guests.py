@@ -17,7 +17,7 @@ from manifold_utils.claims import result
 from manifold_utils.geometry import progress
 from manifold_utils.inpca import embedding as stored
 from manifold_utils.profiles import FAMILY
-from manifold_utils.recording.recorder import check_same_space
+from manifold_utils.recording.spaces import check_same_space
 from manifold_utils.recording.yardsticks import Yardstick, distances_at_progress, quantile_among
 from manifold_utils.statistics import nearest_of_others
 from manifold_utils.trajectories import resample

@@ -13,7 +13,7 @@ import pandas as pd
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import progress
 from manifold_utils.profiles import FAMILY
-from manifold_utils.recording.recorder import check_same_space
+from manifold_utils.recording.spaces import check_same_space
 from manifold_utils.statistics import nearest_of_others, null_distances
 from manifold_utils.trajectories import first_crossing
 from manifold_utils.trajectories.of_atlas import load_trajectories, reached, resampled

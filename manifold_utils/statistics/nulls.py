@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
-from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_numpy, labels_of
+from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_predictions, labels_of
 from manifold_utils.profiles import SEED
 from manifold_utils.statistics.configurations import configurations, matched_pairs
 from manifold_utils.statistics.intervals import p_value
@@ -81,7 +81,7 @@ def shuffle_within_class(log_probs, labels, rng):
     >>> np.exp(shuffle_within_class(run, [0, 1, 0], np.random.default_rng(3)))[0, :, 0].round(1).tolist()
     [0.6, 0.2, 0.9]
     """
-    log_probs, labels = as_numpy(log_probs), labels_of(log_probs, labels)
+    log_probs, labels = as_predictions(log_probs), labels_of(log_probs, labels)
     return log_probs[..., permutations_within_class(labels, 1, rng)[0], :]
 
 
@@ -166,7 +166,7 @@ def unit_roots(log_probs):
 
     ValueError names the first sample that is no log-probability vector.
     """
-    log_probs = as_numpy(log_probs).astype(np.float64)
+    log_probs = as_predictions(log_probs).astype(np.float64)
     if log_probs.ndim == 2:
         log_probs = log_probs[None]
     if log_probs.ndim != 3 or 0 in log_probs.shape:
