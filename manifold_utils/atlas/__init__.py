@@ -18,7 +18,8 @@ import yaml
 from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
-from manifold_utils.profiles import FACTORS, Profile
+from manifold_utils.levels import sorted_levels, varied, with_missing_named
+from manifold_utils.profiles import Profile
 
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
@@ -33,7 +34,7 @@ class Atlas:
     Attributes
     ----------
     runs : DataFrame, one row a run
-        Index `run`; columns grid, status, all factors (`profiles.FACTORS`), n_parameters, n_points, seconds, final
+        Index `run`; columns grid, status, all factors of the `design`, n_parameters, n_points, seconds, final
         losses and errors, diverged_step.
     points : DataFrame, one row a point (one network at one checkpoint), in the order of every array of the atlas
         run, step, epoch, phase, loss_train, error_train, loss_test, error_test and, after chapter 31, progress_train,
@@ -156,7 +157,7 @@ class Atlas:
 
     @property
     def runs(self):
-        return self._parquet("runs")
+        return with_missing_named(self._parquet("runs"), self._named())
 
     @property
     def points(self):
@@ -170,13 +171,31 @@ class Atlas:
     @property
     def factors(self):
         """Names of the columns of `runs` that were varied, without the seed: a tuple of str."""
+        return tuple(varied(self.runs, self.design.factors))
+
+    @property
+    def levels(self):
+        """All levels of every factor, sorted (see `levels.sorted_levels`): dict of factor -> list.
+
+        Figures take a level's colour from its place here, so that it keeps it where other levels are missing.
+        """
         runs = self.runs
-        return tuple(f for f in self.design.factors if f in runs and runs[f].nunique(dropna=False) > 1)
+        return {f: sorted_levels(runs[f]) for f in self._named() if f in runs}
 
     @property
     def family(self):
         """Name of the factor that colours figures."""
         return self.design.family
+
+    @property
+    def n_classes(self):
+        """Number of classes of the predictions."""
+        return int(open_predictions(self._run_path(self.points.run.iloc[0]), self.splits[0]).shape[2])
+
+    @property
+    def splits(self):
+        """The splits that the atlas holds: ("train", "test"), or one of them."""
+        return tuple(split for split in SPLITS if (self.path / f"labels_{split}.parquet").is_file())
 
     @property
     def seed(self):
@@ -193,7 +212,9 @@ class Atlas:
 
         With `grid`, only the points of that grid (a name or a list of names).
         """
-        joined = self.points.join(self.runs[["grid", *FACTORS]], on="run")
+        runs = self.runs
+        named = [c for c in dict.fromkeys(["grid", *self._named(), self.seed]) if c in runs]
+        joined = self.points.join(runs[named], on="run")
         wanted = [grid] if isinstance(grid, str) else grid
         if wanted is not None and not set(wanted) <= set(joined.grid):
             raise ValueError(f"no points of grid {wanted} in {self.path}; it has {sorted(set(joined.grid))}")
@@ -308,6 +329,10 @@ class Atlas:
 
     def _run_path(self, run_id):
         return self.path / "predictions" / f"{run_id}.zarr"
+
+    def _named(self):
+        """The columns of `runs` that are levels of factors."""
+        return tuple(dict.fromkeys([*self.design.factors, self.design.family]))
 
     def _owns(self, profile, grid):
         name = self.path.name if self.path.parent.name == "spaces" else ""

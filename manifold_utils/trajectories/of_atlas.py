@@ -58,7 +58,7 @@ def compare_trajectories(atlas, split, grid, *, memory=MEMORY, show_progress=Tru
         tube_width (run, s): d_B to the arithmetic mean over the seeds of the run's configuration; NaN for a single seed
     """
     table = atlas.runs[atlas.runs.status == "finished"]
-    runs, configuration = list(table.index), configurations(table)[0]
+    runs, configuration = list(table.index), configurations(table, atlas.design)[0]
     labels, shape = atlas.labels(split), atlas.log_probs(split).shape[1:]
     ends = ignorance(*shape), truth(labels, shape[1])
     per_pass = max(1, int(memory // (len(runs) * np.prod(shape) * 4)))
