@@ -152,6 +152,23 @@ def save_figure(fig, path, alt):
     return Image(data=buffer.getvalue(), format="png", alt=alt)
 
 
+def panels(names, figsize, sharey=True, **options):
+    """A figure with one panel a name side by side, narrower where there are fewer than two.
+
+    Parameters
+    ----------
+    names : sequence, such as an atlas' splits
+    figsize : (float, float), inches, for two panels
+
+    Returns
+    -------
+    fig, axes : matplotlib Figure; list of Axes
+    """
+    width = figsize[0] * (1 if len(names) > 1 else 0.6)
+    fig, axes = plt.subplots(1, len(names), figsize=(width, figsize[1]), sharey=sharey, squeeze=False, **options)
+    return fig, list(axes[0])
+
+
 def colour_map(colours):
     """A colour map of single colours, for numbers of kinds."""
     return ListedColormap(colours)

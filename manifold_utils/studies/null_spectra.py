@@ -49,7 +49,7 @@ def explained(D, sample_weight=None):
         keep = np.asarray(sample_weight) > 0
         D, sample_weight = D[np.ix_(keep, keep)], np.asarray(sample_weight, dtype=np.float64)[keep]
     if D.max(initial=0.0) <= COINCIDE:
-        return np.zeros(len(D))
+        return np.zeros(max(1, len(D)))
     fit = InPCA(n_components=len(D) - 1, solver="dense").fit(D, sample_weight=sample_weight)
     return np.concatenate([[0.0], fit.explained_stress_])
 
@@ -211,6 +211,37 @@ def save(atlas, split, equal, every):
     for name, table in {"equal": equal, "all": every}.items():
         with atomic_path(folder / f"{split}_{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
+
+
+def in_words(worlds):
+    """Sentences about a split's ladder: the stress of three axes, and the axes needed, beside the shuffled world's.
+
+    Parameters
+    ----------
+    worlds : DataFrame, see `ladder`
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> equal = pd.DataFrame({"world": ["real", "class"], "left_out": "", "n_axes": [2.0, 8.0]})
+    >>> in_words(ladder(equal, equal.iloc[:0].assign(view="as it is")))
+    ['At equal progress 90 % of the stress needs 2.0 axes, and 8.0 shuffled within classes.']
+    """
+    told = []
+    for (view, quantity), row in worlds.iterrows():
+        if quantity == "stress_3":
+            real, null_share = 100 * row["real"], 100 * row["class"]
+            told.append(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
+    if ("equal progress", "n_axes") in worlds.index:
+        needed = worlds.loc[("equal progress", "n_axes")]
+        told.append(
+            f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
+            f"and {needed['class']:.1f} shuffled within classes."
+        )
+    return told or ["Too few runs share values of progress for a null world here."]
 
 
 def load(atlas, split):
