@@ -11,7 +11,7 @@ from pathlib import Path
 
 from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, publishing, run_book, twins
 from manifold_utils.files import data_root
-from manifold_utils.profiles import PROFILE_FOLDER, Profile
+from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 from manifold_utils.strict_yaml import load_yaml
 
 
@@ -69,7 +69,9 @@ def plan(options):
     """What a profile would cost, before anything starts."""
     from manifold_utils.training.planning import plan as cost  # torch: seconds that no other command should wait for
 
-    print(cost(Profile.load(options.profile)))
+    profile = Profile.load(options.profile, options.data_dir)
+    recorded = f"{profile.name} holds runs that were made elsewhere: there is nothing to train"
+    print(recorded if profile.kind == RECORDED else cost(profile))
     return 0
 
 

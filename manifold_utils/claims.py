@@ -155,7 +155,7 @@ def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu")
     folder.mkdir(exist_ok=True)
     made = {
         "profile": atlas.profile.name,
-        "data": atlas.profile.dataset.name,
+        "data": atlas.profile.data_name,
         "seed": seed,
         "device": device,
         "seconds": round(time.time() - started, 1) if started else None,

@@ -34,7 +34,7 @@ n_pictures = 8  # samples shown of every class
 
 # %% tags=["hide-input"]
 started = time.time()
-settings = Profile.load(profile)
+settings = Profile.load(profile, data_dir)
 atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
 plots.use_house_style()
 print(f"profile {settings.name}: {settings.description}")

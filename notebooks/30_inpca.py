@@ -42,7 +42,7 @@ seed = 0  # of the choice of these points
 # %% tags=["hide-input"]
 started = time.time()
 rng = np.random.default_rng(seed)
-settings = Profile.load(profile)
+settings = Profile.load(profile, data_dir)
 atlas = Atlas.open(profile, data_dir).space(space)
 plots.use_house_style(atlas.levels)
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)

@@ -37,7 +37,7 @@ space = ""  # prediction space: empty is the main one, else a grid with its own 
 
 # %% tags=["hide-input"]
 started = time.time()
-settings = Profile.load(profile)
+settings = Profile.load(profile, data_dir)
 atlas = Atlas.open(profile, data_dir).space(space)
 plots.use_house_style(atlas.levels)
 family_factor = atlas.family

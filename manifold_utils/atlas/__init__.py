@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
+from manifold_utils.atlas.columns import as_factor
+from manifold_utils.atlas.recorded import record_runs
+from manifold_utils.atlas.records import open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
 from manifold_utils.levels import sorted_levels, varied, with_missing_named
-from manifold_utils.profiles import Profile
+from manifold_utils.profiles import RECORDED, SPLITS, Profile
 
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
@@ -34,11 +36,12 @@ class Atlas:
     Attributes
     ----------
     runs : DataFrame, one row a run
-        Index `run`; columns grid, status, all factors of the `design`, n_parameters, n_points, seconds, final
+        Index `run`; columns grid, status, all factors (`Atlas.design`), n_parameters, n_points, seconds, final
         losses and errors, diverged_step.
     points : DataFrame, one row a point (one network at one checkpoint), in the order of every array of the atlas
         run, step, epoch, phase, loss_train, error_train, loss_test, error_test and, after chapter 31, progress_train,
-        progress_test. Points of diverged runs are left out.
+        progress_test. Points of diverged runs are left out, and so are the columns of a split that it does not have.
+    splits : tuple of the splits that it has predictions on: ("train", "test"), ("train",) or ("test",)
 
     Raises
     ------
@@ -53,7 +56,8 @@ class Atlas:
                 f"no atlas at {self.path}. Make it with `python -m manifold_utils run --profile {self.path.name}`, "
                 "or set data_dir (or $MANIFOLD_DATA) to the folder that holds atlases/"
             )
-        found = read_json(self.path / "atlas.json")["format"]
+        facts = read_json(self.path / "atlas.json")
+        self.splits, found = tuple(s for s in SPLITS if s in facts.get("splits", SPLITS)), facts["format"]
         if found != FORMAT:
             raise ValueError(
                 f"{self.path} has atlas format {found}, this code reads format {FORMAT}: work in another data_dir, or "
@@ -84,9 +88,14 @@ class Atlas:
         name = Profile.load(profile_name).name if Path(profile_name).suffix == ".yaml" else profile_name
         return cls(data_root(data_dir) / "atlases" / name)
 
+    @classmethod
+    def from_runs(cls, name, runs, labels, **options):
+        """Make an atlas of runs that were made anywhere, or add runs to it. See `recorded.record_runs`."""
+        return record_runs(cls, name, runs, labels, **options)
+
     @property
     def profile(self):
-        """The frozen `Profile` that this atlas was last made from."""
+        """The frozen `Profile` (of recorded runs: `RecordedProfile`) that this atlas was last made from."""
         return Profile.load(str(self.path / "profile.yaml"))
 
     def space(self, name=""):
@@ -128,20 +137,23 @@ class Atlas:
         path = self._run_path(run_id)
         return read_facts(path)["run"]["status"] if path.exists() else None
 
-    def collect(self, profile):
+    def collect(self, profile, order=()):
         """Rebuild runs.parquet and points.parquet from the stored runs, in the order of `profile`.
 
-        Runs in the store that the profile does not span are left where they are and left out of the tables. The tables
-        are rewritten only if they change, so that finished analyses stay valid.
+        Runs in the store that the profile does not span are left where they are and left out of the tables. Recorded
+        runs all belong: those of the table first, then new ones as `order` (names of runs) has them. The tables are
+        rewritten only if they change, so that finished analyses stay valid.
 
         Returns
         -------
         runs, points : DataFrames
         """
-        wanted = [(g, c) for g, c in profile.configs() if self._owns(profile, g) and self.run_status(c.run_id)]
-        attributes = [read_facts(self._run_path(c.run_id)) for _, c in wanted]
+        wanted = self._wanted(profile, order)
+        attributes = [read_facts(self._run_path(run)) for _, run in wanted]
         rows = [{**a["run"], "grid": g} for (g, _), a in zip(wanted, attributes, strict=True)]
         runs = pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame(columns=["grid", "status"])
+        if profile.kind == RECORDED:
+            runs = runs.apply(as_factor).assign(content=[a["content"] for a in attributes])
         kept = [
             pd.DataFrame(a["points"]).assign(run=a["run"]["run"])
             for a in attributes
@@ -149,7 +161,8 @@ class Atlas:
         ]
         points = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame({"run": [], "step": []})
         points = points[["run", *[c for c in points if c != "run"]]]
-        if self._points_key(points) != self._points_key(self._parquet("points", missing=None)):
+        before = [self._parquet(name, missing=None) for name in ("points", "runs")]
+        if any(table is None for table in before) or self._points_key(points, runs) != self._points_key(*before):
             self.save_points(points)
         with atomic_path(self.path / "runs.parquet") as temporary:
             runs.to_parquet(temporary)
@@ -193,11 +206,6 @@ class Atlas:
         return int(open_predictions(self._run_path(self.points.run.iloc[0]), self.splits[0]).shape[2])
 
     @property
-    def splits(self):
-        """The splits that the atlas holds: ("train", "test"), or one of them."""
-        return tuple(split for split in SPLITS if (self.path / f"labels_{split}.parquet").is_file())
-
-    @property
     def seed(self):
         """Name of the column that only repeats a configuration, or None."""
         return self.design.seed
@@ -213,16 +221,18 @@ class Atlas:
         With `grid`, only the points of that grid (a name or a list of names).
         """
         runs = self.runs
-        named = [c for c in dict.fromkeys(["grid", *self._named(), self.seed]) if c in runs]
-        joined = self.points.join(runs[named], on="run")
+        joined = self.points.join(runs[["grid", *(c for c in self.design.columns if c in runs)]], on="run")
         wanted = [grid] if isinstance(grid, str) else grid
         if wanted is not None and not set(wanted) <= set(joined.grid):
             raise ValueError(f"no points of grid {wanted} in {self.path}; it has {sorted(set(joined.grid))}")
         return joined if wanted is None else joined[joined.grid.isin(wanted)]
 
     def points_fingerprint(self):
-        """Hash of the run and step of every point, in order: what distances and embeddings are stamped with."""
-        return self._points_key(self.points)
+        """Hash of the run and step of every point, in order: what distances and embeddings are stamped with.
+
+        The name of a trained run is a hash of all that made it; of a recorded run, its content counts as well.
+        """
+        return self._points_key(self.points, self.runs)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 
@@ -241,7 +251,7 @@ class Atlas:
         import dask
         import dask.array as da
 
-        _check_split(split)
+        self._check_split(split)
         names = list(dict.fromkeys(self.points.run)) if runs is None else list(runs)
         read = dask.delayed(self.run_log_probs, pure=True)
         shapes = [open_predictions(self._run_path(name), split).shape for name in names]
@@ -251,14 +261,14 @@ class Atlas:
 
     def run_log_probs(self, run_id, split):
         """Predictions of one run, in memory: ndarray (n_checkpoints, n_samples, n_classes) float32."""
-        _check_split(split)
+        self._check_split(split)
         return read_predictions(self._run_path(run_id), split)
 
     def verify(self):
         """Read every stored run and return {run_id: error} of the damaged ones (checksums, shapes)."""
         damaged = {}
         for run_id in dict.fromkeys(self.points.run):
-            for split in SPLITS:
+            for split in self.splits:
                 try:
                     self.run_log_probs(run_id, split)
                 except OSError as error:
@@ -267,17 +277,17 @@ class Atlas:
 
     def labels(self, split):
         """True classes of the samples, ndarray (n_samples,) int64."""
-        _check_split(split)
+        self._check_split(split)
         return np.asarray(self._parquet(f"labels_{split}").label, dtype=np.int64)
 
     def save_labels(self, split, labels):
         """Keep the true classes, so that figures need no data set."""
-        _check_split(split)
+        self._check_split(split)
         with atomic_path(self.path / f"labels_{split}.parquet") as temporary:
             pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)}).to_parquet(temporary)
 
     def distances_path(self, split, metric="bhattacharyya"):
-        _check_split(split)
+        self._check_split(split)
         return self.path / "distances" / f"{split}_{metric}.zarr"
 
     def distances(self, split, metric="bhattacharyya"):
@@ -294,7 +304,7 @@ class Atlas:
         return open_tiles(path, fingerprint=self.points_fingerprint())
 
     def embedding_path(self, split, metric="bhattacharyya"):
-        _check_split(split)
+        self._check_split(split)
         return self.path / "embeddings" / f"{split}_{metric}.zarr"
 
     def embedding(self, split, metric="bhattacharyya"):
@@ -334,6 +344,22 @@ class Atlas:
         """The columns of `runs` that are levels of factors."""
         return tuple(dict.fromkeys([*self.design.factors, self.design.family]))
 
+    def _check_split(self, split):
+        if split not in self.splits:
+            known = " or ".join(map(repr, self.splits))
+            raise ValueError(f"split must be {known}, what {self.path} has predictions on; found {split!r}")
+
+    def _wanted(self, profile, order):
+        """(grid, run id) of the stored runs that belong to the tables, in their order."""
+        if profile.kind == RECORDED:
+            tabled = self._parquet("runs", missing=None)
+            stored = sorted(path.name.removesuffix(".zarr") for path in self.path.glob("predictions/[!.]*.zarr"))
+            known = [] if tabled is None else tabled.index
+            listed = [("main", run) for run in dict.fromkeys([*known, *order, *stored])]
+        else:
+            listed = [(grid, config.run_id) for grid, config in profile.configs() if self._owns(profile, grid)]
+        return [(grid, run) for grid, run in listed if self.run_status(run)]
+
     def _owns(self, profile, grid):
         name = self.path.name if self.path.parent.name == "spaces" else ""
         return grid in profile.spaces()[name][1]
@@ -350,21 +376,18 @@ class Atlas:
             raise OSError(f"{path} is damaged ({error}); run chapter 11 again to rebuild it") from error
 
     @staticmethod
-    def _points_key(points):
-        return None if points is None else fingerprint([points.run.tolist(), [int(s) for s in points.step]])
+    def _points_key(points, runs):
+        key = [points.run.tolist(), [int(s) for s in points.step]]
+        return fingerprint([*key, runs.content.to_dict()] if "content" in runs else key)
 
 
 def _make(path, profile):
     path.mkdir(parents=True, exist_ok=True)
     (path / "predictions").mkdir(exist_ok=True)
     if not (path / "atlas.json").is_file():
-        write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name})
+        write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name, "splits": list(profile.splits)})
     with atomic_path(path / "profile.yaml") as temporary:
         temporary.write_text(
             yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False), encoding="utf-8"
         )
 
-
-def _check_split(split):
-    if split not in SPLITS:
-        raise ValueError(f"split must be 'train' or 'test', found {split!r}")

@@ -22,9 +22,10 @@ from manifold_utils.book.contents import (
     read_notebook,
     tags,
 )
+from manifold_utils.book.holdings import Holdings
 from manifold_utils.book.kernel import Kernels, NotebookFailed, execute
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, write_json
-from manifold_utils.profiles import Profile
+from manifold_utils.profiles import RECORDED, Profile
 
 
 @dataclass
@@ -81,10 +82,11 @@ class Edition:
     def __init__(self, profile, *, data_dir="", client="", parameters=None, folder=NOTEBOOKS):
         path = Path(profile)
         self.profile_name = str(path.resolve()) if path.suffix == ".yaml" else str(profile)
-        self.profile = Profile.load(self.profile_name)
+        self.profile = Profile.load(self.profile_name, data_dir)
         self.profile_fingerprint = fingerprint(self.profile.model_dump())
         self.book = Book(folder)
         self.atlas = atlas_folder(self.profile, data_dir)
+        self.holdings = Holdings.of(self.profile, self.atlas)
         self.output = self.atlas / "notebooks"
         self.given = {"profile": self.profile_name, "data_dir": _whole(data_dir)}
         self.given |= {"client": client} if client else {}
@@ -93,7 +95,15 @@ class Edition:
 
     def jobs(self, chapter):
         """The chapter's jobs at this profile."""
-        return self.book.jobs(chapter, self.profile)
+        return self.book.jobs(chapter, self.profile, self.holdings)
+
+    def lacking(self, chapter):
+        """What the chapter is about and this book does not have: a list of phrases."""
+        return self.book.lacking(chapter, self.profile, self.holdings)
+
+    def is_given(self, chapter):
+        """Whether the chapter makes what recorded runs came with: it is not run, and counts as done."""
+        return chapter.given and self.profile.kind == RECORDED
 
     def needed(self, job):
         """Names of the jobs that `job` needs."""
@@ -139,6 +149,8 @@ class Edition:
         for name in self.needed(job):
             path = self.output / f"{name}.json"
             needs[name] = read_json(path)["fingerprint"] if path.is_file() else None
+        if any(self.is_given(self.book.by_id[id_]) for id_ in self.book.needed(job.chapter)):
+            needs[RECORDED] = read_json(self.atlas / "recorded.json")["fingerprint"]
         for glob in (need for need in job.chapter.needs if need not in self.book.by_id):
             needs[glob] = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(self.atlas.glob(glob))]
         return job_inputs(self.book.path(job.chapter), self.parameters(job), self.profile_fingerprint, needs)
@@ -209,7 +221,12 @@ class Edition:
         return self.atlas.joinpath("spaces", *spaces) if spaces else self.atlas
 
     def _missing(self, job):
-        return [glob for glob in job.chapter.makes if not any(self.home(job).glob(glob))]
+        several = (glob for one in job.chapter.makes for glob in _of_splits(one, self.profile.splits))
+        return [glob for glob in several if not any(self.home(job).glob(glob))]
+
+
+def _of_splits(glob, splits):
+    return [glob.replace("{split}", split) for split in splits] if "{split}" in glob else [glob]
 
 
 def with_outputs_of(source, executed):

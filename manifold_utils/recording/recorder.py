@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from manifold_utils.atlas.checks import log_probs_of
 from manifold_utils.atlas.records import POINT_COLUMNS, SPLITS, RunRecord
 
 EVALUATION_BATCH = {"cpu": 250, "cuda": 2000}  # what fits the caches, and what fills a card
@@ -191,32 +192,15 @@ def log_probs_from_logits(logits, n_samples, n_classes):
     Raises
     ------
     ValueError
-        If the shape is another one, a number is NaN or infinite, or all of them look like probabilities.
+        If the shape is another one, a number is NaN or plus infinity, or they look like probabilities: see
+        `atlas.checks`. A class masked at minus infinity is allowed.
 
     Examples
     --------
     >>> log_probs_from_logits([[0.0, 0.0], [3.0, 1.0]], 2, 2).shape
     (1, 2, 2)
     """
-    logits = np.asarray(logits)
-    if logits.dtype.kind not in "fiu":
-        raise ValueError(f"logits must be numbers, found dtype {logits.dtype}")
-    logits = logits.astype(np.float64)
-    if logits.ndim == 2:
-        logits = logits[None]
-    if logits.ndim != 3 or logits.shape[1:] != (n_samples, n_classes) or not len(logits):
-        raise ValueError(
-            f"logits have shape {logits.shape}; this space has {n_samples} samples and {n_classes} classes, so they "
-            f"must be ({n_samples}, {n_classes}), or (n_points, {n_samples}, {n_classes})"
-        )
-    wrong = np.argwhere(~np.isfinite(logits))
-    if len(wrong):
-        point, sample, _ = wrong[0]
-        raise ValueError(f"the logits of point {point}, sample {sample} hold NaN or infinity ({len(wrong)} in all)")
-    if (logits >= 0).all() and np.allclose(logits.sum(axis=-1), 1, rtol=0, atol=1e-3):
-        raise ValueError("these are probabilities (each row sums to 1), not logits: pass their natural logarithm")
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return (shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))).astype(np.float32)
+    return log_probs_of(logits, "logits", shape=(n_samples, n_classes), where="the logits")
 
 
 def check_same_space(run, atlas):
