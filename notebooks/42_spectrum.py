@@ -40,7 +40,7 @@ seed = 0  # of the draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
 print(f"{len(atlas.points)} points; {n_resamples} draws over runs and over samples")
 
 # %% [markdown]

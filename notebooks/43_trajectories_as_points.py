@@ -42,7 +42,8 @@ seed = 0  # of all draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{(atlas.runs.grid == 'main').sum()} runs of the main grid become as many points"
 )
@@ -117,7 +118,7 @@ order = (
 )
 
 # %%
-sorted_architecture = runs.architecture.to_numpy()[order]
+sorted_architecture = runs[family_factor].to_numpy()[order]
 edges = np.flatnonzero(sorted_architecture[1:] != sorted_architecture[:-1]) + 1
 middles = [block.mean() for block in np.split(np.arange(n_runs), edges)]
 
@@ -146,7 +147,7 @@ plots.save_figure(fig, atlas.figure_path("43_matrix.png"), alt=alt)
 
 # %%
 same_family = np.equal.outer(
-    runs.architecture.to_numpy(), runs.architecture.to_numpy()
+    runs[family_factor].to_numpy(), runs[family_factor].to_numpy()
 )[upper]
 contrast = {
     s: d_traj[s][upper][~same_family].mean() / d_traj[s][upper][same_family].mean()
@@ -210,7 +211,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
 look = {"size": 28, "alpha": 0.75, "legend": False}
 for ax, split in zip(axes, splits, strict=True):
     points, fit = turned[split], fits[split]
-    plots.plot_embedding(ax, points[:-1], runs.architecture, **look)
+    plots.plot_embedding(ax, points[:-1], runs[family_factor], **look)
     ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{split} predictions")

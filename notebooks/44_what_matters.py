@@ -44,7 +44,8 @@ seed = 0  # of all draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{(atlas.runs.grid == 'main').sum()} runs of the main grid, "
     f"{n_permutations} shuffles"
@@ -211,7 +212,7 @@ for row in known.itertuples():
 # %% tags=["hide-input"]
 beside = [f for f in levels if f != "architecture" and runs[f].nunique() > 1]
 members = {
-    a: (runs.architecture == a).to_numpy() for a in sorted(runs.architecture.unique())
+    a: (runs[family_factor] == a).to_numpy() for a in sorted(runs[family_factor].unique())
 }
 ratios = pd.DataFrame(
     {
@@ -508,17 +509,17 @@ assert len(values) == len(cells) and np.all(values >= 0)
 
 # %% tags=["solution"]
 average_tree = linkage(squareform(between[np.ix_(few, few)], checks=False), "average")
-groups = fcluster(average_tree, drawn.architecture.nunique(), "maxclust")
-adjusted_rand_score(drawn.architecture, groups)
+groups = fcluster(average_tree, drawn[family_factor].nunique(), "maxclust")
+adjusted_rand_score(drawn[family_factor], groups)
 
 # %% tags=["check"]
-assert groups.max() <= drawn.architecture.nunique()
+assert groups.max() <= drawn[family_factor].nunique()
 
 # %% [markdown]
 # 3. Which single pair of architectures is nearest, and which is farthest? Use `between`, averaged over configurations.
 
 # %% tags=["solution"]
-names, families, _ = statistics.between_configurations(d_traj, runs.architecture)
+names, families, _ = statistics.between_configurations(d_traj, runs[family_factor])
 i, j = np.triu_indices(len(names), 1)
 order = np.argsort(families[i, j])
 nearest, farthest = ((names[i[k]], names[j[k]]) for k in (order[0], order[-1]))

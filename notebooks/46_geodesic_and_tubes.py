@@ -37,7 +37,8 @@ seed = 0  # of all draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{(atlas.runs.grid == 'main').sum()} runs of "
     "the main grid; this chapter reads artefacts only"
@@ -113,8 +114,8 @@ plots.save_figure(fig, atlas.figure_path("46_to_geodesic.png"), alt=alt)
 peak = {}
 
 # %%
-for architecture in sorted(runs.architecture.unique()):
-    of_family = to_road["train"][(runs.architecture == architecture).to_numpy()]
+for architecture in sorted(runs[family_factor].unique()):
+    of_family = to_road["train"][(runs[family_factor] == architecture).to_numpy()]
     seen = np.flatnonzero(np.isfinite(of_family).mean(axis=0) >= 0.5)
     typical = np.nanmedian(of_family[:, seen], axis=0)
     k = int(np.argmax(typical))
@@ -159,7 +160,7 @@ pd.DataFrame(shares).round(2)
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
 for ax, split in zip(axes, splits, strict=True):
-    plots.plot_quantiles(ax, s, to_road[split], runs.architecture, legend=False)
+    plots.plot_quantiles(ax, s, to_road[split], runs[family_factor], legend=False)
     ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
 axes[0].set_ylabel("distance to the geodesic (nats)")
 plots.figure_legend(fig, axes[0])
@@ -328,7 +329,7 @@ if "optimizer" in share and share["optimizer"] > chance["optimizer"]:
 # %% tags=["hide-input"]
 results = {
     f"peak_{a}": claims.result(
-        v, n=int((runs.architecture == a).sum()), unit="nats", note="median over runs"
+        v, n=int((runs[family_factor] == a).sum()), unit="nats", note="median over runs"
     )
     for a, v in peak.items()
 }
@@ -385,7 +386,7 @@ assert np.all((corrected >= mean_width) | np.isnan(corrected))
 
 # %% tags=["solution"]
 last_seen = pd.DataFrame(to_road["train"], index=runs.index).ffill(axis=1).iloc[:, -1]
-runs.loc[last_seen < 0.02].groupby("architecture").size()
+runs.loc[last_seen < 0.02].groupby(family_factor).size()
 
 # %% tags=["check"]
 assert last_seen.notna().all()

@@ -42,7 +42,8 @@ seed = 0  # of all draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 table = atlas.table("main")
 table = table[table.loss_train / 2 < 2].sample(frac=1, random_state=seed)
 table = (
@@ -175,7 +176,7 @@ mark = {"ms": 9, "mfc": "white", "mew": 2, "ls": "", "label": "averages (anchors
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.4))
 for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
-    plots.plot_embedding(ax, coordinates, table.architecture, size=12, legend=False)
+    plots.plot_embedding(ax, coordinates, table[family_factor], size=12, legend=False)
     plots.plot_reference(ax, fit.transform(pairwise(straight, known)), names=False)
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
@@ -223,12 +224,12 @@ for_both = reach[(reach.top >= late_at) & (reach.low <= 0.1)].sample(
 )
 
 # %%
-per_architecture = max(2, n_runs // for_both.architecture.nunique())
-chosen = for_both.groupby("architecture", sort=True).head(per_architecture)
+per_architecture = max(2, n_runs // for_both[family_factor].nunique())
+chosen = for_both.groupby(family_factor, sort=True).head(per_architecture)
 chosen = chosen.sort_values(["architecture", "seed"], kind="stable")
 print(
     f"{len(chosen)} runs that reach s = {late_at:.2f}:",
-    chosen.architecture.value_counts().to_dict(),
+    chosen[family_factor].value_counts().to_dict(),
 )
 
 # %%
@@ -310,7 +311,7 @@ plots.save_figure(fig, atlas.figure_path("49_directions.png"), alt=alt)
 
 # %% tags=["lesson"]
 def pairs_of_runs(table):
-    families, seeds = table.architecture.to_numpy(), table.seed.to_numpy()
+    families, seeds = table[family_factor].to_numpy(), table.seed.to_numpy()
     alike = families[:, None] == families
     other_seed = seeds[:, None] != seeds
     itself = np.eye(len(table), dtype=bool)
@@ -351,7 +352,7 @@ alt = (
     "at ignorance and at truth; thin lines divide the architectures."
 )
 order = pd.Series(np.arange(len(chosen)))
-places = order.groupby(chosen.architecture.to_numpy()).agg(["mean", "max"])
+places = order.groupby(chosen[family_factor].to_numpy()).agg(["mean", "max"])
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)

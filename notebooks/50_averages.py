@@ -42,7 +42,8 @@ seed = 0  # of all draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 paper = {"arithmetic": 0.2495, "bhattacharyya": 0.2314, "square_root": 0.2279}
 paper |= {"jeffreys": 0.2269, "geometric": 0.2091, "harmonic": 0.1895}
 assert set(paper) == set(METHODS)
@@ -72,10 +73,10 @@ pd.Series(first_class, name="probability of the first class").round(4)
 finals = atlas.table("main").groupby("run", sort=False).tail(1)
 enough = (
     finals[finals.error_train <= 0.1]
-    .groupby("architecture")
+    .groupby(family_factor)
     .filter(lambda group: len(group) >= 2)
 )
-by_family = (enough if len(enough) else finals).groupby("architecture")
+by_family = (enough if len(enough) else finals).groupby(family_factor)
 
 # %%
 members_of = {a: group.head(max_members) for a, group in by_family if len(group) >= 2}

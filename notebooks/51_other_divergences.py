@@ -44,7 +44,8 @@ seed = 0  # of these draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{len(atlas.points)} points; {n_points} of the "
     f"main grid are compared by {', '.join(METRICS)}"
@@ -62,7 +63,7 @@ table = table.iloc[thinned(table.run.to_numpy(), n_points)]
 log_probs = np.asarray(atlas.log_probs("train")[table.index.to_numpy()])
 print(
     log_probs.shape,
-    f"of {table.run.nunique()} runs and {table.architecture.nunique()} architectures",
+    f"of {table.run.nunique()} runs and {table[family_factor].nunique()} architectures",
 )
 
 # %% [markdown]
@@ -155,7 +156,7 @@ alike.round(2)
 fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
 for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
     points = fit.embedding_[:, :2] * turn[metric]
-    plots.plot_embedding(ax, points, table.architecture, size=10, legend=False)
+    plots.plot_embedding(ax, points, table[family_factor], size=10, legend=False)
     plots.plot_reference(ax, placed[metric][:, :2] * turn[metric], names=False)
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(metric.replace("_", " "))
@@ -199,7 +200,7 @@ assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
 # Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. As in chapter 40, neighbours come from other seeds, since runs of one architecture and seed start as the same network, and points with progress up to .1 are left out, since all are still near ignorance. The spread of the six numbers comes from drawing half of the runs, the same half for all divergences.
 
 # %%
-runs, families = table.run.to_numpy(), table.architecture.to_numpy()
+runs, families = table.run.to_numpy(), table[family_factor].to_numpy()
 CONCLUSIONS = robustness.CONCLUSIONS
 seeds, clock = table.seed.to_numpy(), table.progress_train.to_numpy()
 

@@ -43,7 +43,8 @@ seed = 0  # of the choice of networks for it
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{len(atlas.points)} points; outliers are "
     f"{limit} nats or more from the train truth"
@@ -122,7 +123,7 @@ dots = {"s": 22, "alpha": 0.65, "linewidths": 0}
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
 for ax, (title, among) in zip(axes, panels.items(), strict=True):
     there = table[beyond & among.to_numpy()]
-    for architecture, rows in there.groupby("architecture"):
+    for architecture, rows in there.groupby(family_factor):
         colour, marker, _ = plots.style_of(architecture)
         look = dots | {"color": colour, "marker": marker, "label": architecture}
         ax.scatter(rows.epoch, rows.loss_train / 2, **look)
@@ -155,7 +156,7 @@ phase = np.select(
 
 # %%
 by_family = pd.crosstab(
-    table.architecture[outlier], pd.Series(phase, index=table.index)[outlier]
+    table[family_factor][outlier], pd.Series(phase, index=table.index)[outlier]
 )
 by_family if outlier.any() else "no outliers in this atlas"
 

@@ -46,7 +46,8 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 labels = atlas.labels("train")
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 # What the art project reports for pairs of architectures.
 one_road = {"ratio": (0.44, 0.69), "over_seeds": (1.6, 2.5)}
 print(
@@ -174,7 +175,7 @@ assert np.isclose(chapter_20, pair_null.real, rtol=1e-4)
 # How far below chance could two runs be? Not at 0: at equal progress one run may be a little sure of every sample and the other very sure of most, and no order of samples mends that. The *best matching* of samples within classes, found by the Hungarian algorithm, gives the floor. The figure puts real, chance and floor on one axis. *Prediction:* where between the two will the real distance lie?
 
 # %% tags=["hide-input"]
-names = " and ".join(runs.architecture.iloc[[one["first"], one["second"]]])
+names = " and ".join(runs[family_factor].iloc[[one["first"], one["second"]]])
 n_draws, p_pair = len(pair_null.draws), pair_null.p_value
 heap, beside = f"shuffled ({n_draws} draws)", f"the two runs, p = {p_pair:.2g}"
 
@@ -320,7 +321,7 @@ pd.DataFrame(
 # ## Which architectures agree?
 
 # %%
-of_run = runs.architecture.to_numpy()
+of_run = runs[family_factor].to_numpy()
 families = compared[compared.kind != "optimisers"]
 families = families.assign(
     a=np.minimum(of_run[families["first"]], of_run[families["second"]]),
@@ -459,7 +460,7 @@ quiet = how_far[~of_noise]
 line = np.geomspace(how_far.nearest.min(), how_far.gone.max(), 200)
 styles, first_seed = {}, noise.seed.min()
 for run in noise.index:
-    colour, marker, _ = plots.style_of(noise.architecture[run])
+    colour, marker, _ = plots.style_of(noise[family_factor][run])
     dash = "-" if noise.seed[run] == first_seed else "--"
     styles[run] = {"color": colour, "marker": marker, "ls": dash, "lw": 1.2, "ms": 3}
 
@@ -473,7 +474,7 @@ right.plot(line, line, ":", color="black", lw=1.4, label="no nearer than ignoran
 right.plot(quiet.gone, quiet.nearest, ".", color="0.7", ms=4, label="held out")
 for run, rows in how_far[of_noise].groupby("run", sort=False):
     left.plot(*coordinates[rows.index, :2].T, **styles[run])
-    label = f"random labels, {noise.architecture[run]}, seed {noise.seed[run]}"
+    label = f"random labels, {noise[family_factor][run]}, seed {noise.seed[run]}"
     right.plot(rows.gone, rows.nearest, label=label, **styles[run])
 plots.plot_reference(left, embedding.reference_embedding.values)
 plots.label_embedding(left, *axis_sizes)
@@ -523,7 +524,7 @@ print(
 
 # %% tags=["lesson"]
 def partners_of(run):
-    alike = runs.architecture == noise.architecture[run]
+    alike = runs[family_factor] == noise[family_factor][run]
     alike &= runs.scale == noise.scale[run]
     return (alike & (runs.seed != noise.seed[run])).to_numpy()
 

@@ -21,6 +21,7 @@ FLOORS = [
     "workers",
     "strict_yaml",
     "profiles",
+    "levels",
     "claims",
     "geometry",
     "networks",

@@ -20,6 +20,7 @@ from manifold_utils.atlas.recorded import record_runs
 from manifold_utils.atlas.records import open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
+from manifold_utils.levels import sorted_levels, varied, with_missing_named
 from manifold_utils.profiles import RECORDED, SPLITS, Profile
 
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
@@ -169,7 +170,7 @@ class Atlas:
 
     @property
     def runs(self):
-        return self._parquet("runs")
+        return with_missing_named(self._parquet("runs"), self._named())
 
     @property
     def points(self):
@@ -183,13 +184,26 @@ class Atlas:
     @property
     def factors(self):
         """Names of the columns of `runs` that were varied, without the seed: a tuple of str."""
+        return tuple(varied(self.runs, self.design.factors))
+
+    @property
+    def levels(self):
+        """All levels of every factor, sorted (see `levels.sorted_levels`): dict of factor -> list.
+
+        Figures take a level's colour from its place here, so that it keeps it where other levels are missing.
+        """
         runs = self.runs
-        return tuple(f for f in self.design.factors if f in runs and runs[f].nunique(dropna=False) > 1)
+        return {f: sorted_levels(runs[f]) for f in self._named() if f in runs}
 
     @property
     def family(self):
         """Name of the factor that colours figures."""
         return self.design.family
+
+    @property
+    def n_classes(self):
+        """Number of classes of the predictions."""
+        return int(open_predictions(self._run_path(self.points.run.iloc[0]), self.splits[0]).shape[2])
 
     @property
     def seed(self):
@@ -325,6 +339,10 @@ class Atlas:
 
     def _run_path(self, run_id):
         return self.path / "predictions" / f"{run_id}.zarr"
+
+    def _named(self):
+        """The columns of `runs` that are levels of factors."""
+        return tuple(dict.fromkeys([*self.design.factors, self.design.family]))
 
     def _check_split(self, split):
         if split not in self.splits:

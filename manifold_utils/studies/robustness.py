@@ -75,7 +75,8 @@ def neighbour_share(D, levels, seeds, clock, *, n_neighbours=10, after=UNDER_WAY
         return float((level[near] == level[:, None])[known].mean())
 
     level, names = pd.factorize(units.level)[0], np.arange(len(units))
-    orders = [exchanged(names, rng, strata=units.seed) for _ in range(n_permutations)]
+    strata = units.seed if units.seed.duplicated().any() else None  # no seed is shared: all may change places
+    orders = [exchanged(names, rng, strata=strata) for _ in range(n_permutations)]
     return share(level), np.array([share(level[order]) for order in orders])
 
 
