@@ -251,15 +251,17 @@ spread = pd.DataFrame(high - low, found.index, found.columns)
 spread.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
-# The figure has one panel a conclusion. Filled markers are the median of the draws and bars hold 95 % of them; an open marker is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
+# The figure has one panel for each conclusion that can be drawn here. Filled markers are the median of the draws and bars hold 95 % of them; an open marker is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
 
 # %% tags=["hide-input"]
-median = np.nanmedian(draws, axis=0)
+known = [name for name in found.index if found.loc[name].notna().any()]
+median = np.array([pd.DataFrame(d).median() for d in draws.transpose(1, 0, 2)])
 open_mark = {"mec": "black", "mfc": "none", "ms": 12, "mew": 1.2}
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 3, figsize=(9, 6), sharey=True)
-for k, (ax, name) in enumerate(zip(axes.flat, found.index, strict=True)):
+for ax, name in zip(axes.flat, known, strict=False):
+    k = found.index.get_loc(name)
     for j, metric in enumerate(found.columns):
         colour, marker, _ = plots.numbered_style(j)
         ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=3)
@@ -268,8 +270,10 @@ for k, (ax, name) in enumerate(zip(axes.flat, found.index, strict=True)):
     ax.set_title(fill(named_conclusions[name], 30), fontsize=11)
     ax.set_yticks(range(len(METRICS)), names)
     ax.locator_params(axis="x", nbins=4, integer=name == "time_like_10")
+for ax in axes.flat[len(known) :]:
+    ax.axis("off")
 axes.flat[0].invert_yaxis()
-alt = "Six conclusions for five divergences: medians and 95 % of half-sized draws."
+alt = f"{len(known)} conclusions for five divergences: medians and 95 % of half-sized draws."
 plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
 
 # %% [markdown]
