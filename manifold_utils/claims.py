@@ -33,6 +33,13 @@ ABSENT, OTHER = "not computed", "other data"
 CONCLUSIONS = (CONTRADICTED, NULL, UNDECIDED, HOLDS, ABSENT)  # the first that any evidence gives decides
 
 
+class NotEnough(ValueError):
+    """A chapter finds too little in its atlas to ask its question: raised with a sentence that says how much it needs.
+
+    The runner leaves the chapter out, aloud; it is no failure.
+    """
+
+
 class Evidence(BaseModel):
     """A bound on one named result, and what a world without the effect gives for it.
 

@@ -339,9 +339,7 @@ assert 0 <= same_second <= 1 or not several_seeds
 
 # %% tags=["solution"]
 by_run = pd.Series(to_station[1], index=table.run).groupby(level=0).min()
-winner = atlas.runs.loc[
-    by_run.idxmin(), ["architecture", "optimizer", "learning_rate", "augmentation"]
-]
+winner = atlas.runs.loc[by_run.idxmin(), list(atlas.factors)]
 winner
 
 # %% tags=["check"]

@@ -44,7 +44,8 @@ atlas = Atlas.open(profile, data_dir)
 plots.use_house_style(atlas.levels)
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 table = atlas.table("main")
-table = table[table.loss_train / 2 < 2].sample(frac=1, random_state=seed)
+limit = embedding.outlier_limit(atlas.n_classes)
+table = table[table.loss_train / 2 < limit].sample(frac=1, random_state=seed)
 table = (
     table.groupby(pd.cut(table.progress_train, 10), observed=True)
     .head(max(10, n_points // 10))
@@ -364,7 +365,7 @@ print(
 # %% tags=["hide-input"]
 alt = (
     "Left: Hellinger distance from train to test predictions against the floor that "
-    "pairing costs. Right: their difference against train progress, by architecture."
+    "pairing costs. Right: their difference against train progress, by family."
 )
 against_floor, against_s = np.stack([floor, cross], axis=1), np.stack([s, gap], axis=1)
 

@@ -24,13 +24,15 @@ from manifold_utils.book.contents import (
 )
 from manifold_utils.book.holdings import Holdings
 from manifold_utils.book.kernel import Kernels, NotebookFailed, execute
+from manifold_utils.claims import NotEnough
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, write_json
 from manifold_utils.profiles import RECORDED, Profile
 
 
 @dataclass
 class Outcome:
-    """What became of a job: `ran`, `skipped` (nothing changed), `refreshed` (new prose only), `failed`, `blocked`."""
+    """What became of a job: `ran`, `skipped` (nothing changed), `refreshed` (new prose only), `left out` (the atlas has
+    too little for it), `failed`, `blocked`."""
 
     job: str
     status: str
@@ -184,7 +186,8 @@ class Edition:
         Returns
         -------
         Outcome
-            `ran`, or `failed` with a message; the notebook of a failed job is kept as `<job>.failed.ipynb`.
+            `ran`; `left out` if the chapter said that the atlas has too little for it; or `failed` with a message; the
+            notebook of a failed job is kept as `<job>.failed.ipynb`.
         """
         start, source, inputs = time.perf_counter(), read_notebook(self.book.path(job.chapter)), self.inputs(job)
         self.output.mkdir(parents=True, exist_ok=True)
@@ -199,13 +202,16 @@ class Edition:
                         raise NotebookFailed(
                             f"it should have made {', '.join(lost)} (book.yaml), but nothing like it exists"
                         )
-                except NotebookFailed:
-                    if temporary.is_file() and not self.kernels.stopped:
+                except NotebookFailed as error:
+                    if temporary.is_file() and not self.kernels.stopped and error.error != NotEnough.__name__:
                         os.replace(temporary, self.failed_path(job))
                     self.record_path(job).unlink(missing_ok=True)
                     raise
                 nbformat.write(_tidy(node, job), temporary)
         except NotebookFailed as error:
+            if error.error == NotEnough.__name__:
+                self.failed_path(job).unlink(missing_ok=True)
+                return Outcome(job.name, "left out", time.perf_counter() - start, error.said)
             kept = f"\nkept: {self.failed_path(job)}" if self.failed_path(job).is_file() else ""
             message = f"{job.chapter.notebook}.ipynb, {error}{kept}"
             return Outcome(job.name, "failed", time.perf_counter() - start, message)

@@ -104,7 +104,7 @@ def place(embedding, D_new):
     return coordinates
 
 
-def outlier_limit(n_classes):
+def outlier_limit(n_classes, limit=OUTLIER_DISTANCE):
     """Distance to truth (nats) from which a point is an outlier; for more than ten classes, as far past ignorance.
 
     Ignorance is (log C)/2 from truth, so that with a hundred classes every run would begin beyond 2 nats.
@@ -114,7 +114,7 @@ def outlier_limit(n_classes):
     >>> outlier_limit(10), round(outlier_limit(100), 6)
     (2.0, 4.0)
     """
-    return OUTLIER_DISTANCE * max(1.0, float(np.log(n_classes) / np.log(PAPER_CLASSES)))
+    return limit * max(1.0, float(np.log(n_classes) / np.log(PAPER_CLASSES)))
 
 
 def to_truth(atlas, table):
