@@ -131,7 +131,7 @@ def test_a_classifier_of_transformers_on_one_of_its_data_sets(tmp_path):
     torch.manual_seed(0)
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = BertForSequenceClassification(BertConfig(vocab_size=20, num_labels=3, **small))
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     recorder = Recorder({"train": rows}, "bert", collate=default_data_collator)
     watching = TransformersRecorder(recorder, steps=[5, 20], save=tmp_path / "run")
     trainer = trainer_of(model, rows, [watching], tmp_path / "out", num_train_epochs=6)

@@ -1,6 +1,13 @@
 """A Keras 3 callback that records the network while `fit` trains it, on any backend of Keras."""
 
+import importlib.util
+import os
+import sys
+
 from manifold_utils.recording.callbacks.taking import Taking
+
+if "keras" not in sys.modules and not importlib.util.find_spec("tensorflow"):
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # the backend that is there; Keras' own default is tensorflow
 
 try:
     import keras
