@@ -42,7 +42,8 @@ def record_estimator(
         What there is more of at each step. "stages": of a boosted ensemble (`staged_predict_proba`). "batches":
         `partial_fit`. "samples": fitted anew on more and more of the training samples. Or a parameter of the estimator:
         "n_estimators" and "max_iter" go on from before (`warm_start`) where they can; others, such as "n_neighbors",
-        are fitted anew. By default the first of stages, batches, n_estimators, max_iter, samples that it has.
+        are fitted anew, and count 1, 2, 3, ... unless their values are whole numbers that grow. By default the first of
+        stages, batches, n_estimators, max_iter, samples that it has.
     values : sequence, optional
         Of that parameter, or numbers of samples, in the order of learning: [200, 100, 50, 20, 10, 5, 1] neighbours.
     steps : as of `moments.Moments`; which of the stages, batches or values are recorded, by default dense early
@@ -192,7 +193,8 @@ def _by_parameter(task, name, values=None):
     last = task.estimator.get_params()[name]
     listed = list(values) if values is not None else task.moments.up_to(int(last))
     goes_on = "warm_start" in task.estimator.get_params() and name in ("n_estimators", "max_iter")
-    growing = all(a < b for a, b in zip(listed[:-1], listed[1:], strict=True)) and listed[0] > 0
+    whole = all(isinstance(value, int | np.integer) for value in listed) and listed[0] > 0
+    growing = whole and all(a < b for a, b in zip(listed[:-1], listed[1:], strict=True))
     before = 0
     for k, value in enumerate(listed, 1):
         if goes_on and growing:
