@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from manifold_utils.atlas import checks
-from manifold_utils.atlas.columns import clean_row
+from manifold_utils.atlas.columns import CHECKPOINTS, NESTED, clean_row, listed
 from manifold_utils.atlas.doubts import refuse_exchanged
 from manifold_utils.atlas.records import RunRecord, load_run, read_facts
 from manifold_utils.files import fingerprint
@@ -171,8 +171,8 @@ class Door:
 
 def _times(row, n, where):
     """(steps, epochs) of n checkpoints, from the lists of a row or by counting."""
-    given = {key: row.get(key) for key in ("steps", "epochs")}
-    lists = {key: None if value is None else list(value) for key, value in given.items()}
+    given = {key: row.get(key) for key in CHECKPOINTS}
+    lists = {key: listed(value) if isinstance(value, (*NESTED, str)) else None for key, value in given.items()}
     for key, values in lists.items():
         if values is not None and len(values) != n:
             raise ValueError(f"{where}: {len(values)} {key} for {n} checkpoints")

@@ -250,9 +250,10 @@ class Intake:
         except (ValueError, OSError) as error:
             self.refused[str(offer.row.get("run"))] = str(error)
             return
-        self.testimonies += [testimony(name, s, v, self.door.labels[s]) for s, v in record.log_probs.items() if len(v)]
         if record.status == "diverged":
             self.diverged[name] = record.info.get("diverged_step")
+        else:
+            self.testimonies += [testimony(name, s, v, self.door.labels[s]) for s, v in record.log_probs.items()]
         if name not in self.kept:
             self.atlas.save_run(record, "main")
             self.added.append(name)

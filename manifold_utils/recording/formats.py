@@ -119,7 +119,7 @@ def _named(path):
     except ValueError as error:
         if str(path) in str(error):
             raise
-        pickled = "allow_pickle" in str(error)
+        pickled = "allow_pickle" in str(error) or "Python objects" in str(error)
         cure = "it holds Python objects, which are never opened here: save plain numbers" if pickled else f"{error}"
         raise ValueError(f"{path} cannot be read: {cure}") from error
     except Exception as error:  # numpy, zarr, pyarrow and safetensors raise several kinds for what is damaged
@@ -178,7 +178,7 @@ def _of_members(members, path, split):
 
 def _wanted(names, split):
     names = [name for name in names if name not in TIMES]
-    return split if split in names else names[0] if len(names) == 1 and not NUMBER.search(names[0]) else None
+    return split if split in names else names[0] if len(names) == 1 else None
 
 
 def _together(named, path, split, n_samples=None, classes=()):
