@@ -17,6 +17,7 @@ from pathlib import Path
 
 TEMPORARY = ".tmp-"
 MANIFEST = ".manifold-book.json"  # in a folder that a user named: what we wrote there
+CHECKSUM = "checksum"  # the last key of a JSON file
 OLD = "old-"  # after the random part of a temporary name: a folder that was moved aside
 N_NAMED = 3  # foreign files that an error names
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
@@ -135,14 +136,26 @@ def remove_leftovers(folder):
 
 
 def write_json(path, value):
-    """Write `value` as indented JSON to `path`, atomically. NaN and infinity are refused: write None or a text."""
+    """Write `value` as indented JSON to `path`, atomically; a dictionary gets a checksum as its last key.
+
+    NaN and infinity are refused: write None or a text.
+    """
+    stamp = {CHECKSUM: fingerprint(value)} if isinstance(value, dict) else {}
+    text = json.dumps({**value, **stamp} if stamp else value, indent=1, allow_nan=False)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path):
-    """Read one JSON file; a damaged one is named in the error."""
+    """Read one JSON file; a damaged one (no JSON, or not what its checksum says) is named in the ValueError.
+
+    A file without a checksum, older or from elsewhere, is read as it is.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged (not JSON: {error}); delete it and run its chapter again") from error
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        checksum = value.pop(CHECKSUM, None) if isinstance(value, dict) else None
+        if checksum is not None and checksum != fingerprint(value):
+            raise ValueError("it does not agree with its checksum")
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are kinds of it
+        raise ValueError(f"{path} is damaged ({error}); delete it and run its chapter again") from error
+    return value

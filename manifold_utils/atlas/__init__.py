@@ -7,6 +7,7 @@ computes nothing: distances come from `distances.tiles`, embeddings from `inpca`
 
 import fcntl
 import os
+import shlex
 import socket
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
 from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
-from manifold_utils.profiles import FACTORS, Profile
+from manifold_utils.profiles import FACTORS, PROFILE_FOLDER, Profile
 
+STAMP = "# checksum "  # the first line of a frozen profile
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
 
@@ -86,7 +89,7 @@ class Atlas:
     @property
     def profile(self):
         """The frozen `Profile` that this atlas was last made from."""
-        return Profile.load(str(self.path / "profile.yaml"))
+        return Profile.load(str(_unaltered(self.path / "profile.yaml")))
 
     def space(self, name=""):
         """The atlas of another prediction space (a grid with a data set of its own); '' is the main space."""
@@ -148,10 +151,9 @@ class Atlas:
         ]
         points = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame({"run": [], "step": []})
         points = points[["run", *[c for c in points if c != "run"]]]
-        if self._points_key(points) != self._points_key(self._parquet("points", missing=None)):
+        if self._points_key(points) != self._stored_points_key():
             self.save_points(points)
-        with atomic_path(self.path / "runs.parquet") as temporary:
-            runs.to_parquet(temporary)
+        write_table(self.path / "runs.parquet", runs)
         return runs, self.points
 
     @property
@@ -185,8 +187,7 @@ class Atlas:
 
     def save_points(self, points):
         """Replace points.parquet, for instance with more columns. The rows must stay as they are."""
-        with atomic_path(self.path / "points.parquet") as temporary:
-            points.to_parquet(temporary)
+        write_table(self.path / "points.parquet", points)
 
     def table(self, grid=None):
         """Points joined with their run's grid and factors; the index is the row number in every array of the atlas.
@@ -252,8 +253,8 @@ class Atlas:
     def save_labels(self, split, labels):
         """Keep the true classes, so that figures need no data set."""
         _check_split(split)
-        with atomic_path(self.path / f"labels_{split}.parquet") as temporary:
-            pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)}).to_parquet(temporary)
+        table = pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)})
+        write_table(self.path / f"labels_{split}.parquet", table)
 
     def distances_path(self, split, metric="bhattacharyya"):
         _check_split(split)
@@ -270,7 +271,10 @@ class Atlas:
         path = self.distances_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 20 for this profile")
-        return open_tiles(path, fingerprint=self.points_fingerprint())
+        tiles = open_tiles(path, fingerprint=self.points_fingerprint())
+        if tiles.shape != (len(self.points),) * 2:
+            raise OSError(f"{path} is damaged (its shape is {tiles.shape}); delete it, and {self.cure('20')}")
+        return tiles
 
     def embedding_path(self, split, metric="bhattacharyya"):
         _check_split(split)
@@ -283,12 +287,10 @@ class Atlas:
         (component), reference_embedding (reference, component) with the coordinate `reference` naming ignorance,
         truth and points of the geodesic. `point` holds the row numbers of `points`.
         """
-        import xarray as xr
-
         path = self.embedding_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 30 for this profile")
-        dataset = xr.load_dataset(path, engine="zarr", consolidated=False)
+        dataset = read_arrays(path, self.cure("30"))
         if dataset.attrs["points"] != self.points_fingerprint():
             raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 30 again")
         return dataset
@@ -296,8 +298,17 @@ class Atlas:
     def save_embedding(self, dataset, split, metric="bhattacharyya"):
         """Store an embedding Dataset, stamped with the points that it belongs to."""
         stamped = dataset.assign_attrs(points=self.points_fingerprint())
-        with atomic_path(self.embedding_path(split, metric)) as temporary:
-            stamped.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+        write_arrays(self.embedding_path(split, metric), stamped)
+
+    def cure(self, *chapters):
+        """What to do about a damaged file, for the end of an error: the command that runs these chapters again."""
+        whole = self.path.parent.parent if self.path.parent.name == "spaces" else self.path
+        known = (PROFILE_FOLDER / f"{whole.name}.yaml").is_file()
+        profile = whole.name if known else shlex.quote(str(whole / "profile.yaml"))
+        root = whole.parent.parent
+        place = "" if root.resolve() == data_root() else f" --data-dir {shlex.quote(str(root))}"
+        called = f"python -m manifold_utils run --profile {profile}{place} --force {' '.join(chapters)}"
+        return f"make it again with `{called}`"
 
     def figure_path(self, name):
         folder = self.path / "figures"
@@ -319,10 +330,14 @@ class Atlas:
             if missing is None:
                 return None
             raise FileNotFoundError(f"{path} is missing; run chapters 10 and 11 for this profile first")
+        return read_table(path, self.cure("10", "11") if name.startswith("labels") else self.cure("11", "31"))
+
+    def _stored_points_key(self):
+        """Key of the table on disk; None where there is none, or it is damaged and has to be made again."""
         try:
-            return pd.read_parquet(path)
-        except Exception as error:  # pyarrow raises several kinds: name the file for all of them
-            raise OSError(f"{path} is damaged ({error}); run chapter 11 again to rebuild it") from error
+            return self._points_key(self._parquet("points", missing=None))
+        except OSError:
+            return None
 
     @staticmethod
     def _points_key(points):
@@ -335,9 +350,16 @@ def _make(path, profile):
     if not (path / "atlas.json").is_file():
         write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name})
     with atomic_path(path / "profile.yaml") as temporary:
-        temporary.write_text(
-            yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False), encoding="utf-8"
-        )
+        text = yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        temporary.write_text(f"{STAMP}{fingerprint(text)}\n{text}", encoding="utf-8")
+
+
+def _unaltered(path):
+    """The path of a frozen profile; OSError if it is not as its first line says (older ones have no such line)."""
+    first, _, text = path.read_bytes().decode("utf-8", "replace").partition("\n")
+    if first.startswith(STAMP) and first.removeprefix(STAMP) != fingerprint(text):
+        raise OSError(f"{path} is damaged (it does not agree with its checksum); chapter 10 writes it again")
+    return path
 
 
 def _check_split(split):

@@ -30,6 +30,7 @@ SMALLEST_TILE, LARGEST_TILE = 48, 2048  # bounds of the tile that is chosen when
 WAVE = 3  # tasks in the scheduler for each worker thread; more would only wait there
 FORMAT = "manifold tiles 1"
 THIS_PROCESS = Resources()  # with all its threads and half of the free memory
+CURE = "and run chapter 20 again (run --force 20), which computes what is missing"
 CHECKSUM_BYTES = 4  # crc32c appends them to each chunk
 
 
@@ -221,7 +222,11 @@ class Tiles:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._array = zarr.open_array(self.path, mode="r")
+        try:
+            self._array = zarr.open_array(self.path, mode="r")
+        except Exception as error:  # zarr raises several kinds for damaged metadata: name the file for all of them
+            named = self.path / "zarr.json"
+            raise OSError(f"{named} is missing or damaged ({error}); delete {self.path}, {CURE}") from error
         self.shape, self.dtype, self.chunks = self._array.shape, self._array.dtype, self._array.chunks
         self.tile, self.ndim, self.attrs = self.chunks[0], 2, dict(self._array.attrs)
 
@@ -258,13 +263,11 @@ class Tiles:
     def _read(self, rows, columns):
         try:
             block = self._array[rows, columns]
-        except ValueError as error:
-            raise OSError(
-                f"{self.path} holds a damaged tile ({error}); `verify_tiles` names it, and with remove=True the next "
-                "`write_tiles` computes it again"
-            ) from error
+        except (ValueError, RuntimeError) as error:
+            named = next(iter(verify_tiles(self.path)), self.path)
+            raise OSError(f"{named} is a damaged tile ({error}); delete it, {CURE}") from error
         if np.isnan(block).any():  # what zarr reads where a chunk is missing
-            raise OSError(f"{self.path} lacks tiles in rows {rows.start}:{rows.stop}; `write_tiles` goes on with it")
+            raise OSError(f"{self.path} lacks tiles in rows {rows.start}:{rows.stop}: go on {CURE}")
         return block
 
 
