@@ -5,10 +5,9 @@ written under a temporary name and renamed; prediction chunks carry crc32c check
 computes nothing: distances come from `distances.tiles`, embeddings from `inpca`.
 """
 
-import fcntl
 import os
 import shlex
-import socket
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,9 +18,20 @@ import yaml
 from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
 from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
-from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
+from manifold_utils.files import (
+    atomic_path,
+    data_root,
+    fingerprint,
+    hold,
+    out_root,
+    read_json,
+    remove_leftovers,
+    write_json,
+    writing,
+)
 from manifold_utils.profiles import FACTORS, PROFILE_FOLDER, Profile
 
+OWNER = ".manifold-out.json"  # in $MANIFOLD_OUT: whose figures and results it holds
 STAMP = "# checksum "  # the first line of a frozen profile
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
@@ -83,8 +93,16 @@ class Atlas:
 
         `profile_name` is a name, or the path of a profile's .yaml file.
         """
-        name = Profile.load(profile_name).name if Path(profile_name).suffix == ".yaml" else profile_name
-        return cls(data_root(data_dir) / "atlases" / name)
+        path = Path(profile_name).expanduser()
+        name = Profile.load(str(path)).name if path.suffix == ".yaml" else profile_name
+        atlas = cls(data_root(data_dir) / "atlases" / name)
+        if out_root() is None and not os.access(atlas.path, os.W_OK):
+            warnings.warn(
+                f"{atlas.path} is read-only: set $MANIFOLD_OUT to a folder for figures and results, which cannot be "
+                "kept otherwise",
+                stacklevel=2,
+            )
+        return atlas
 
     @property
     def profile(self):
@@ -104,18 +122,8 @@ class Atlas:
         RuntimeError
             If another process holds the atlas; names that process.
         """
-        with open(self.path / "lock", "a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                handle.seek(0)
-                raise RuntimeError(
-                    f"{self.path} is being written by {handle.read().strip() or 'another process'}; "
-                    "wait for it to end, or work in another data_dir"
-                ) from error
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
+        refusal = "is being written by {holder}; wait for it to end, or work in another data_dir"
+        with hold(self.path / "lock", f"{self.path} {refusal}"):
             remove_leftovers(self.path / "predictions")
             yield self
 
@@ -302,7 +310,7 @@ class Atlas:
 
     def cure(self, *chapters):
         """What to do about a damaged file, for the end of an error: the command that runs these chapters again."""
-        whole = self.path.parent.parent if self.path.parent.name == "spaces" else self.path
+        whole = self._whole
         known = (PROFILE_FOLDER / f"{whole.name}.yaml").is_file()
         profile = whole.name if known else shlex.quote(str(whole / "profile.yaml"))
         root = whole.parent.parent
@@ -310,12 +318,51 @@ class Atlas:
         called = f"python -m manifold_utils run --profile {profile}{place} --force {' '.join(chapters)}"
         return f"make it again with `{called}`"
 
+    @property
+    def out(self):
+        """Folder of what chapters leave to be looked at: $MANIFOLD_OUT if it is set, else the atlas itself."""
+        root = out_root()
+        return self.path if root is None else root / self.path.relative_to(self._whole)
+
+    def folder(self, name):
+        """The folder `name` (figures, results, guests, nulls) of `out`, made if it is not there.
+
+        Raises
+        ------
+        CannotWrite
+            A read-only atlas without $MANIFOLD_OUT, or a full disk.
+        ValueError
+            $MANIFOLD_OUT holds what came from another atlas: numbers of two atlases would stand side by side.
+        """
+        root, place = out_root(), self.out / name
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+        if root is not None:
+            owner = read_json(root / OWNER)["atlas"] if (root / OWNER).is_file() else None
+            if owner is None:
+                write_json(root / OWNER, {"atlas": self._whole.name})
+            elif owner != self._whole.name:
+                raise ValueError(
+                    f"$MANIFOLD_OUT is {root}, which holds figures and results of the atlas {owner!r}; set it to "
+                    f"another folder for {self._whole.name!r}"
+                )
+        return place
+
+    @property
+    def results_folders(self):
+        """Folders of named results, those that win last: of the atlas and, if it is another, of `out`."""
+        return list(dict.fromkeys([self.path / "results", self.out / "results"]))
+
     def figure_path(self, name):
-        folder = self.path / "figures"
-        folder.mkdir(exist_ok=True)
-        return folder / name
+        """Path of a figure, in its folder."""
+        return self.folder("figures") / name
 
     # -- private -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _whole(self):
+        """Path of the atlas that a prediction space belongs to; of a whole atlas its own."""
+        return self.path.parent.parent if self.path.parent.name == "spaces" else self.path
 
     def _run_path(self, run_id):
         return self.path / "predictions" / f"{run_id}.zarr"

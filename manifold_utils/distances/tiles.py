@@ -20,7 +20,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator
 from manifold_utils.distances.sources import as_source
-from manifold_utils.files import TEMPORARY, atomic_path
+from manifold_utils.files import TEMPORARY, atomic_path, writing
 from manifold_utils.workers import Resources, check_choice, resolve_device
 
 PAIR_BYTES = 48  # largest working memory a pair of a tile: accumulator, result, its converted and encoded copies
@@ -203,7 +203,8 @@ def _write_tile(rows, columns, path, number, settings):
         offsets = (first.start, start), (second.start, start)
         accumulate(total, p, q, names=("source", "source"), offsets=offsets)
     tile_file(path, *number).unlink(missing_ok=True)  # what a damaged disk left; zarr would try to read it
-    array[first, second] = total.result().astype(array.dtype)
+    with writing(tile_file(path, *number)):
+        array[first, second] = total.result().astype(array.dtype)
     return number
 
 

@@ -191,7 +191,7 @@ def real_over_null(table, column="n_axes", null="class", *, ratio=True):
 def save(atlas, split, equal, every):
     """Store the tables of `equal_progress` and `all_points` as nulls/<split>_equal.parquet and <split>_all.parquet."""
     for name, table in {"equal": equal, "all": every}.items():
-        write_table(atlas.path / "nulls" / f"{split}_{name}.parquet", table, preserve_index=False)
+        write_table(atlas.folder("nulls") / f"{split}_{name}.parquet", table, preserve_index=False)
 
 
 def load(atlas, split):
@@ -202,7 +202,8 @@ def load(atlas, split):
     FileNotFoundError
         Chapter 32 has not run; the message says what to call.
     """
-    paths = [atlas.path / "nulls" / f"{split}_{name}.parquet" for name in ("equal", "all")]
+    folder = next((out / "nulls" for out in (atlas.out, atlas.path) if (out / "nulls").is_dir()), atlas.path / "nulls")
+    paths = [folder / f"{split}_{name}.parquet" for name in ("equal", "all")]
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
         raise FileNotFoundError(f"{absent[0]} is missing; run chapter 32 for this profile")
