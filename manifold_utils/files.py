@@ -63,7 +63,7 @@ class CannotWrite(OSError):
             what = f"{folder} is read-only ({os.strerror(error.errno)})"
             cure = cure or "choose another data_dir, or set $MANIFOLD_OUT to a folder for figures and results"
         else:
-            what = f"the disk of {folder} is full ({size_in_words(free)} free)"
+            what = f"the disk of {folder} has {size_in_words(free)} free, which is not enough"
             cure = cure or "free some space or choose another data_dir, and call the same command again"
         super().__init__(f"cannot write {path}: {what}; {cure}. What is finished is kept")
         self.errno = error.errno
@@ -86,7 +86,7 @@ def writing(path, cure=""):
     ...     raise OSError(28, "No space left on device")
     Traceback (most recent call last):
         ...
-    manifold_utils.files.CannotWrite: cannot write /some/file: the disk of / is full (...
+    manifold_utils.files.CannotWrite: cannot write /some/file: the disk of / has ...
     """
     try:
         yield
