@@ -69,7 +69,7 @@ def plan(options):
     """What a profile would cost, before anything starts."""
     from manifold_utils.training.planning import plan as cost  # torch: seconds that no other command should wait for
 
-    print(cost(Profile.load(options.profile)))
+    print(cost(Profile.load(options.profile), data_dir=options.data_dir))
     return 0
 
 

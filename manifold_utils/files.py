@@ -52,6 +52,17 @@ def out_root():
     return Path(named).expanduser().resolve() if named else None
 
 
+def printable(path):
+    """A path as text that can be printed: bytes that are not UTF-8 (names in another encoding) as \\xNN.
+
+    Examples
+    --------
+    >>> printable(os.fsdecode(b"caf\\xe9.png"))
+    'caf\\\\xe9.png'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 class CannotWrite(OSError):
     """A disk is full or a folder is read-only; one line says what, where and what to do. `errno` is the system's."""
 

@@ -59,7 +59,7 @@ print(
 # A grid is a product of factors: architecture, optimiser, batch size, learning rate, weight decay, augmentation, start and seed. Before anything runs, we ask for the plan: how many runs, how many numbers to store, how long.
 
 # %%
-outline = planning.plan(settings)
+outline = planning.plan(settings, data_dir=data_dir)
 outline.in_words()
 
 # %% [markdown]

@@ -118,7 +118,7 @@ def train_grid(profile, atlas, *, grids=None, client=None, data_dir="", device="
             report.n_skipped += len(runs) - len(missing)
             todo += missing
             spaces.append(space)
-        check_disk(atlas.path, sum(n_bytes(config) for _, _, config in todo))
+        check_disk(atlas.path, sum(n_bytes(config, data_dir) for _, _, config in todo))
         if todo:
             client = client or stack.enter_context(local_client("local"))
             _train_all(todo, client, report, data_dir, device, show_progress)
