@@ -11,7 +11,7 @@ from pathlib import Path
 
 from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, publishing, run_book, twins
 from manifold_utils.files import data_root
-from manifold_utils.profiles import PROFILE_FOLDER, Profile
+from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 from manifold_utils.strict_yaml import load_yaml
 
 
@@ -69,7 +69,9 @@ def plan(options):
     """What a profile would cost, before anything starts."""
     from manifold_utils.training.planning import plan as cost  # torch: seconds that no other command should wait for
 
-    print(cost(Profile.load(options.profile), data_dir=options.data_dir))
+    profile = Profile.load(options.profile, options.data_dir)
+    recorded = f"{profile.name} holds runs that were made elsewhere: there is nothing to train"
+    print(recorded if profile.kind == RECORDED else cost(profile, data_dir=options.data_dir))
     return 0
 
 
@@ -87,6 +89,22 @@ def data(options):
             readers.fetch(options.download, folder)
     profiles = [Profile.load(path.stem) for path in sorted(PROFILE_FOLDER.glob("*.yaml"))]
     print(inventory.table(inventory.inventory(options.data_dir), profiles))
+    return 0
+
+
+def import_(options):
+    """Make an atlas of runs that were made anywhere, from a table and files of predictions."""
+    from manifold_utils.recording.importing import import_runs  # torch: seconds that no other command should wait for
+
+    names = ("split", "steps", "epochs", "classes", "samples", "kind", "family", "seed", "description", "smoothing")
+    given = {name: getattr(options, name) for name in (*names, "replace", "trust", "data_dir")}
+    factors = [factor.strip() for factor in options.factors.split(",")] if options.factors else None
+    where = options.runs, options.predictions, options.labels
+    atlas, intake = import_runs(options.name, *where, factors=factors, show_progress=True, **given)
+    print("\n".join([intake.summary(), *(f"warning: {sentence}" for sentence in intake.doubts)]))
+    place = f" --data-dir {options.data_dir}" if options.data_dir else ""
+    print(f"atlas:              {atlas.path}")
+    print(f"next:               python -m manifold_utils run --profile {options.name}{place}")
     return 0
 
 
@@ -147,6 +165,7 @@ def _parser():
     command("status", status)
     command("html", html).add_argument("--out", default="", help="folder of the pages (default: html/ in the atlas)")
     command("plan", plan)
+    _add_import(command("import", import_, with_profile=False))
     command("contact-sheet", contact_sheet).add_argument("--out", default="", help="picture (default: in the atlas)")
     command("publish", publish)
     command("readme", readme, with_profile=False)
@@ -158,6 +177,30 @@ def _parser():
     command("twins", check_twins, with_profile=False).add_argument("check", choices=["check"])
     command("student", student, with_profile=False).add_argument("--out", default="build/student")
     return parser
+
+
+def _add_import(sub):
+    sub.add_argument("name", metavar="NAME", help="of the atlas: afterwards, run --profile NAME")
+    sub.add_argument("--runs", required=True, help="table (.csv, .tsv, .parquet): a column 'run', and the factors")
+    files = "pattern of paths, with {run}, {split} (train, test), and {step} or {epoch} where a checkpoint is a file"
+    sub.add_argument("--predictions", required=True, help=f"{files}: .npy, .npz, .zarr, .safetensors, .parquet, .csv")
+    sub.add_argument("--labels", required=True, help="pattern of files of true classes, with {split}, perhaps {run}")
+    kinds = ["logits", "log_probs", "probabilities"]
+    sub.add_argument("--kind", default="logits", choices=kinds, help="what the predictions are (default: logits)")
+    sub.add_argument("--factors", default="", help="columns that differ between runs, with commas (default: all)")
+    sub.add_argument("--family", help="the factor that colours figures (default: 'model' or the like)")
+    sub.add_argument("--seed", help="the column that only repeats a run (default: 'seed', if there is one)")
+    sub.add_argument("--steps", default="", help="0,10,20 or 0:100:10, a column, or files (default: the files' names)")
+    sub.add_argument("--epochs", default="", help="likewise")
+    sub.add_argument("--split", default="", help="train or test: what predictions without {split} are on (test)")
+    sub.add_argument("--classes", default="", help="text file with the classes' names, a line each")
+    sub.add_argument("--samples", default="", help="pattern of pictures of the samples (.npy), with {split}")
+    sub.add_argument("--description", default="", help="a sentence about these runs")
+    smoothing = "mix predictions with so much ignorance, such as 0.001, where learners give the true class 0"
+    sub.add_argument("--smoothing", type=float, default=0.0, help=smoothing)
+    sub.add_argument("--replace", action="store_true", help="take runs that changed since they were imported")
+    sub.add_argument("--trust", action="store_true", help="believe --kind and the classes' order against the numbers")
+    sub.add_argument("--data-dir", default="", help="folder of data sets and atlases (default: data/)")
 
 
 def _terminated(number, frame):

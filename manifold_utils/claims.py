@@ -38,6 +38,13 @@ ABSENT, OTHER = "not computed", "other data"
 CONCLUSIONS = (CONTRADICTED, NULL, UNDECIDED, HOLDS, ABSENT)  # the first that any evidence gives decides
 
 
+class NotEnough(ValueError):
+    """A chapter finds too little in its atlas to ask its question: raised with a sentence that says how much it needs.
+
+    The runner leaves the chapter out, aloud; it is no failure.
+    """
+
+
 class Evidence(BaseModel):
     """A bound on one named result, and what a world without the effect gives for it.
 
@@ -160,7 +167,7 @@ def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu")
         "run": os.environ.get(RUN_VARIABLE) or None,
         "parameters": _parameters(),
         "profile": atlas.profile.name,
-        "data": atlas.profile.dataset.name,
+        "data": atlas.profile.data_name,
         "seed": seed,
         "device": device,
         "seconds": round(time.time() - started, 1) if started else None,

@@ -40,7 +40,8 @@ learning_rate = 0.05  # step size of gradient descent
 # %% tags=["hide-input"]
 started = time.time()
 rng = np.random.default_rng(seed)
-atlas = Atlas.create(Profile.load(profile), data_root(data_dir) / "atlases")
+settings = Profile.load(profile, data_dir)
+atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
 plots.use_house_style()
 print(f"plan: 2 toy models x {n_starts} starts x {n_steps} steps, drawn in the open")
 

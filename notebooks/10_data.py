@@ -36,7 +36,7 @@ megabytes = 600  # of pixels whose spectrum is taken; more samples are thinned e
 
 # %% tags=["hide-input"]
 started = time.time()
-settings = Profile.load(profile)
+settings = Profile.load(profile, data_dir)
 atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
 plots.use_house_style()
 print(f"profile {settings.name}: {settings.description}")

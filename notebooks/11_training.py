@@ -39,7 +39,7 @@ n_workers = 0  # local worker processes; 0: one a core
 
 # %% tags=["hide-input"]
 started = time.time()
-settings = Profile.load(profile)
+settings = Profile.load(profile, data_dir)
 atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
 plots.use_house_style()
 todo = sum(

@@ -16,7 +16,6 @@
 import inspect
 import time
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from manifold_utils import claims, plots
@@ -43,9 +42,10 @@ seed = 0  # of the choice of these pairs
 # %% tags=["hide-input"]
 started = time.time()
 rng = np.random.default_rng(seed)
-settings = Profile.load(profile)
+settings = Profile.load(profile, data_dir)
 atlas = Atlas.open(profile, data_dir).space(space)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor = atlas.family
 chapter = f"20-{space}" if space else "20"
 print(
     f"{len(atlas.points)} points, metrics "
@@ -58,8 +58,9 @@ print(
 # The predictions lie on disk, one file a run, and are opened lazily: nothing is read before it is needed.
 
 # %%
-log_probs = {split: atlas.log_probs(split) for split in ("train", "test")}
-labels = {split: atlas.labels(split) for split in ("train", "test")}
+first_split = atlas.splits[0]
+log_probs = {split: atlas.log_probs(split) for split in atlas.splits}
+labels = {split: atlas.labels(split) for split in atlas.splits}
 for split, array in log_probs.items():
     print(split, array.shape, array.dtype, f"{array.nbytes / 1e6:.0f} MB")
     assert array.shape[:2] == (len(atlas.points), len(labels[split]))
@@ -70,7 +71,7 @@ for split, array in log_probs.items():
 # The definition asks for one logarithm for every pair *and every sample*. But $\sum_n \log b_n = \log \prod_n b_n$, so the coefficients $b_n = \sum_c \sqrt{p^n_c q^n_c}$ can be multiplied first. *What goes wrong if we just do so in float32?*
 
 # %%
-P, Q = np.asarray(log_probs["train"][[0, -1]], dtype=float)
+P, Q = np.asarray(log_probs[first_split][[0, -1]], dtype=float)
 coefficients = np.exp(0.5 * (P + Q)).sum(axis=1)
 one_log_each = np.log(coefficients).sum()
 naive_product = np.log(
@@ -140,7 +141,7 @@ with engine(client) as workers:
 # A matrix of distances must have a zero diagonal, be symmetric, and have no negative entry. We read it back and check all three.
 
 # %%
-D = {split: np.asarray(atlas.distances(split)[:]) for split in ("train", "test")}
+D = {split: np.asarray(atlas.distances(split)[:]) for split in atlas.splits}
 for split, matrix in D.items():
     print(
         f"{split}: {matrix.shape}, median "
@@ -159,12 +160,13 @@ for split, matrix in D.items():
 
 # %%
 pairs = rng.integers(len(atlas.points), size=(n_pairs, 2))
-rows = {i: np.asarray(log_probs["train"][i], dtype=float) for i in np.unique(pairs)}
+drawn = log_probs[first_split]
+rows = {i: np.asarray(drawn[i], dtype=float) for i in np.unique(pairs)}
 formula = [
     -np.log(np.exp(0.5 * (rows[i] + rows[j])).sum(axis=1)).mean() for i, j in pairs
 ]
 error = np.abs(
-    D["train"][tuple(pairs.T)] - np.where(pairs[:, 0] == pairs[:, 1], 0, formula)
+    D[first_split][tuple(pairs.T)] - np.where(pairs[:, 0] == pairs[:, 1], 0, formula)
 ).max()
 print(f"largest difference from the formula in float64: {error:.1e} nats")
 assert error < 1e-6 * max(1, np.max(formula)), "the store keeps float32, 7 digits"
@@ -175,12 +177,12 @@ assert error < 1e-6 * max(1, np.max(formula)), "the store keeps float32, 7 digit
 # %%
 one_run = atlas.points.run.iloc[0]
 to_truth = pairwise(
-    atlas.run_log_probs(one_run, "train"),
-    truth(labels["train"], log_probs["train"].shape[2]),
+    atlas.run_log_probs(one_run, first_split),
+    truth(labels[first_split], atlas.n_classes),
 )[:, 0]
 
 # %%
-loss = atlas.points.loss_train[atlas.points.run == one_run]
+loss = atlas.points[f"loss_{first_split}"][atlas.points.run == one_run]
 print(
     "largest |d_B(P, P*) - loss / 2| of one run: "
     f"{np.abs(to_truth - loss / 2).max():.1e} nats"
@@ -191,36 +193,34 @@ assert np.allclose(to_truth, loss / 2, atol=1e-4)
 # Third, a constant of nature: ignorance and truth are $\tfrac12\log C$ apart, on any data.
 
 # %%
-n_classes = log_probs["train"].shape[2]
-constant = pairwise(
-    ignorance(len(labels["train"]), n_classes), truth(labels["train"], n_classes)
-)[0, 0]
+n_classes, y = atlas.n_classes, labels[first_split]
+constant = pairwise(ignorance(len(y), n_classes), truth(y, n_classes))[0, 0]
 print(f"d_B(P0, P*) = {constant:.6f}, (log C)/2 = {np.log(n_classes) / 2:.6f}")
 assert np.isclose(constant, np.log(n_classes) / 2)
 
 # %% [markdown]
 # ## What does the matrix look like?
 #
-# We order the points by their train loss and draw the matrix as a picture. *Prediction:* where will the small distances be, if all networks follow one road?
+# We order the points by their loss and draw the matrix as a picture. *Prediction:* where will the small distances be, if all networks follow one road?
 
 # %% tags=["hide-input"]
-order = np.argsort(-atlas.points.loss_train.to_numpy(), kind="stable")
+order = np.argsort(-atlas.points[f"loss_{first_split}"].to_numpy(), kind="stable")
 shown = order[:: max(1, len(order) // 400)]
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+fig, axes = plots.panels(atlas.splits, figsize=(9, 3.8), sharey=False)
 for ax, (split, matrix) in zip(axes, D.items(), strict=True):
     ordered, top = matrix[np.ix_(shown, shown)], np.quantile(matrix, 0.99)
     picture = ax.imshow(ordered, cmap=plots.SEQUENTIAL, vmin=0, vmax=top)
     ax.set(title=f"{split} predictions", xticks=[], yticks=[])
-    ax.set_xlabel("points, from high to low train loss")
+    ax.set_xlabel(f"points, from high to low {first_split} loss")
     ax.grid(visible=False)
 fig.colorbar(picture, ax=axes, label="$d_B$ (nats)")
-alt = "Distance matrices of train and test predictions, points ordered by train loss."
+alt = f"Matrices of distances, points ordered by their {first_split} loss."
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_matrix.png"), alt=alt)
 
 # %% [markdown]
 # Dark means near. Points of equal loss are neighbours in the order, and most neighbours come from different runs: where the diagonal lies in a dark band, networks of equal loss are near each other *whatever network they are*. This is the manifold, seen before any embedding. Bright lines are points that are far from nearly everything, such as networks that are sure and wrong; the brightest are beyond the end of the colour scale.
 #
-# The lower right corner holds the points of lowest loss. Do they agree on test samples as well as on train samples? We take the tenth of all points with the lowest train loss.
+# The lower right corner holds the points of lowest loss. Do they agree on test samples as well as on train samples? We take the tenth of all points with the lowest loss.
 
 # %%
 best = order[-len(order) // 10 :]
@@ -242,11 +242,11 @@ print(
 
 # %%
 end = atlas.table(space or "main").groupby("run", sort=False).tail(1)
-trained = end[end.error_train <= max_error]
-families = trained.architecture.unique()
-near_truth = {s: trained[f"loss_{s}"] / 2 for s in ("train", "test")}
+trained = end[end[f"error_{first_split}"] <= max_error]
+families = list(map(str, trained[family_factor].unique()))
+near_truth = {s: trained[f"loss_{s}"] / 2 for s in atlas.splits}
 print(
-    f"{len(D['train']) ** 2} distances a split; the "
+    f"{len(atlas.points) ** 2} distances a split; the "
     f"largest error against float64 is {error:.1e} nats."
 )
 
@@ -255,12 +255,13 @@ print(
 
 # %%
 estimate = {
-    split: mean_over_groups(to_the_truth, trained.architecture)
+    split: mean_over_groups(to_the_truth, trained[family_factor])
     for split, to_the_truth in near_truth.items()
 }
 
 # %%
-for split, paper in (("train", 0.026), ("test", 0.586)):
+paper_ends = {"train": 0.026, "test": 0.586}
+for split in atlas.splits:
     if not len(trained):
         print(f"{split}: none of {len(end)} runs of the main grid is trained.")
         continue
@@ -268,7 +269,7 @@ for split, paper in (("train", 0.026), ("test", 0.586)):
     about = f"{low:.3f} to {high:.3f}" if len(families) > 1 else "no interval"
     print(
         f"{split}: {len(trained)} of {len(end)} runs are trained and end "
-        f"{mean:.3f} ({about}) nats from truth; paper {paper}."
+        f"{mean:.3f} ({about}) nats from truth; paper {paper_ends[split]}."
     )
 print(f"The interval is over {len(families)} families: {', '.join(families)}.")
 
@@ -294,7 +295,7 @@ claims.save_results(atlas, chapter, results, seed=seed, started=started)
 # 1. The Hellinger distance $1 - b$ per sample is bounded. Which of the two grows faster for far points? Compare both for the first run.
 
 # %% tags=["solution"]
-few = atlas.run_log_probs(one_run, "train")
+few = atlas.run_log_probs(one_run, first_split)
 hellinger = pairwise(few, metric="hellinger")
 
 # %% tags=["check"]

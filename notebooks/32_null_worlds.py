@@ -42,8 +42,9 @@ seed = 0  # of runs and shuffles
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
-splits = ("train", "test")
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
+splits, first_split = atlas.splits, atlas.splits[0]
 finished = atlas.runs[(atlas.runs.grid == "main") & (atlas.runs.status == "finished")]
 drawn = np.sort(rng.permutation(len(finished))[:n_runs])
 candidates = list(finished.index[drawn])
@@ -80,21 +81,22 @@ for split in splits:
 # Take one run. Give each sample the predictions of another sample *of its own class*, drawn once and used at all checkpoints. Loss, error, progress and the distances to ignorance and truth are means over samples, and a mean does not depend on the order of its terms. So all five stay; the sums may only round differently.
 
 # %%
-original = atlas.run_log_probs(candidates[0], "train").astype(float)
-shuffled = statistics.shuffle_within_class(original, labels["train"], rng)
+original = atlas.run_log_probs(candidates[0], first_split).astype(float)
+y = labels[first_split]
+shuffled = statistics.shuffle_within_class(original, y, rng)
 n_samples, n_classes = original.shape[1:]
 start = geometry.ignorance(n_samples, n_classes)
-ends = np.concatenate([start, geometry.truth(labels["train"], n_classes)])
+ends = np.concatenate([start, geometry.truth(y, n_classes)])
 
 
 # %% tags=["lesson"]
 def curves_of(run):
-    true_class = run[:, np.arange(n_samples), labels["train"]]
+    true_class = run[:, np.arange(n_samples), y]
     to_ends = pairwise(run, ends)
     return {
         "loss": -true_class.mean(axis=1),
-        "error": (run.argmax(axis=2) != labels["train"]).mean(axis=1),
-        "progress": geometry.progress(run, labels["train"]),
+        "error": (run.argmax(axis=2) != y).mean(axis=1),
+        "progress": geometry.progress(run, y),
         "to ignorance": to_ends[:, 0],
         "to truth": to_ends[:, 1],
     }
@@ -114,9 +116,9 @@ print(f"but the shuffled run is up to {apart:.3f} nats away from itself")
 # What is lost is *which sample is learned when*. The next figure shows the probability of the true class for the samples of one class, one row a sample, sorted by when the run learns them. *Prediction:* what will the same rows show after the shuffle?
 
 # %% tags=["hide-input"]
-members = np.flatnonzero(labels["train"] == labels["train"][0])
+members = np.flatnonzero(y == y[0])
 sides = {"the run": original, "shuffled": shuffled}
-own_class = labels["train"][0]
+own_class = y[0]
 confidence = {n: np.exp(run[:, members, own_class]).T for n, run in sides.items()}
 order = np.argsort(-confidence["the run"].mean(axis=1))
 heat = {"aspect": "auto", "vmin": 0, "vmax": 1, "interpolation": "none"}
@@ -162,8 +164,10 @@ groups = {
 }
 
 # %%
-n_groups = pd.Series({name: group.nunique() for name, group in groups.items()})
-n_groups.rename_axis(["split", "world"]).unstack("split")
+n_groups = pd.DataFrame(index=statistics.WORLDS[1:], columns=list(mean))
+for (split, world), group in groups.items():
+    n_groups.loc[world, split] = group.nunique()
+n_groups.rename_axis("world")
 
 # %% [markdown]
 # ## How many axes do the worlds need at equal progress?
@@ -173,7 +177,7 @@ n_groups.rename_axis(["split", "world"]).unstack("split")
 # %%
 equal = {}
 for split in mean:
-    families = finished.architecture.loc[kept[split]].to_numpy()
+    families = finished[family_factor].loc[kept[split]].to_numpy()
     if len(kept[split]) >= null_spectra.MIN_RUNS:
         options = {"n_draws": n_draws, "rng": rng}
         several = trajectories[split], labels[split], stations[split], families
@@ -192,7 +196,7 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# How sure is the ratio of the real world to each null? The intervals leave out architectures in turn, because the claim is about architectures: Student's intervals of the jackknife.
+# How sure is the ratio of the real world to each null? The intervals leave out families in turn, because the claim is about families: Student's intervals of the jackknife.
 
 # %%
 ratios = {}
@@ -202,14 +206,14 @@ for split, table in equal.items():
 
 # %%
 axes_ratio = pd.DataFrame(ratios, index=["value", "low", "high"]).T
-axes_ratio.index.names = ["split", "world"]
+axes_ratio = axes_ratio.rename_axis(["split", "world"] if ratios else "none")
 axes_ratio.round(2)
 
 # %% [markdown]
 # The next figure shows the ladder for both splits.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+fig, axes = plots.panels(splits, figsize=(9, 3.6))
 for ax, split in zip(axes, splits, strict=True):
     if split not in whole:
         ax.text(0.5, 0.5, "too few runs", transform=ax.transAxes, ha="center")
@@ -235,7 +239,7 @@ for split in equal:
     rows = rows[atlas.points.phase.to_numpy()[rows] == "main"]
     rows = rows[thinned(atlas.points.run.to_numpy()[rows], n_points)]
     few = atlas.points.iloc[rows]
-    of_point = finished.architecture.loc[few.run].to_numpy()
+    of_point = finished[family_factor].loc[few.run].to_numpy()
     clock = few[f"progress_{split}"].to_numpy()
     known = few.run.to_numpy(), labels[split], of_point, clock
     weights = progress_weights(few, split)
@@ -286,7 +290,7 @@ for split, tables in stored.items():
 
 # %% tags=["hide-input"]
 results = {}
-note = "jackknife over architectures; real over null at equal progress"
+note = f"jackknife over {family_name}; real over null at equal progress"
 for (split, world), row in axes_ratio.iterrows():
     ends_of = {"low": row.low, "high": row.high, "n": len(kept[split]), "note": note}
     results[f"{split}_axes_ratio_{world}"] = claims.result(row.value, **ends_of)
@@ -304,7 +308,7 @@ claims.save_results(atlas, "32", results, seed=seed, started=started)
 # 1. Shuffle only half of the samples of `original` (the others keep their place). How far is it from itself then?
 
 # %% tags=["solution"]
-half = labels["train"].copy()
+half = y.copy()
 half[: n_samples // 2] = n_classes + np.arange(n_samples // 2)
 moved = statistics.permutations_within_class(half, 1, rng)[0]
 half_apart = np.diag(pairwise(original, original[:, moved])).max()
@@ -317,8 +321,8 @@ assert 0 < half_apart < apart
 # 2. Why does a world in which all runs are shuffled *alike* not serve as a null? Compute the distances between two runs before and after.
 
 # %% tags=["solution"]
-pair = trajectories["train"][:2, -1]
-alike = statistics.permutations_within_class(labels["train"], 1, rng)[0]
+pair = np.stack([original[-1], shuffled[-1]])
+alike = statistics.permutations_within_class(y, 1, rng)[0]
 same_for_both = pairwise(pair), pairwise(pair[:, alike])
 
 # %% tags=["check"]
@@ -328,11 +332,11 @@ assert np.allclose(*same_for_both, atol=1e-6), "an order that all share changes 
 # 3. In which world do two runs lie nearest on average, and why is the answer not the real one?
 
 # %% tags=["solution"]
-nearest_world = whole["train"].distance.idxmin()
+nearest_world = {split: t.distance.idxmin() for split, t in whole.items()}
 nearest_world  # on the geodesic, runs at equal progress are one point
 
 # %% tags=["check"]
-assert nearest_world == "curve"
+assert set(nearest_world.values()) <= {"curve"}
 
 # %% [markdown]
 # ## What next

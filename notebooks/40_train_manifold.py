@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Do different networks explore the same manifold while they train?
 #
-# **What.** The InPCA embedding of all train predictions, drawn by architecture, by loss and by error, and in three dimensions.
+# **What.** The InPCA embedding of all train predictions, drawn by family, by loss and by error, and in three dimensions.
 # **Figure of the paper.** Figures 2 and 3.
 # **Answer.** A few axes hold the paths of all families from ignorance towards truth; a count of neighbours says how far architectures keep to tracks of their own.
 #
@@ -24,6 +24,7 @@ from scipy.stats import spearmanr
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.inpca.embedding import distances_to, road, select
+from manifold_utils.levels import seeds_of
 from manifold_utils.plots import interactive
 from manifold_utils.studies import null_spectra
 from manifold_utils.studies.robustness import neighbour_share
@@ -43,7 +44,8 @@ seed = 0  # of the permutations
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{len(atlas.points)} points of {len(atlas.runs)} "
     "runs; this chapter reads artefacts only"
@@ -73,7 +75,7 @@ assert len(table) == len(coordinates)
 
 # %%
 kept = ((reference[0] - reference[-1]) ** 2 * embedding.signature.values).sum()
-exact = np.log(atlas.log_probs("train").shape[2]) / 2
+exact = np.log(atlas.n_classes) / 2
 print(
     f"ignorance to truth: {kept:.3f} nats in "
     f"{len(eigenvalues)} axes, {exact:.3f} exactly"
@@ -86,17 +88,18 @@ print(
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
-for ax, pair in zip(axes.flat[[0, 2, 3]], [(0, 1), (0, 2), (1, 2)], strict=True):
+views = [(0, 1), (0, 2), (1, 2)] if len(eigenvalues) > 2 else [(0, 1)]
+for ax, pair in zip(axes.flat[[0, 2, 3]], views, strict=False):
     plots.plot_embedding(
-        ax, coordinates, table.architecture, components=pair, size=6, legend=False
+        ax, coordinates, table[family_factor], components=pair, size=6, legend=False
     )
     plots.plot_reference(ax, reference, pair)
     plots.label_embedding(ax, eigenvalues, up_to, pair)
 axes[0, 1].axis("off")
-axes[0, 1].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fontsize=12)
+plots.short_legend(axes[0, 1], axes[0, 0], loc="center", fontsize=12)
 alt = (
     "Three panels of the first three InPCA axes of train "
-    "predictions, by architecture, with the geodesic."
+    f"predictions, by {family_name}, with the geodesic."
 )
 plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt=alt)
 
@@ -118,10 +121,10 @@ worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).r
 
 # %%
 between = select(atlas.distances("train"), table.index.to_numpy())
-table_of_points = table.seed, table.progress_train
+table_of_points = seeds_of(table, atlas.design), table.progress_train
 counted = {"n_neighbours": n_neighbours, "after": under_way}
 same, permuted = neighbour_share(
-    between, table.architecture, *table_of_points, **counted, rng=rng
+    between, table[family_factor], *table_of_points, **counted, rng=rng
 )
 
 # %%
@@ -132,18 +135,18 @@ if several_seeds:
 chance = permuted.mean()
 neighbours_said = (
     f"Of the nearest points from other seeds, {100 * same:.0f} % share "
-    f"the architecture; by chance {100 * chance:.0f} % would (p = {p_value:.3f})."
+    f"the {family_name}; by chance {100 * chance:.0f} % would (p = {p_value:.3f})."
     if several_seeds
-    else "This atlas has one seed, so no point has neighbours from other seeds."
+    else "No point has neighbours from other seeds: that needs runs of two seeds."
 )
 print(neighbours_said)
 
 # %%
 tells = several_seeds and p_value <= 0.05
 print(
-    "So a point's place tells more about its architecture than chance would."
+    f"So a point's place tells more about its {family_name} than chance would."
     if tells
-    else "So a point's place is not shown to tell its architecture here."
+    else f"So a point's place is not shown to tell its {family_name} here."
 )
 
 # %% [markdown]
@@ -175,13 +178,13 @@ plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt=alt)
 slices = (table.progress_train * 20).astype(int).to_numpy()
 axis_meaning = pd.DataFrame(
     index=pd.Index([1, 2, 3], name="axis"),
-    columns=["progress", "architecture"],
+    columns=["progress", "family"],
     dtype=float,
 )
-for axis in axis_meaning.index:
+for axis in axis_meaning.index[: coordinates.shape[1]]:
     x = pd.Series(coordinates[:, axis - 1])
     rest = x - x.groupby(slices).transform("mean")
-    of_family = rest.groupby([slices, table.architecture.to_numpy()]).transform("mean")
+    of_family = rest.groupby([slices, table[family_factor].to_numpy()]).transform("mean")
     axis_meaning.loc[axis] = (
         abs(spearmanr(x, table.progress_train).statistic),
         of_family.var() / rest.var(),
@@ -192,7 +195,7 @@ correlation = axis_meaning.progress[1]
 axis_meaning.rename(
     columns={
         "progress": "rank correlation with progress",
-        "architecture": "share of architecture",
+        "family": f"share of {family_name}",
     }
 )
 
@@ -248,7 +251,7 @@ plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 figure = interactive.embedding_3d(
     coordinates,
     reference,
-    table.architecture,
+    table[family_factor],
     table.progress_train,
     eigenvalues,
     up_to,
@@ -268,22 +271,13 @@ interactive.save_interactive(figure, atlas.figure_path("40_train_manifold.html")
 # %%
 stress = embedding.explained_stress.values
 print(
-    f"{table.run.nunique()} networks of {table.architecture.nunique()} "
+    f"{table.run.nunique()} networks of {table[family_factor].nunique()} "
     f"families: 3 axes explain {100 * stress[2]:.0f} % of "
     "the stress (paper: 76 % on CIFAR-10)."
 )
 
 # %%
-for (view, quantity), row in worlds.iterrows():
-    if quantity == "stress_3":
-        real, null_share = 100 * row["real"], 100 * row["class"]
-        print(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
-if ("equal progress", "n_axes") in worlds.index:
-    needed = worlds.loc[("equal progress", "n_axes")]
-    print(
-        f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
-        f"and {needed['class']:.1f} shuffled within classes."
-    )
+print(*null_spectra.in_words(worlds), sep="\n")
 
 # %%
 print(neighbours_said)
@@ -304,8 +298,8 @@ alike = claims.result(same, n=table.run.nunique(), note=note, **drawn)
 midway = claims.result(company[1], n=n_near, note=f"share within {radius} nats")
 results = {
     "train_stress_3": claims.result(stress[2], n=n_points),
-    "same_architecture_share": alike,
-    "same_architecture_p": claims.result(p_value, n=table.run.nunique()),
+    f"same_{family_factor}_share": alike,
+    f"same_{family_factor}_p": claims.result(p_value, n=table.run.nunique()),
     "axis_1_progress_correlation": claims.result(correlation, n=n_points),
     "nearest_to_midway": claims.result(nearest[1], n=n_points, unit="nats"),
     "near_road_midway": midway,
@@ -315,37 +309,37 @@ claims.save_results(atlas, "40", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Colour the first two axes by optimiser instead of architecture. Can you tell the optimiser from the place?
+# 1. Colour the first two axes by another factor, the optimiser if there is one. Can you tell its level from the place?
 
 # %% tags=["solution"]
 fig, ax = plt.subplots(figsize=(7, 4.5))
-plots.plot_embedding(ax, coordinates, table.optimizer)
+others = [f for f in atlas.factors if f not in (family_factor, "scale")]
+second_factor = "optimizer" if "optimizer" in others else [*others, family_factor][0]
+plots.plot_embedding(ax, coordinates, table[second_factor], legend=False)
 plots.label_embedding(ax, eigenvalues, up_to)
 plt.close(fig)
 
 # %% tags=["check"]
-assert len(ax.get_legend_handles_labels()[1]) == table.optimizer.nunique()
+assert len(ax.get_legend_handles_labels()[1]) == table[second_factor].nunique()
 
 # %% [markdown]
-# 2. Repeat the neighbour count for the optimiser. Is its share as far above chance as the architecture's?
+# 2. Repeat the neighbour count for that factor. Is its share as far above chance as the family's?
 
 # %% tags=["solution"]
-same_optimizer, by_chance = neighbour_share(
-    between, table.optimizer, *table_of_points, **counted, rng=rng
+same_second, by_chance = neighbour_share(
+    between, table[second_factor], *table_of_points, **counted, rng=rng
 )
-same_optimizer - by_chance.mean(), same - chance
+same_second - by_chance.mean(), same - chance
 
 # %% tags=["check"]
-assert 0 <= same_optimizer <= 1 or not several_seeds
+assert 0 <= same_second <= 1 or not several_seeds
 
 # %% [markdown]
 # 3. Which single run stays nearest to the geodesic half-way, and what distinguishes it? Use `to_station`.
 
 # %% tags=["solution"]
 by_run = pd.Series(to_station[1], index=table.run).groupby(level=0).min()
-winner = atlas.runs.loc[
-    by_run.idxmin(), ["architecture", "optimizer", "learning_rate", "augmentation"]
-]
+winner = atlas.runs.loc[by_run.idxmin(), list(atlas.factors)]
 winner
 
 # %% tags=["check"]

@@ -24,6 +24,7 @@ from scipy.stats import spearmanr
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.inpca import InPCA
+from manifold_utils.levels import seeds_of
 from manifold_utils.trajectories import common_distance, crossings, trajectory_gap
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
@@ -42,7 +43,8 @@ seed = 0  # of all draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{(atlas.runs.grid == 'main').sum()} runs of the main grid become as many points"
 )
@@ -53,7 +55,7 @@ print(
 # For both splits, the distances at equal progress between all runs, and from each run to the geodesic. The paper's $d_{traj}$ is the mean over progress. A run that stops at $s = .7$ repeats its last point in that mean, so that the rest of it says how far the run got and not which way it went. We therefore take the mean over the progress that *both* runs have reached, as chapter 44 does.
 
 # %%
-splits = ("train", "test")
+splits, first_split = atlas.splits, atlas.splits[0]
 reached, stacks, roads, d_traj, to_geodesic = {}, {}, {}, {}, {}
 
 # %%
@@ -101,31 +103,22 @@ for split in splits:
 # ## The matrix itself
 
 # %%
-order = (
-    runs.reset_index()
-    .sort_values(
-        [
-            "architecture",
-            "optimizer",
-            "batch_size",
-            "augmentation",
-            "weight_decay",
-            "seed",
-        ]
-    )
-    .index.to_numpy()
-)
+shown_factors = statistics.shown_factors(runs, atlas.design)
+others = sorted(set(shown_factors) - {family_factor}, key=list(atlas.factors).index)
+places = {f: runs[f].map(atlas.levels[f].index) for f in (family_factor, *others)}
+places["seed"] = seeds_of(runs, atlas.design)
+order = np.lexsort([*reversed(list(places.values()))])
 
 # %%
-sorted_architecture = runs.architecture.to_numpy()[order]
-edges = np.flatnonzero(sorted_architecture[1:] != sorted_architecture[:-1]) + 1
+sorted_family = runs[family_factor].to_numpy()[order]
+edges = np.flatnonzero(sorted_family[1:] != sorted_family[:-1]) + 1
 middles = [block.mean() for block in np.split(np.arange(n_runs), edges)]
 
 # %% [markdown]
-# Before any embedding, look at the numbers. An embedding is a summary, and a summary can hide a broken row; a picture of the matrix cannot. Runs are sorted by architecture, then by optimiser, batch size and the other factors. *Prediction:* blocks of which size will you see?
+# Before any embedding, look at the numbers. An embedding is a summary, and a summary can hide a broken row; a picture of the matrix cannot. Runs are sorted by family, then by the other factors. *Prediction:* blocks of which size will you see?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+fig, axes = plots.panels(splits, figsize=(9, 4.2), sharey=False)
 norm = PowerNorm(0.5, 0, max(d_traj[split].max() for split in splits))
 lines = {"color": "white", "lw": 1}
 for ax, split in zip(axes, splits, strict=True):
@@ -135,10 +128,10 @@ for ax, split in zip(axes, splits, strict=True):
     ax.vlines(edges - 0.5, -0.5, n_runs - 0.5, **lines)
     ax.set(xticks=[], yticks=[], title=f"{split} predictions")
     ax.grid(False)
-axes[0].set_yticks(middles, sorted_architecture[np.r_[0, edges]])
+axes[0].set_yticks(middles, sorted_family[np.r_[0, edges]])
 about = "mean distance (nats), square-root scale"
 fig.colorbar(image, ax=axes, label=about, shrink=0.8)
-alt = "Matrices of trajectory distances for train and test, sorted by architecture."
+alt = f"Matrices of trajectory distances for each split, sorted by {family_name}."
 plots.save_figure(fig, atlas.figure_path("43_matrix.png"), alt=alt)
 
 # %% [markdown]
@@ -146,15 +139,16 @@ plots.save_figure(fig, atlas.figure_path("43_matrix.png"), alt=alt)
 
 # %%
 same_family = np.equal.outer(
-    runs.architecture.to_numpy(), runs.architecture.to_numpy()
+    runs[family_factor].to_numpy(), runs[family_factor].to_numpy()
 )[upper]
-contrast = {
-    s: d_traj[s][upper][~same_family].mean() / d_traj[s][upper][same_family].mean()
-    for s in splits
-}
+contrast, several = {}, same_family.any() and not same_family.all()
+for split in splits if several else ():
+    apart = d_traj[split][upper]
+    contrast[split] = np.nanmean(apart[~same_family]) / np.nanmean(apart[same_family])
 print(
     "distance between families over distance within them:",
-    {s: round(float(v), 2) for s, v in contrast.items()},
+    {s: round(float(v), 2) for s, v in contrast.items()}
+    or "needs two families, and two runs of one of them",
 )
 
 
@@ -175,9 +169,9 @@ def with_geodesic(split):
 weights = np.r_[np.ones(n_runs), max(1.0, geodesic_share * n_runs)]
 n_axes = int(min(20, n_runs - 1))
 twice = np.r_[np.arange(n_runs + 1), n_runs]
-given_twice = InPCA(n_components=3).fit(with_geodesic("train")[np.ix_(twice, twice)])
-weighted_twice = InPCA(n_components=3).fit(
-    with_geodesic("train"), sample_weight=np.r_[np.ones(n_runs), 2.0]
+given_twice = InPCA(n_components=2).fit(with_geodesic(first_split)[np.ix_(twice, twice)])
+weighted_twice = InPCA(n_components=2).fit(
+    with_geodesic(first_split), sample_weight=np.r_[np.ones(n_runs), 2.0]
 )
 assert np.allclose(given_twice.eigenvalues_, weighted_twice.eigenvalues_)
 
@@ -197,38 +191,35 @@ stress.round(3)
 # The picture: one point a run, the black star the geodesic. The sign of an axis is arbitrary, so the test axes are turned to face as the train axes do. *Prediction:* which factor will you be able to read from the place?
 
 # %% tags=["hide-input"]
-turn = np.sign(
-    (fits["train"].embedding_[:, :2] * fits["test"].embedding_[:, :2]).sum(axis=0)
-)
+as_first = fits[first_split].embedding_[:, :2]
 turned = {
-    "train": fits["train"].embedding_[:, :2],
-    "test": turn * fits["test"].embedding_[:, :2],
+    split: fit.embedding_[:, :2] * np.sign((as_first * fit.embedding_[:, :2]).sum(axis=0))
+    for split, fit in fits.items()
 }
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+fig, axes = plots.panels(splits, figsize=(9, 4.2), sharey=False)
 look = {"size": 28, "alpha": 0.75, "legend": False}
 for ax, split in zip(axes, splits, strict=True):
     points, fit = turned[split], fits[split]
-    plots.plot_embedding(ax, points[:-1], runs.architecture, **look)
+    plots.plot_embedding(ax, points[:-1], runs[family_factor], **look)
     ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{split} predictions")
 plots.figure_legend(fig, axes[0], ncols=4)
-alt = "Each training run as one point, coloured by architecture, the geodesic a star."
+alt = f"Each training run as one point, coloured by {family_name}, the geodesic a star."
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 
 # %% [markdown]
 # Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the star says how far runs stay from the straight road. Read the eigenvalues before you read shapes: an axis with a small one is thin, and adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The same points again, coloured by the other factors:
 
 # %% tags=["hide-input"]
-factors = ("optimizer", "batch_size", "weight_decay", "augmentation")
-varied = [f for f in factors if runs[f].nunique() > 1]
+varied = [f for f in shown_factors if f != family_factor]
 n_rows = max(1, -(-len(varied) // 2))
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(n_rows, 2, figsize=(9, 3.6 * n_rows), squeeze=False)
-points, look = turned["train"][:-1], {"size": 24, "alpha": 0.75, "legend": False}
+points, look = turned[first_split][:-1], {"size": 24, "alpha": 0.75, "legend": False}
 for ax, factor in zip(axes.flat, varied, strict=False):
     plots.plot_embedding(ax, points, runs[factor], **look)
     ax.set_aspect("equal", adjustable="datalim")
@@ -236,8 +227,12 @@ for ax, factor in zip(axes.flat, varied, strict=False):
     plots.legend_below(ax)
 for ax in axes.flat[len(varied) :]:
     ax.axis("off")
-alt = "The train embedding of trajectories, one panel a factor, coloured by its levels."
-plots.save_figure(fig, atlas.figure_path("43_by_factor.png"), alt=alt)
+alt = "The embedding of trajectories, one panel a factor, coloured by its levels."
+picture = None
+if varied:
+    picture = plots.save_figure(fig, atlas.figure_path("43_by_factor.png"), alt=alt)
+plt.close(fig)
+picture
 
 
 # %% [markdown]
@@ -266,9 +261,10 @@ draws = {
     s: np.array([stress_of_drawn_runs(s) for _ in range(n_resamples)]) for s in splits
 }
 interval = {split: statistics.interval(d) for split, d in draws.items()}
+three_axes = {s: fit.explained_stress_[:3][-1] for s, fit in fits.items()}
 print(
     {
-        s: f"3 axes {fits[s].explained_stress_[2]:.3f} ({a:.3f} to {b:.3f})"
+        s: f"3 axes {three_axes[s]:.3f} ({a:.3f} to {b:.3f})"
         for s, (a, b) in interval.items()
     }
 )
@@ -277,16 +273,16 @@ print(
 # The interval is over runs: other seeds of the same grid. The next figure has the columns themselves, train beside test on one scale. *Prediction:* which of the two falls off faster?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
+fig, axes = plots.panels(splits, figsize=(9, 3.8))
 for ax, split in zip(axes, splits, strict=True):
     plots.plot_spectrum(
         ax, fits[split].eigenvalues_, fits[split].explained_stress_, marks=depths
     )
     ax.set_title(f"{split} trajectories")
-axes[1].set_ylabel("")
+axes[-1].set_ylabel("" if len(splits) > 1 else axes[0].get_ylabel())
 alt = (
     "Absolute eigenvalues of the embedding of trajectories for "
-    "train and test, time-like ones hatched, with explained stress."
+    "each split, time-like ones hatched, with explained stress."
 )
 plots.save_figure(fig, atlas.figure_path("43_spectrum.png"), alt=alt)
 
@@ -298,20 +294,24 @@ plots.save_figure(fig, atlas.figure_path("43_spectrum.png"), alt=alt)
 # Two runs that learn the train samples alike need not generalise alike: the order in which train samples are learned says nothing, by itself, about samples that were never shown. If the two matrices agree all the same, it is the network that decides, and not the samples. Mantel's test asks it of the matrices: the rank correlation of all pairs, against the same after permuting the runs of one matrix.
 
 # %%
-agreement = spearmanr(d_traj["train"][upper], d_traj["test"][upper]).statistic
-null = np.empty(n_permutations)
-for k in range(n_permutations):
-    shuffle = rng.permutation(n_runs)
-    null[k] = spearmanr(
-        d_traj["train"][upper], d_traj["test"][np.ix_(shuffle, shuffle)][upper]
-    ).statistic
+agreement, null, p_value = np.nan, np.full(n_permutations, np.nan), np.nan
+if len(splits) > 1:
+    on_train, on_test = d_traj["train"], d_traj["test"]
+    agreement = spearmanr(on_train[upper], on_test[upper]).statistic
+    for k in range(n_permutations):
+        shuffle = rng.permutation(n_runs)
+        mixed = on_test[np.ix_(shuffle, shuffle)]
+        null[k] = spearmanr(on_train[upper], mixed[upper]).statistic
+    p_value = statistics.p_value(agreement, null, side="high")
 
 # %%
-p_value = statistics.p_value(agreement, null, side="high")
-print(
-    f"rank correlation of train and test distances {agreement:.2f}; "
-    f"permuted runs reach {np.quantile(null, 0.95):.2f} (p = {p_value:.3f})"
+agreement_said = (
+    f"Train and test distances between runs have the rank correlation {agreement:.2f}; "
+    f"permuted runs reach {np.quantile(null, 0.95):.2f} (p = {p_value:.3f})."
+    if len(splits) > 1
+    else "Whether train and test agree needs predictions on both."
 )
+print(agreement_said)
 
 # %% [markdown]
 # ## What we learned
@@ -320,37 +320,28 @@ print(
 for split in splits:
     print(
         f"{split}: {n_runs} trajectories; 3 axes explain "
-        f"{100 * fits[split].explained_stress_[2]:.0f} % of their stress."
+        f"{100 * three_axes[split]:.0f} % of their stress; {short[split]} runs stop "
+        "before s = .9, and all distances are at progress that both runs reach."
     )
+    if split in contrast:
+        print(
+            f"  Families are {contrast[split]:.1f} times as far apart as members of one."
+        )
 
 # %%
-print(
-    f"{short['train']} (train) and {short['test']} (test) runs stop "
-    "before s = .9; all distances are at progress that both runs reach."
-)
-print(
-    f"Families are {contrast['train']:.1f} (train) and "
-    f"{contrast['test']:.1f} (test) times as far apart as members "
-    "of one family."
-)
-print(
-    f"Train and test distances between runs have the rank correlation {agreement:.2f}."
-)
+print(agreement_said)
 
 # %% tags=["hide-input"]
 results = {}
 for split in splits:
-    contrasts, road = contrast[split], to_geodesic[split].mean()
+    contrasts, road = contrast.get(split, np.nan), to_geodesic[split].mean()
     for k in depths:
         results[f"{split}_stress_{k}"] = claims.result(
             fits[split].explained_stress_[k - 1], n=n_runs
         )
-    low, high = interval[split]
-    results[f"{split}_stress_3"] |= {
-        "low": float(low),
-        "high": float(high),
-        "note": "interval: drawn runs",
-    }
+    ends = dict(zip(("low", "high"), map(float, interval[split]), strict=True))
+    if 3 in depths:
+        results[f"{split}_stress_3"] |= {**ends, "note": "interval: drawn runs"}
     results[f"{split}_family_contrast"] = claims.result(contrasts, n=n_runs)
     results[f"{split}_to_geodesic"] = claims.result(road, n=n_runs, unit="nats")
 
@@ -372,20 +363,20 @@ claims.save_results(atlas, "43", results, seed=seed, started=started)
 # 1. Embed without the geodesic. How much of the explained stress was owed to it?
 
 # %% tags=["solution"]
-without = InPCA(n_components=3).fit(d_traj["train"])
-without.explained_stress_, fits["train"].explained_stress_[:3]
+without = InPCA(n_components=min(3, n_runs - 1)).fit(d_traj[first_split])
+without.explained_stress_, fits[first_split].explained_stress_[:3]
 
 # %% tags=["check"]
-assert without.embedding_.shape == (n_runs, 3)
+assert without.embedding_.shape == (n_runs, min(3, n_runs - 1))
 
 # %% [markdown]
 # 2. Place the runs of the other grids in the embedding with `transform`. It needs their distances to the embedded trajectories and to the geodesic; for short, take all of progress.
 
 # %% tags=["solution"]
-elsewhere, _ = load_trajectories(atlas, "train")
+elsewhere, _ = load_trajectories(atlas, first_split)
 to_main = elsewhere.distance.values[:, ~main][:, :, main].mean(axis=0, dtype=float)
 new = np.c_[to_main, elsewhere.to_geodesic.values[~main].mean(axis=1)]
-placed = fits["train"].transform(new) if len(new) else new
+placed = fits[first_split].transform(new) if len(new) else new
 len(placed)
 
 # %% tags=["check"]
@@ -395,16 +386,10 @@ assert len(placed) == len(all_runs) - n_runs
 # 3. Which run is farthest from all others, and what happened to it? Look at its final losses.
 
 # %% tags=["solution"]
-loner = runs.index[d_traj["train"].mean(axis=1).argmax()]
+loner = runs.index[d_traj[first_split].mean(axis=1).argmax()]
 runs.loc[
     loner,
-    [
-        "architecture",
-        "optimizer",
-        "learning_rate",
-        "final_loss_train",
-        "final_error_train",
-    ],
+    [*atlas.factors, f"final_loss_{first_split}", f"final_error_{first_split}"],
 ]
 
 # %% tags=["check"]
@@ -415,11 +400,12 @@ assert loner in runs.index
 
 # %% tags=["solution"]
 widest = elsewhere.distance.values[:, main][:, :, main].max(axis=0).astype(float)
-widest_contrast = widest[upper][~same_family].mean() / widest[upper][same_family].mean()
-widest_contrast, contrast["train"]
+in_pairs = {name: widest[upper][same_family == name] for name in (False, True)}
+sizes = {name: values.mean() for name, values in in_pairs.items() if len(values)}
+sizes, contrast
 
 # %% tags=["check"]
-assert (widest >= d_traj["train"] - 1e-6).all()
+assert (widest >= d_traj[first_split] - 1e-6).all()
 
 # %% [markdown]
 # 5. The distance compares two runs at equal progress. The paper's code knows another way: the distance of every checkpoint to the nearest one of the other run, averaged both ways (`trajectory_gap`). Does it rank pairs of runs alike? Some thirty runs are enough.
@@ -427,13 +413,13 @@ assert (widest >= d_traj["train"] - 1e-6).all()
 # %% tags=["solution"]
 some = np.arange(0, n_runs, max(1, n_runs // 30))
 checkpoints = [np.flatnonzero(atlas.points.run == runs.index[k]) for k in some]
-between = np.asarray(atlas.distances("train")[:])
+between = np.asarray(atlas.distances(first_split)[:])
 first, second = np.triu_indices(len(some), 1)
 gaps = [
     trajectory_gap(between[np.ix_(checkpoints[a], checkpoints[b])])
     for a, b in zip(first, second, strict=True)
 ]
-spearmanr(gaps, d_traj["train"][some[first], some[second]]).statistic
+spearmanr(gaps, d_traj[first_split][some[first], some[second]]).statistic
 
 # %% tags=["check"]
 assert len(gaps) == len(some) * (len(some) - 1) // 2 and min(gaps) > 0

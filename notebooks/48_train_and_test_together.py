@@ -41,9 +41,11 @@ seed = 0  # of the pairings
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 table = atlas.table("main")
-table = table[table.loss_train / 2 < 2].sample(frac=1, random_state=seed)
+limit = embedding.outlier_limit(atlas.n_classes)
+table = table[table.loss_train / 2 < limit].sample(frac=1, random_state=seed)
 table = (
     table.groupby(pd.cut(table.progress_train, 10), observed=True)
     .head(max(10, n_points // 10))
@@ -363,7 +365,7 @@ print(
 # %% tags=["hide-input"]
 alt = (
     "Left: Hellinger distance from train to test predictions against the floor that "
-    "pairing costs. Right: their difference against train progress, by architecture."
+    "pairing costs. Right: their difference against train progress, by family."
 )
 against_floor, against_s = np.stack([floor, cross], axis=1), np.stack([s, gap], axis=1)
 
@@ -375,7 +377,7 @@ left.axline((0, 0), slope=1, color="black", lw=0.8, label="no gap")
 left.set_xlabel("floor: what pairing alone costs")
 left.set_ylabel("train to test, Hellinger $1 - BC$")
 left.legend()
-plots.plot_embedding(right, against_s, table.architecture, size=16, legend=False)
+plots.plot_embedding(right, against_s, table[family_factor], size=16, legend=False)
 right.axhline(0, color="black", lw=0.8)
 right.set(xlabel="train progress", ylabel="gap: train to test less floor")
 plots.figure_legend(fig, right, markerscale=2)

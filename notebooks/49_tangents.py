@@ -24,6 +24,7 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance, truth
 from manifold_utils.inpca import InPCA, embedding
+from manifold_utils.levels import seeds_of
 from manifold_utils.studies import tangents
 from manifold_utils.trajectories.of_atlas import resampled
 
@@ -42,11 +43,14 @@ seed = 0  # of all draws
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
-table = atlas.table("main")
-table = table[table.loss_train / 2 < 2].sample(frac=1, random_state=seed)
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
+table, first_split = atlas.table("main"), atlas.splits[0]
+clock, limit = f"progress_{first_split}", embedding.outlier_limit(atlas.n_classes)
+near = embedding.to_truth(atlas, table) < limit
+table = table[near].sample(frac=1, random_state=seed)
 table = (
-    table.groupby(pd.cut(table.progress_train, 10), observed=True)
+    table.groupby(pd.cut(table[clock], 10), observed=True)
     .head(max(10, n_points // 10))
     .sort_index()
 )
@@ -60,10 +64,10 @@ print(
 
 # %%
 rows = table.index.to_numpy()
-s = table.progress_train.to_numpy()
-log_probs = np.asarray(atlas.log_probs("train")[rows])
-labels, (n_samples, n_classes) = atlas.labels("train"), log_probs.shape[1:]
-D = np.asarray(embedding.select(atlas.distances("train"), rows), dtype=float)
+s = table[clock].to_numpy()
+log_probs = np.asarray(atlas.log_probs(first_split)[rows])
+labels, (n_samples, n_classes) = atlas.labels(first_split), log_probs.shape[1:]
+D = np.asarray(embedding.select(atlas.distances(first_split), rows), dtype=float)
 print(log_probs.shape, f"progress {s.min():.2f} to {s.max():.2f}")
 assert np.abs(D[0] - pairwise(log_probs[:1], log_probs)[0]).max() < 1e-4
 
@@ -162,10 +166,10 @@ pd.DataFrame(np.abs(along_axes), index=names, columns=names).rename_axis(
 ).round(2)
 
 # %% [markdown]
-# The pictures beside each other, by architecture. *Prediction:* where will the four-point picture be most wrong?
+# The pictures beside each other, by family. *Prediction:* where will the four-point picture be most wrong?
 
 # %% tags=["hide-input"]
-_, straight = embedding.road(atlas, "train")
+_, straight = embedding.road(atlas, first_split)
 views = [
     (ordinary, ordinary.embedding_, log_probs, "ordinary InPCA"),
     (bases, placed, anchors, "three bases"),
@@ -175,13 +179,13 @@ mark = {"ms": 9, "mfc": "white", "mew": 2, "ls": "", "label": "averages (anchors
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.4))
 for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
-    plots.plot_embedding(ax, coordinates, table.architecture, size=12, legend=False)
+    plots.plot_embedding(ax, coordinates, table[family_factor], size=12, legend=False)
     plots.plot_reference(ax, fit.transform(pairwise(straight, known)), names=False)
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
 axes[1].plot(*bases.embedding_[2:, :2].T, "kD", **mark)
 plots.figure_legend(fig, axes[1], ncols=4, markerscale=1.4)
-alt = "Ordinary InPCA and the embedding by distances to four anchors, by architecture."
+alt = f"Ordinary InPCA and the embedding by distances to four anchors, by {family_name}."
 plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 
 # %% [markdown]
@@ -205,7 +209,7 @@ pd.Series(by_centre, name="explained distance (L1)").round(3)
 # %% [markdown]
 # ## Which way do networks go?
 #
-# A tangent vector says in which direction a network lies, seen from a fixed point: $v = \frac{\theta}{\sin\theta}(\sqrt q - \cos\theta \sqrt p)$, sample by sample. We take early points (progress .1) seen from ignorance, and late ones seen from truth. A known value first: the vector from ignorance to truth must have the length $\arccos(1/\sqrt C)$.
+# A tangent vector says in which direction a network lies, seen from a fixed point: $v = \frac{\theta}{\sin\theta}(\sqrt q - \cos\theta \sqrt p)$, sample by sample. We take early points (progress .1, where runs start below it) seen from ignorance, and late ones seen from truth. A known value first: the vector from ignorance to truth must have the length $\arccos(1/\sqrt C)$.
 
 # %%
 both_ends = truth(labels, n_classes), ignorance(n_samples, n_classes)
@@ -215,24 +219,35 @@ assert np.isclose(length, np.arccos(n_classes**-0.5), atol=1e-5)
 
 # %%
 by_run = atlas.table("main").groupby("run", sort=False)
-reach = by_run.agg(top=("progress_train", "max"), low=("progress_train", "first"))
-reach = reach.join(atlas.runs[["architecture", "seed"]])
+reach = by_run.agg(top=(clock, "max"), low=(clock, "first"))
+reach = reach.join(atlas.runs[[family_factor]])
+reach["same_seed"] = seeds_of(atlas.runs, atlas.design)[
+    atlas.runs.index.get_indexer(reach.index)
+]
 late_at = float(reach.top.quantile(0.25))  # three quarters of the runs get there
-for_both = reach[(reach.top >= late_at) & (reach.low <= 0.1)].sample(
+early_at = min(max(0.1, float(reach.low.quantile(0.75))), late_at / 2)
+for_both = reach[(reach.top >= late_at) & (reach.low <= early_at)].sample(
     frac=1, random_state=seed
 )
 
 # %%
-per_architecture = max(2, n_runs // for_both.architecture.nunique())
-chosen = for_both.groupby("architecture", sort=True).head(per_architecture)
-chosen = chosen.sort_values(["architecture", "seed"], kind="stable")
+per_family = max(2, n_runs // max(1, for_both[family_factor].nunique()))
+chosen = for_both.groupby(family_factor, sort=True).head(per_family)
+chosen = chosen.sort_values([family_factor, "same_seed"], kind="stable")
 print(
     f"{len(chosen)} runs that reach s = {late_at:.2f}:",
-    chosen.architecture.value_counts().to_dict(),
+    chosen[family_factor].value_counts().to_dict(),
 )
+if len(chosen) < 2:
+    raise ValueError(
+        f"{len(chosen)} of {len(reach)} runs pass s = {early_at:.2f} and "
+        f"s = {late_at:.2f}; shared directions need 2: record earlier checkpoints"
+    )
 
 # %%
-early_and_late = resampled(atlas, "train", list(chosen.index), np.array([0.1, late_at]))
+early_and_late = resampled(
+    atlas, first_split, list(chosen.index), np.array([early_at, late_at])
+)
 bases_at = {
     "ignorance": ignorance(n_samples, n_classes),
     "truth": truth(labels, n_classes),
@@ -306,18 +321,18 @@ plots.save_figure(fig, atlas.figure_path("49_directions.png"), alt=alt)
 # %% [markdown]
 # The distance between the lines is what networks share in the choice of samples. What the null keeps is not nothing: which wrong classes a class is taken for is shared, too, and survives the shuffle.
 #
-# We can also ask *who* shares: cosines between the same vectors. Runs of one seed and architecture begin as the very same network, so that their first directions may agree for that reason alone; they are counted apart.
+# We can also ask *who* shares: cosines between the same vectors. Runs of one seed and family begin as the very same network, so that their first directions may agree for that reason alone; they are counted apart.
 
 # %% tags=["lesson"]
 def pairs_of_runs(table):
-    families, seeds = table.architecture.to_numpy(), table.seed.to_numpy()
+    families, seeds = table[family_factor].to_numpy(), table.same_seed.to_numpy()
     alike = families[:, None] == families
     other_seed = seeds[:, None] != seeds
     itself = np.eye(len(table), dtype=bool)
     return {
-        "same architecture and seed": alike & ~other_seed & ~itself,
-        "same architecture, other seed": alike & other_seed,
-        "other architecture": ~alike,
+        f"same {family_name} and seed": alike & ~other_seed & ~itself,
+        f"same {family_name}, other seed": alike & other_seed,
+        f"other {family_name}": ~alike,
     }
 
 
@@ -342,16 +357,16 @@ agreement = agreement_of(across, null_across, pairs_of)
 agreement.round(3)
 
 # %% [markdown]
-# The next figure has all of these cosines, runs ordered by architecture and, within one, by seed.
+# The next figure has all of these cosines, runs ordered by family and, within one, by seed.
 
 # %% tags=["hide-input"]
 alt = (
     "Matrices of cosines between the tangent "
-    "vectors of runs, ordered by architecture, "
-    "at ignorance and at truth; thin lines divide the architectures."
+    f"vectors of runs, ordered by {family_name}, "
+    "at ignorance and at truth; thin lines divide the families."
 )
 order = pd.Series(np.arange(len(chosen)))
-places = order.groupby(chosen.architecture.to_numpy()).agg(["mean", "max"])
+places = order.groupby(chosen[family_factor].to_numpy()).agg(["mean", "max"])
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
@@ -368,27 +383,33 @@ fig.colorbar(picture, ax=axes, label="cosine, geodesic taken out", shrink=0.85)
 plots.save_figure(fig, atlas.figure_path("49_cosines.png"), alt=alt)
 
 # %% [markdown]
-# Squares on the diagonal that are darker than the rest mean that architectures have directions of their own; small dark blocks within them are runs of one seed; red outside the squares means that all share one. The table above says which of these differ from what the shuffled samples give.
+# Squares on the diagonal that are darker than the rest mean that families have directions of their own; small dark blocks within them are runs of one seed; red outside the squares means that all share one. The table above says which of these differ from what the shuffled samples give.
 #
 # ## And on test predictions?
 #
 # The same runs once more, on samples that they did not learn from: early and late points on the clock of *test* progress, seen from ignorance and from the truth of the test samples. *Prediction:* do networks share more or less of their directions there?
 
 # %%
-top_on_test = by_run.progress_test.max()[chosen.index]
-late_on_test = float(top_on_test.quantile(0.25))
-on_test = chosen[top_on_test >= late_on_test]
-ends_on_test = np.array([min(0.1, late_on_test / 2), late_on_test])
+test_across, test_null, on_test, late_on_test = {}, {}, chosen[:0], np.nan
+if "test" in atlas.splits:
+    top_on_test = by_run.progress_test.max()[chosen.index]
+    late_on_test = float(top_on_test.quantile(0.25))
+    on_test = chosen[top_on_test >= late_on_test]
+    ends_on_test = np.array([min(0.1, late_on_test / 2), late_on_test])
 
 # %%
-early_and_late_test = resampled(atlas, "test", list(on_test.index), ends_on_test)
-test_across, test_null = tangents.shared_directions(
-    early_and_late_test, atlas.labels("test"), **null_options
-)
+if len(on_test) > 1:
+    early_and_late_test = resampled(atlas, "test", list(on_test.index), ends_on_test)
+    labels_test = atlas.labels("test")
+    test_across, test_null = tangents.shared_directions(
+        early_and_late_test, labels_test, **null_options
+    )
 
 # %% tags=["hide-input"]
-test_agreement = agreement_of(test_across, test_null, pairs_of_runs(on_test))
-several = min(2, len(on_test) - 1)
+test_agreement = pd.DataFrame()
+if test_across:
+    test_agreement = agreement_of(test_across, test_null, pairs_of_runs(on_test))
+several = max(0, min(2, len(on_test) - 1))
 test_shares = {
     name: tangents.direction_spectrum(v)[several] for name, v in test_across.items()
 }
@@ -396,7 +417,11 @@ test_chance = {
     name: np.array([tangents.direction_spectrum(v)[several] for v in draws])
     for name, draws in test_null.items()
 }
-print(f"{len(on_test)} runs that reach a test progress of {late_on_test:.2f}")
+print(
+    f"{len(on_test)} runs that reach a test progress of {late_on_test:.2f}"
+    if test_across
+    else "fewer than two runs have test predictions that get on: nothing to compare"
+)
 test_agreement.round(3)
 
 # %% [markdown]
@@ -446,11 +471,13 @@ for name, (share, null) in shares.items():
     )
     print(f"  {beyond} ({100 * null.min():.1f} to {100 * null.max():.1f} %).")
     cosine, shuffled_cosine = agreement.loc[
-        (name, "other architecture"), ["cosine", "shuffled"]
+        (name, f"other {family_name}"), ["cosine", "shuffled"]
     ]
-    print(
-        f"  Cosine between architectures {cosine:.2f}; shuffled {shuffled_cosine:.2f}."
-    )
+    if np.isfinite(cosine):
+        print(
+            f"  Cosine between levels of {family_name} {cosine:.2f}; "
+            f"shuffled {shuffled_cosine:.2f}."
+        )
 
 # %% tags=["hide-input"]
 for name, share in test_shares.items():
@@ -458,11 +485,11 @@ for name, share in test_shares.items():
     beyond = (
         "more than in every shuffle" if share > high_share else "no more than shuffled"
     )
-    own, by_chance = test_agreement.loc[(name, "other architecture")].iloc[1:]
+    own, by_chance = test_agreement.loc[(name, f"other {family_name}")].iloc[1:]
     print(
         f"On test predictions at {name}, {several + 1} directions hold "
         f"{100 * share:.1f} %, {beyond} ({100 * low_share:.1f} to "
-        f"{100 * high_share:.1f} %); cosine between architectures {own:.2f}, "
+        f"{100 * high_share:.1f} %); cosine between families {own:.2f}, "
         f"shuffled {by_chance:.2f}."
     )
 
@@ -499,7 +526,8 @@ short = dict(zip(pairs_of, ("twins", "same", "other"), strict=True))
 # %% tags=["hide-input"]
 both_splits = {"": (shares, agreement, len(chosen))}
 of_test = {name: (test_shares[name], test_chance[name]) for name in test_shares}
-both_splits["_test"] = of_test, test_agreement, len(on_test)
+if of_test:
+    both_splits["_test"] = of_test, test_agreement, len(on_test)
 chance_note = f"runs; {n_shuffles} shuffles of samples within class"
 
 # %% tags=["hide-input"]
@@ -541,7 +569,7 @@ assert np.abs(near_fit.eigenvalues_[-1]) < np.abs(near_fit.eigenvalues_[0]), (
 # 2. Do the averages need models? Take as anchors the ends and two points of the *geodesic*. Does the picture still bend?
 
 # %% tags=["solution"]
-lambdas, whole_road = embedding.road(atlas, "train", n=11)
+lambdas, whole_road = embedding.road(atlas, first_split, n=11)
 l1_road = anchored(np.concatenate([ends, whole_road[[3, 7]]]))
 l1_road, l1["three bases"]
 
@@ -553,14 +581,14 @@ assert np.isfinite(l1_road)
 
 # %% tags=["solution"]
 some_runs = list(chosen.index[:: max(1, len(chosen) // 20)])
-later = resampled(atlas, "train", some_runs, np.array([0.05, 0.1, 0.2, 0.4]))
+later = resampled(atlas, first_split, some_runs, np.array([0.05, 0.1, 0.2, 0.4]))
 start = bases_at["ignorance"]
 seen = [tangents.off_the_road(later[:, i], start, bases_at["truth"]) for i in range(4)]
 share_3 = [tangents.direction_spectrum(v)[min(2, len(some_runs) - 1)] for v in seen]
 share_3
 
 # %% tags=["check"]
-assert all(0 < share <= 1 for share in share_3)
+assert all(0 <= share <= 1 for share in share_3)
 
 # %% [markdown]
 # ## What next

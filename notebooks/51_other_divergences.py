@@ -25,7 +25,8 @@ from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import METRICS, pairwise
 from manifold_utils.inpca import InPCA
-from manifold_utils.inpca.embedding import road, thinned
+from manifold_utils.inpca.embedding import outlier_limit, road, thinned, to_truth
+from manifold_utils.levels import seeds_of
 from manifold_utils.studies import robustness
 
 # %% [markdown]
@@ -37,14 +38,15 @@ data_dir = ""  # folder that holds the atlases; empty: the project's data/
 limit = 2.0  # nats to the train truth from which a point is an outlier and left out
 n_points = 500  # points that are compared
 n_resamples = 20  # draws of half of the runs, for the spread
-n_permutations = 200  # relabellings of runs, for the chance of a common architecture
+n_permutations = 200  # relabellings of runs, for the chance of a common family
 seed = 0  # of these draws
 
 # %% tags=["hide-input"]
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{len(atlas.points)} points; {n_points} of the "
     f"main grid are compared by {', '.join(METRICS)}"
@@ -56,13 +58,14 @@ print(
 # Predictions of some points of the main grid, evenly thinned, without outliers.
 
 # %%
-table = atlas.table("main")
-table = table[table.loss_train / 2 < limit]
+table, first_split = atlas.table("main"), atlas.splits[0]
+bound = outlier_limit(atlas.n_classes, limit)
+table = table[to_truth(atlas, table) < bound]
 table = table.iloc[thinned(table.run.to_numpy(), n_points)]
-log_probs = np.asarray(atlas.log_probs("train")[table.index.to_numpy()])
+log_probs = np.asarray(atlas.log_probs(first_split)[table.index.to_numpy()])
 print(
     log_probs.shape,
-    f"of {table.run.nunique()} runs and {table.architecture.nunique()} architectures",
+    f"of {table.run.nunique()} runs and {table[family_factor].nunique()} families",
 )
 
 # %% [markdown]
@@ -124,7 +127,7 @@ print(
 # The first two axes of each, with the road from ignorance to truth placed by the same divergence. Signs of axes are turned to agree with the first panel. *Prediction:* where will the axes be longest?
 
 # %%
-reference = road(atlas, "train")[1]
+reference = road(atlas, first_split)[1]
 fits = {
     metric: InPCA(n_components=min(10, len(d) - 1)).fit(d) for metric, d in D.items()
 }
@@ -155,20 +158,20 @@ alike.round(2)
 fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
 for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
     points = fit.embedding_[:, :2] * turn[metric]
-    plots.plot_embedding(ax, points, table.architecture, size=10, legend=False)
+    plots.plot_embedding(ax, points, table[family_factor], size=10, legend=False)
     plots.plot_reference(ax, placed[metric][:, :2] * turn[metric], names=False)
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(metric.replace("_", " "))
     ax.xaxis.label.set_size(9)
     ax.yaxis.label.set_size(9)
-handles, shown = axes[0, 0].get_legend_handles_labels()
 axes.flat[-1].axis("off")
-axes.flat[-1].legend(handles, shown, loc="center", markerscale=2.5, fontsize=11)
-alt = "Five embeddings of the same points, one a divergence, coloured by architecture."
+look = {"loc": "center", "markerscale": 2.5, "fontsize": 11}
+plots.short_legend(axes.flat[-1], axes[0, 0], **look)
+alt = f"Five embeddings of the same points, one a divergence, by {family_name}."
 plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
 
 # %% [markdown]
-# Where the first axis correlates well, it is the same way from ignorance to truth in every panel: that belongs to the networks. The second axis need not be the same thing. It may be the bend of the road itself, or the distance of some architectures from it, and which of the two is longer belongs to the divergence; the correlations of axis 2 say where it changes. Symmetric KL has no star: where truth gives a class no chance and a network gives it some, $\log 0$ puts truth infinitely far from everybody.
+# Where the first axis correlates well, it is the same way from ignorance to truth in every panel: that belongs to the networks. The second axis need not be the same thing. It may be the bend of the road itself, or the distance of some families from it, and which of the two is longer belongs to the divergence; the correlations of axis 2 say where it changes. Symmetric KL has no star: where truth gives a class no chance and a network gives it some, $\log 0$ puts truth infinitely far from everybody.
 #
 # ## Who can have time-like axes?
 #
@@ -196,12 +199,13 @@ assert share[["hellinger", "geodesic", "euclidean"]].min() > -1e-9
 #
 # ## Which conclusions survive?
 #
-# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the architecture, and how far architectures are apart at equal progress. As in chapter 40, neighbours come from other seeds, since runs of one architecture and seed start as the same network, and points with progress up to .1 are left out, since all are still near ignorance. The spread of the six numbers comes from drawing half of the runs, the same half for all divergences.
+# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the family, and how far families are apart at equal progress. As in chapter 40, neighbours come from other seeds, since runs of one family and seed start as the same network, and points with progress up to .1 are left out, since all are still near ignorance. The spread of the six numbers comes from drawing half of the runs, the same half for all divergences.
 
 # %%
-runs, families = table.run.to_numpy(), table.architecture.to_numpy()
-CONCLUSIONS = robustness.CONCLUSIONS
-seeds, clock = table.seed.to_numpy(), table.progress_train.to_numpy()
+runs, families = table.run.to_numpy(), table[family_factor].to_numpy()
+named_conclusions = robustness.conclusions_about(family_factor)
+seeds = seeds_of(table, atlas.design)
+clock = table[f"progress_{first_split}"].to_numpy()
 
 
 # %% tags=["lesson"]
@@ -210,19 +214,18 @@ def numbers_of(matrices, progress, keep=slice(None)):
     about, by_metric = list(about), {}
     for metric, d in matrices.items():
         relabelled = statistics.stream(seed, "relabelling")
-        found_here, _ = robustness.conclusions(
-            d[keep][:, keep], *about, rng=relabelled
-        )
+        options = {"family": family_factor, "rng": relabelled}
+        found_here, _ = robustness.conclusions(d[keep][:, keep], *about, **options)
         by_metric[metric] = found_here
     return pd.DataFrame(by_metric)
 
 
 # %%
 found = numbers_of(D, clock)
-found.rename(index=CONCLUSIONS).round(3)
+found.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
-# Is the count of neighbours more than chance? Sets of runs that share architecture and seed exchange their architectures within the seed, many times:
+# Is the count of neighbours more than chance? Sets of runs that share family and seed exchange their families within the seed, many times:
 
 # %%
 p_of = {}
@@ -232,7 +235,7 @@ for metric, d in D.items():
     shared, by_chance = robustness.neighbour_share(d, *about, **options)
     if np.isfinite(shared):
         p_of[metric] = statistics.p_value(shared, by_chance, side="high")
-print(p_of or "this atlas has one seed: there are no neighbours of other seeds")
+print(p_of or "no neighbours of other seeds: that needs runs of two seeds")
 
 # %% [markdown]
 # Now the spread, by halves of the runs:
@@ -245,7 +248,7 @@ for _ in range(n_resamples):
 draws = np.stack([of_half.to_numpy() for of_half in halves])
 low, high = statistics.interval(draws)
 spread = pd.DataFrame(high - low, found.index, found.columns)
-spread.rename(index=CONCLUSIONS).round(3)
+spread.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
 # The figure has one panel a conclusion. Filled markers are the median of the draws and bars hold 95 % of them; an open marker is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
@@ -258,11 +261,11 @@ open_mark = {"mec": "black", "mfc": "none", "ms": 12, "mew": 1.2}
 fig, axes = plt.subplots(2, 3, figsize=(9, 6), sharey=True)
 for k, (ax, name) in enumerate(zip(axes.flat, found.index, strict=True)):
     for j, metric in enumerate(found.columns):
-        colour, marker, _ = plots.FACTOR_STYLES[j]
+        colour, marker, _ = plots.numbered_style(j)
         ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=3)
         ax.plot(median[k, j], j, marker=marker, color=colour, ms=9)
         ax.plot(found.loc[name, metric], j, marker=marker, **open_mark)
-    ax.set_title(fill(CONCLUSIONS[name], 30), fontsize=11)
+    ax.set_title(fill(named_conclusions[name], 30), fontsize=11)
     ax.set_yticks(range(len(METRICS)), names)
     ax.locator_params(axis="x", nbins=4, integer=name == "time_like_10")
 axes.flat[0].invert_yaxis()
@@ -270,10 +273,12 @@ alt = "Six conclusions for five divergences: medians and 95 % of half-sized draw
 plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
 
 # %% [markdown]
-# A conclusion is safe if it has the same sense in every row, even where its number moves. We put that into words by rules: the first axis tells progress (rank correlation above .8), neighbours share the architecture more often than by chance (above 1), and architectures are apart (ratio above 1).
+# A conclusion is safe if it has the same sense in every row, even where its number moves. We put that into words by rules: the first axis tells progress (rank correlation above .8), neighbours share the family more often than by chance (above 1), and families are apart (ratio above 1).
 
 # %%
-rules = {"axis_1_progress": 0.8, "same_architecture": 1.0, "architecture_ratio": 1.0}
+same_key = f"same_{family_factor}"
+rules = {"axis_1_progress": 0.8, same_key: 1.0, f"{family_factor}_ratio": 1.0}
+rules = {name: level for name, level in rules.items() if found.loc[name].notna().all()}
 holds = pd.DataFrame({name: found.loc[name] > level for name, level in rules.items()}).T
 certain = pd.DataFrame(
     {name: low[found.index.get_loc(name)] > level for name, level in rules.items()}
@@ -284,7 +289,7 @@ certain.columns = holds.columns
 for name in rules:
     n_hold, n_certain = holds.loc[name].sum(), certain.loc[name].sum()
     print(
-        f"{CONCLUSIONS[name]}: holds for {n_hold} of "
+        f"{named_conclusions[name]}: holds for {n_hold} of "
         f"{len(METRICS)}, also at the low end for {n_certain}"
     )
 
@@ -294,11 +299,14 @@ for name in rules:
 # Only the first numbers, to see whether the sense changes.
 
 # %%
-on_test = np.asarray(atlas.log_probs("test")[table.index.to_numpy()])
+second_split = atlas.splits[-1]
+on_test = np.asarray(atlas.log_probs(second_split)[table.index.to_numpy()])
 test_matrices = {metric: pairwise(on_test, metric=metric) for metric in METRICS}
-test_clock = table.progress_test.to_numpy()
+test_clock = table[f"progress_{second_split}"].to_numpy()
 test_found = numbers_of(test_matrices, test_clock)
-test_found.rename(index=CONCLUSIONS).round(3)
+if len(atlas.splits) < 2:
+    print("There is one split only: the numbers are those of above.")
+test_found.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
 # If test predictions differ more from network to network, then a divergence needs more axes for them. For how many of the five is that so?
@@ -306,12 +314,12 @@ test_found.rename(index=CONCLUSIONS).round(3)
 # %%
 needs_more = (test_found.loc["stress_3"] < found.loc["stress_3"]).sum()
 same_sense = [
-    CONCLUSIONS[n]
+    named_conclusions[n]
     for n, level in rules.items()
     if ((test_found.loc[n] > level) == holds.loc[n]).all()
 ]
 print(
-    "3 axes explain less of the test than of the train "
+    f"3 axes explain less of the {second_split} than of the {first_split} "
     f"stress for {needs_more} of {len(METRICS)} divergences"
 )
 print("the same sense on test samples:", "; ".join(same_sense) or "none")
@@ -320,7 +328,7 @@ print("the same sense on test samples:", "; ".join(same_sense) or "none")
 # ## What we learned
 
 # %%
-safe = [CONCLUSIONS[name] for name in rules if holds.loc[name].all()]
+safe = [named_conclusions[name] for name in rules if holds.loc[name].all()]
 print(
     f"The same for all {len(METRICS)} divergences: "
     f"{'; '.join(safe) or 'none of the three rules'}."
@@ -329,17 +337,17 @@ print(
 # %%
 if p_of:
     print(
-        "Neighbours from other seeds share the architecture more often than by "
+        f"Neighbours from other seeds share the {family_name} more often than by "
         f"chance for {sum(p <= 0.05 for p in p_of.values())} of {len(p_of)} (p at most "
-        f".05); {found.loc['same_architecture'].min():.1f} to "
-        f"{found.loc['same_architecture'].max():.1f} times chance."
+        f".05); {found.loc[same_key].min():.1f} to "
+        f"{found.loc[same_key].max():.1f} times chance."
     )
 
 # %%
 for name in ("stress_3", "stress_10"):
     row = found.loc[name]
     print(
-        f"The {CONCLUSIONS[name]} is {row.min():.2f} "
+        f"The {named_conclusions[name]} is {row.min():.2f} "
         f"({row.idxmin()}) to {row.max():.2f} ({row.idxmax()})."
     )
 with_time = [m for m in METRICS if found.loc["time_like_10", m] > 0]
@@ -375,14 +383,14 @@ for k, name in enumerate(found.index):
             results[f"{name}_{metric}"] = claims.result(
                 value, **bounds, n=len(table), note=note
             )
-        results[f"test_{name}_{metric}"] = claims.result(
-            test_found.loc[name, metric], n=len(table)
-        )
+        if len(atlas.splits) > 1:
+            of_test = claims.result(test_found.loc[name, metric], n=len(table))
+            results[f"test_{name}_{metric}"] = of_test
 
 # %% tags=["hide-input"]
 for metric, p in p_of.items():
     note = f"points; {n_permutations} relabellings"
-    key = f"same_architecture_p_{metric}"
+    key = f"{same_key}_p_{metric}"
     n_asked = (clock > robustness.UNDER_WAY).sum()
     results[key] = claims.result(p, n=n_asked, note=note)
 note = f"of two divergences; the odd one is {odd}"

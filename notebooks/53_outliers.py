@@ -24,7 +24,13 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance, truth
 from manifold_utils.inpca import InPCA
-from manifold_utils.inpca.embedding import first_time_like, select, spectrum, thinned
+from manifold_utils.inpca.embedding import (
+    first_time_like,
+    outlier_limit,
+    select,
+    spectrum,
+    thinned,
+)
 from manifold_utils.studies.subsets import spectrum_by_limit, spectrum_by_weight
 from manifold_utils.trajectories import progress_weights
 
@@ -43,20 +49,24 @@ seed = 0  # of the choice of networks for it
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
+first_split = atlas.splits[0]
+limit = round(outlier_limit(atlas.n_classes, limit), 3)
 print(
     f"{len(atlas.points)} points; outliers are "
-    f"{limit} nats or more from the train truth"
+    f"{limit} nats or more from the {first_split} truth"
 )
 
 # %% [markdown]
 # ## What do we load?
 #
-# The table of all points of all grids. No distance to the truth has to be computed: it is half the train loss.
+# The table of all points of all grids. No distance to the truth has to be computed: it is half the loss on the same samples.
 
 # %%
 table = atlas.table()
-to_truth = (table.loss_train / 2).to_numpy()
+loss = f"loss_{first_split}"
+to_truth = (table[loss] / 2).to_numpy()
 print(f"{table.run.nunique()} runs in the grids {', '.join(table.grid.unique())}")
 print(
     f"distance to truth: {to_truth.min():.3f} to "
@@ -68,8 +78,8 @@ print(
 
 # %%
 farthest = table.run.iloc[int(to_truth.argmax())]
-truth_train = truth(atlas.labels("train"), atlas.log_probs("train").shape[2])
-direct = pairwise(atlas.run_log_probs(farthest, "train"), truth_train)[:, 0]
+own_truth = truth(atlas.labels(first_split), atlas.n_classes)
+direct = pairwise(atlas.run_log_probs(farthest, first_split), own_truth)[:, 0]
 print(
     f"largest difference for {farthest}: "
     f"{np.abs(direct - to_truth[table.run == farthest]).max():.1e} nats"
@@ -82,7 +92,7 @@ assert np.allclose(direct, to_truth[table.run == farthest], rtol=1e-4, atol=1e-4
 # ## Who is far off, and when?
 
 # %%
-n_classes = truth_train.shape[2]
+n_classes = own_truth.shape[2]
 outlier = to_truth >= limit
 beyond = to_truth > 1.001 * np.log(n_classes) / 2
 print(
@@ -93,10 +103,11 @@ print(
 # %%
 usual = table.grid.isin(["main", "sizes"])
 panels = {"ordinary runs": usual, "unusual starts, random labels": ~usual}
+panels = {title: among for title, among in panels.items() if among.any()}
 alt = (
     "Distance to truth against epoch for all points beyond "
-    "ignorance, coloured by architecture, ordinary runs left "
-    "and unusual ones right, with the limit for outliers as a dashed line."
+    f"ignorance, coloured by {family_name}, ordinary runs left and "
+    "unusual ones, if any, right, with the limit for outliers as a dashed line."
 )
 
 # %%
@@ -104,7 +115,7 @@ seen = {
     title: table.epoch[beyond & among.to_numpy()] for title, among in panels.items()
 }
 epochs = {
-    title: [t for t in (-20, -5, -1, 0, 1, 2, 5, 20) if x.min() <= t <= x.max()]
+    title: [t for t in (-20, -5, -1, 0, 1, 2, 5, 20, 100) if x.min() <= t <= x.max()]
     for title, x in seen.items()
 }
 nats = [t for t in (1, 2, 5, 10, 20, 50) if t <= to_truth.max()]
@@ -119,13 +130,13 @@ dots = {"s": 22, "alpha": 0.65, "linewidths": 0}
 # *Prediction:* at the start of training, or at the end? In the next figure every dot is a point beyond ignorance; the dashed line is the limit. Runs that learn labels or from starts of another kind are drawn apart, on the right.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True)
+fig, axes = plots.panels(panels, figsize=(9, 4.6))
 for ax, (title, among) in zip(axes, panels.items(), strict=True):
     there = table[beyond & among.to_numpy()]
-    for architecture, rows in there.groupby("architecture"):
-        colour, marker, _ = plots.style_of(architecture)
-        look = dots | {"color": colour, "marker": marker, "label": architecture}
-        ax.scatter(rows.epoch, rows.loss_train / 2, **look)
+    for level, rows in there.groupby(family_factor):
+        colour, marker, _ = plots.style_of(level, table[family_factor])
+        look = dots | {"color": colour, "marker": marker, "label": str(level)}
+        ax.scatter(rows.epoch, rows[loss] / 2, **look)
     ax.axhline(limit, color="black", ls="--", lw=1.4, label=f"limit, {limit} nats")
     ax.axhline(ignorant, color="black", ls=":", lw=1.4, label="ignorance")
     ax.set(xscale="symlog", yscale="log", xlabel="epoch", title=title)
@@ -155,7 +166,7 @@ phase = np.select(
 
 # %%
 by_family = pd.crosstab(
-    table.architecture[outlier], pd.Series(phase, index=table.index)[outlier]
+    table[family_factor][outlier], pd.Series(phase, index=table.index)[outlier]
 )
 by_family if outlier.any() else "no outliers in this atlas"
 
@@ -204,10 +215,10 @@ assert np.allclose(predicted[:, [0, -1]], np.array(second), atol=1e-9)
 
 # %%
 keep = np.union1d(thinned(table.run.to_numpy(), n_points), np.flatnonzero(outlier))
-D = np.asarray(select(atlas.distances("train"), keep), dtype=float)
+D = np.asarray(select(atlas.distances(first_split), keep), dtype=float)
 part, far, distance = table.iloc[keep], outlier[keep], to_truth[keep]
 # near points are thinned, outliers are not
-stands_for = np.where(far, 1.0, (~outlier).sum() / (~far).sum())
+stands_for = np.where(far, 1.0, (~outlier).sum() / max(1, (~far).sum()))
 trained = distance < 0.05 * np.log(n_classes)
 across = D[np.ix_(far, trained)].max() if far.any() and trained.any() else np.nan
 print(f"largest distance between an outlier and a trained network: {across:.2f} nats")
@@ -289,9 +300,9 @@ for name, place in first_of.items():
 # Checkpoints are dense early in training, so the spectrum above is mostly about networks near ignorance. We repeat it with points weighted by their *step in progress*: the weight of a checkpoint is half the distance in progress between its neighbours in the same run. Every stretch of the way then counts as much as it is long, however often it was recorded. How much weight do the points near ignorance have, before and after?
 
 # %% tags=["hide-input"]
-by_step = progress_weights(part, "train")
+by_step = progress_weights(part, first_split)
 assert np.isclose(by_step.sum(), 1)
-near_ignorance = (part.progress_train < 0.1).to_numpy()
+near_ignorance = (part[f"progress_{first_split}"] < 0.1).to_numpy()
 recorded = stands_for[near_ignorance].sum() / stands_for.sum()
 print(
     f"points with s < .1: {100 * recorded:.0f} % of the points, "
@@ -358,11 +369,12 @@ by_limit.round(3)
 # An atlas of careful runs may have few outliers, so we make some: trained networks whose class names are rotated, which are as confident as before and wrong wherever they were right. Giving them a share of the weight is the same as adding more or fewer of them.
 
 # %%
+predictions = atlas.log_probs(first_split)
 ends = part[trained & main].groupby("run").tail(1)
 ends = ends if len(ends) else part[main].groupby("run").tail(1)
 chosen = ends.iloc[rng.permutation(len(ends))[:n_made]].sort_index()
-made = np.roll(np.asarray(atlas.log_probs("train")[chosen.index.to_numpy()]), 1, axis=2)
-from_truth = pairwise(made, truth_train)
+made = np.roll(np.asarray(predictions[chosen.index.to_numpy()]), 1, axis=2)
+from_truth = pairwise(made, own_truth)
 print(
     f"{len(made)} made outliers, {from_truth.min():.2f} "
     f"to {from_truth.max():.2f} nats from truth"
@@ -371,9 +383,7 @@ print(
 # %%
 base = np.flatnonzero(main & ~far)
 base = base[:: max(1, len(base) // 250)]
-to_base = pairwise(
-    made, np.asarray(atlas.log_probs("train")[part.index.to_numpy()[base]])
-)
+to_base = pairwise(made, np.asarray(predictions[part.index.to_numpy()[base]]))
 grown = np.block([[D[np.ix_(base, base)], to_base.T], [to_base, pairwise(made)]])
 is_made = np.arange(len(grown)) >= len(base)
 shares = np.r_[0, np.logspace(-3, np.log10(0.3), 8)]
@@ -517,10 +527,10 @@ claims.save_results(atlas, "53", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Count the outliers of the *test* predictions. Are they the same points?
+# 1. Count the outliers of the *test* predictions (of the only ones, if there is one split). Are they the same points?
 
 # %% tags=["solution"]
-outlier_test = (table.loss_test / 2 >= limit).to_numpy()
+outlier_test = (table[f"loss_{atlas.splits[-1]}"] / 2 >= limit).to_numpy()
 shared = (outlier & outlier_test).sum()
 outlier_test.sum(), shared
 
@@ -532,7 +542,7 @@ assert shared <= min(outlier.sum(), outlier_test.sum())
 
 # %% tags=["solution"]
 hellinger = pairwise(
-    np.concatenate([made.astype(float), truth_train]), metric="hellinger"
+    np.concatenate([made.astype(float), own_truth]), metric="hellinger"
 )
 hellinger_fit = InPCA(n_components=min(5, len(made))).fit(hellinger)
 hellinger_fit.signature_
@@ -544,9 +554,9 @@ assert hellinger_fit.eigenvalues_.min() > -1e-6 * hellinger_fit.eigenvalues_.max
 # 3. The authors replace an infinite term of a sample by 100 nats. Rotate the classes of the truth itself: how far is it from the truth, without a cap, with a cap of 100, with a cap of 5?
 
 # %% tags=["solution"]
-rotated = np.roll(truth_train, 1, axis=2)
+rotated = np.roll(own_truth, 1, axis=2)
 capped = {
-    cap: pairwise(rotated, truth_train, cap=cap)[0, 0] for cap in (None, 100.0, 5.0)
+    cap: pairwise(rotated, own_truth, cap=cap)[0, 0] for cap in (None, 100.0, 5.0)
 }
 capped
 

@@ -24,6 +24,7 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes, ignorance, progress
+from manifold_utils.levels import seeds_of, sorted_levels
 from manifold_utils.training import fitted_labels
 from manifold_utils.trajectories import of_atlas, resample
 
@@ -45,12 +46,14 @@ seed = 0  # of pairs, shuffles and the bootstrap
 started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-labels = atlas.labels("train")
-plots.use_house_style()
+first_split, design = atlas.splits[0], atlas.design
+labels = atlas.labels(first_split)
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 # What the art project reports for pairs of architectures.
 one_road = {"ratio": (0.44, 0.69), "over_seeds": (1.6, 2.5)}
 print(
-    f"{len(atlas.runs)} runs, {len(labels)} train samples in "
+    f"{len(atlas.runs)} runs, {len(labels)} {first_split} samples in "
     f"{len(np.unique(labels))} classes; at most {n_pairs} pairs of a kind"
 )
 
@@ -64,23 +67,32 @@ print(
 # %%
 runs = atlas.runs[(atlas.runs.grid == "main") & (atlas.runs.status == "finished")]
 stations, kept = of_atlas.common_stations(
-    atlas.points, runs.index, n_stations=n_stations, share=share
+    atlas.points, runs.index, first_split, n_stations=n_stations, share=share
 )
+if len(kept) < 2:
+    raise claims.NotEnough(
+        f"{len(kept)} of {len(runs)} runs share values of progress; 2 are needed that "
+        f"reach one which {100 * share:.0f} % of the runs reach"
+    )
 print(
     f"{len(kept)} of {len(runs)} runs reach progress {stations[-1]}; "
     f"stations: {stations.tolist()}"
 )
 runs = runs.loc[kept]
-pairs = statistics.pairs_of_runs(runs, n_pairs, rng)
+pairs = statistics.pairs_of_runs(runs, n_pairs, rng, design)
+if not len(pairs):
+    raise claims.NotEnough(
+        "no two runs of different seeds differ in the seed alone, or in one factor alone"
+    )
 
 # %% [markdown]
-# A *pair* is two runs of different seeds that differ in nothing else, or in the optimiser, or in the architecture. Only runs that are in a pair are read, and brought to the stations:
+# A *pair* is two runs of different seeds that differ in nothing else, or in one factor: in the book's own atlases the optimiser or the architecture, in others any that varies. Only runs that are in a pair are read, and brought to the stations:
 
 # %%
 in_pairs = np.unique(pairs[["first", "second"]])
 runs = runs.iloc[in_pairs]
 pairs[["first", "second"]] = np.searchsorted(in_pairs, pairs[["first", "second"]])
-trajectories = of_atlas.resampled(atlas, "train", list(runs.index), stations)
+trajectories = of_atlas.resampled(atlas, first_split, list(runs.index), stations)
 print("runs, stations, samples, classes:", trajectories.shape)
 reached_progress = progress(trajectories[0], labels)
 assert np.abs(reached_progress - stations).max() < 0.05, (
@@ -108,7 +120,7 @@ rungs = pd.DataFrame(
             if f"32.{split}_axes_{world}" in found
         }
         for name, found in ladders.items()
-        for split in ("train", "test")
+        for split in atlas.splits
     }
 ).reindex(statistics.WORLDS)
 rungs.T.round(1)
@@ -118,9 +130,9 @@ rungs.T.round(1)
 
 # %% tags=["hide-input"]
 shape = {"figsize": (9, 2.9 * len(sources)), "squeeze": False}
-fig, axes = plt.subplots(len(sources), 2, sharey="row", **shape)
+fig, axes = plt.subplots(len(sources), len(atlas.splits), sharey="row", **shape)
 for row, name in zip(axes, sources, strict=True):
-    for ax, split in zip(row, ("train", "test"), strict=True):
+    for ax, split in zip(row, atlas.splits, strict=True):
         if rungs[name, split].notna().any():
             plots.plot_ladder(ax, rungs[name, split])
         ax.set_title(f"{name}: {split}", fontsize=12)
@@ -132,7 +144,7 @@ plots.save_figure(fig, atlas.figure_path("60_ladder.png"), alt=alt)
 # A high grey bar beside a low black one means that runs share which samples are learned when, and how. The step from *confusion* to *real* is what the mean difficulty of a sample, and the class that it is mistaken for, cannot explain.
 
 # %%
-for (name, split), column in rungs.T.iterrows():
+for (name, split), column in rungs.T.dropna(subset=["real", "class"]).iterrows():
     print(
         f"{name}, {split}: the real world needs {column['real']:.1f} axes, the class "
         f"world {column['class']:.1f}, the confusion world {column['confusion']:.1f}."
@@ -146,7 +158,10 @@ for (name, split), column in rungs.T.iterrows():
 # No simulation is needed for the mean. Let $a_{nm}$ be the cost of matching sample $n$ of $u$ with sample $m$ of $v$, averaged over the stations. A shuffled distance is $\frac1N\sum_n a_{n\pi(n)}$. Its mean over all permutations is the mean of each class' block of $a$, and its variance is Hoeffding's: with $b$ the doubly centred block, $\frac{1}{N^2}\sum_{\text{classes}} \frac{1}{n_c - 1}\sum_{nm} b_{nm}^2$.
 
 # %%
-one = pairs[pairs.kind == "architectures"].iloc[0]
+kinds_of = statistics.kinds_of_pairs(runs, design)
+across = next((kind for kind, f in kinds_of.items() if f == family_factor), "")
+of_families = pairs[pairs.kind == across]
+one = (of_families if len(of_families) else pairs).iloc[0]
 first, second = trajectories[one["first"]], trajectories[one["second"]]
 draws_of_pair = {"n_shuffles": 5 * n_shuffles, "rng": rng}
 pair_null = statistics.null_distances(first, second, labels, **draws_of_pair)
@@ -174,7 +189,7 @@ assert np.isclose(chapter_20, pair_null.real, rtol=1e-4)
 # How far below chance could two runs be? Not at 0: at equal progress one run may be a little sure of every sample and the other very sure of most, and no order of samples mends that. The *best matching* of samples within classes, found by the Hungarian algorithm, gives the floor. The figure puts real, chance and floor on one axis. *Prediction:* where between the two will the real distance lie?
 
 # %% tags=["hide-input"]
-names = " and ".join(runs.architecture.iloc[[one["first"], one["second"]]])
+names = " and ".join(map(str, runs[family_factor].iloc[[one["first"], one["second"]]]))
 n_draws, p_pair = len(pair_null.draws), pair_null.p_value
 heap, beside = f"shuffled ({n_draws} draws)", f"the two runs, p = {p_pair:.2g}"
 
@@ -204,13 +219,13 @@ print(
 # %% [markdown]
 # ## Are runs nearer than chance?
 #
-# All pairs now, of the three kinds. The same shuffles are judged by two measures, $d_B$ and the Hellinger distance, the mean of $1 - \mathrm{BC}$. The second is bounded and exactly Euclidean, with no time-like axis; what both say does not hang on the divergence.
+# All pairs now, of all kinds. The same shuffles are judged by two measures, $d_B$ and the Hellinger distance, the mean of $1 - \mathrm{BC}$. The second is bounded and exactly Euclidean, with no time-like axis; what both say does not hang on the divergence.
 
 # %%
 compared, draws = statistics.compare_with_shuffled(
     trajectories, labels, pairs, n_shuffles=n_shuffles, rng=rng
 )
-kinds = [kind for kind in statistics.KINDS if (compared.kind == kind).any()]
+kinds = [kind for kind in kinds_of if (compared.kind == kind).any()]
 of_kind = {kind: np.flatnonzero(compared.kind == kind) for kind in kinds}
 
 # %%
@@ -258,7 +273,8 @@ mean_mark = {"fmt": "D", "color": "black", "capsize": 5, "ms": 7}
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
 for ax, metric in zip(axes, statistics.METRICS, strict=True):
-    for k, (kind, style) in enumerate(zip(kinds, plots.FACTOR_STYLES, strict=False)):
+    for k, kind in enumerate(kinds):
+        style = plots.numbered_style(k)
         every = compared[f"ratio_{metric}"].iloc[of_kind[kind]]
         place = k + rng.uniform(-0.3, 0.3, len(every))
         ax.plot(every, place, style[1], color=style[0], **dots)
@@ -317,39 +333,44 @@ pd.DataFrame(
 ).round(2)
 
 # %% [markdown]
-# ## Which architectures agree?
+# ## Which families agree?
 
 # %%
-of_run = runs.architecture.to_numpy()
-families = compared[compared.kind != "optimisers"]
-families = families.assign(
-    a=np.minimum(of_run[families["first"]], of_run[families["second"]]),
-    b=np.maximum(of_run[families["first"]], of_run[families["second"]]),
-)
+of_run = runs[family_factor].to_numpy()
+families = compared[compared.kind.isin(["seeds", across])]
+rank_of = {level: k for k, level in enumerate(sorted_levels(of_run))}
+ends = families[["first", "second"]].to_numpy()
+ranks = np.sort(np.vectorize(rank_of.get, otypes=[int])(of_run[ends]), axis=1)
+families = families.assign(a=ranks[:, 0], b=ranks[:, 1])
 sums = families.groupby(["a", "b"])[
     ["real_bhattacharyya", "shuffled_bhattacharyya"]
 ].sum()
 
 # %%
 each_pair = sums.real_bhattacharyya / sums.shuffled_bhattacharyya
-present = sorted(
-    set(each_pair.index.get_level_values("a"))
-    | set(each_pair.index.get_level_values("b"))
-)
+present = np.unique(ranks)
 by_pair = each_pair.unstack().reindex(index=present, columns=present)
 by_pair = by_pair.combine_first(by_pair.T)
+names_present = [list(rank_of)[k] for k in present]
+by_pair = by_pair.set_axis(names_present, axis=0).set_axis(names_present, axis=1)
 
 # %% [markdown]
 # The same ratio for every pair of families, and for the seeds of one family on the diagonal. The figure is a table of colours, centred on 1. *Prediction:* which family will agree least with the others, and does it agree with itself?
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(2.5 + 1.1 * len(present), 1.6 + 0.7 * len(present)))
-plots.plot_ratio_map(ax, by_pair, "real / shuffled distance")
 alt = (
-    "Table of ratios of real to shuffled distance, one row and one "
-    "column an architecture; the diagonal holds seeds of one architecture."
+    "Table of ratios of real to shuffled distance, one row and one column "
+    f"a level of {family_name}; the diagonal holds seeds of one level."
 )
-plots.save_figure(fig, atlas.figure_path("60_architectures.png"), alt=alt)
+across_families = "no two runs differ in the seed alone or in the family alone"
+side = len(present)
+if side:
+    size = min(9, 2.5 + 1.1 * side), min(9, 1.6 + 0.7 * side)
+    fig, ax = plt.subplots(figsize=size)
+    plots.plot_ratio_map(ax, by_pair, "real / shuffled distance")
+    there = atlas.figure_path("60_architectures.png")
+    across_families = plots.save_figure(fig, there, alt=alt)
+across_families
 
 # %% [markdown]
 # Blue is nearer than chance. A dash means that the grid has no such pair that got far enough. On the diagonal the two runs differ in the seed only, so a family with a high number there can hardly agree with others: its own runs already learn the samples in different orders, or with different certainty.
@@ -359,9 +380,11 @@ off_diagonal = each_pair[
     each_pair.index.get_level_values("a") != each_pair.index.get_level_values("b")
 ]
 print(
-    f"pairs of architectures: {off_diagonal.min():.2f} to "
+    f"pairs of different {family_name}: {off_diagonal.min():.2f} to "
     f"{off_diagonal.max():.2f}; the art project, on its own "
     f"networks and data: {one_road['ratio'][0]} to {one_road['ratio'][1]}"
+    if len(off_diagonal)
+    else "no two runs differ in their family alone"
 )
 
 # %%
@@ -373,12 +396,16 @@ value_of = {
 }
 
 # %%
-ends_of_ratio = value_of["architectures"], value_of["seeds"]
-apart = statistics.ratio_over_runs(*ends_of_ratio, rng=rng)
+apart, both_kinds = (np.nan,) * 3, {across, "seeds"} <= set(kinds)
+if both_kinds:
+    ends_of_ratio = value_of[across], value_of["seeds"]
+    apart = statistics.ratio_over_runs(*ends_of_ratio, rng=rng)
 print(
-    f"architectures over seeds: {apart[0]:.2f} ({apart[1]:.2f} "
+    f"{across} over seeds: {apart[0]:.2f} ({apart[1]:.2f} "
     f"to {apart[2]:.2f}) times as far; the art project: "
     f"{one_road['over_seeds'][0]} to {one_road['over_seeds'][1]}"
+    if both_kinds
+    else "families over seeds: needs pairs of both kinds, so two seeds of a configuration"
 )
 
 # %% [markdown]
@@ -395,9 +422,10 @@ noise = atlas.runs[
 table = atlas.table()
 with_noise = table[table.run.isin(noise.index)]
 finals = with_noise.groupby("run", sort=False).last()[
-    ["architecture", "seed", "loss_train", "progress_train"]
+    [family_factor, f"loss_{first_split}", f"progress_{first_split}"]
 ]
-finals.assign(error_on_its_own_labels=noise.fitted_error).round(3)
+finals["error_on_its_own_labels"] = noise.get("fitted_error")
+finals.round(3)
 
 # %% [markdown]
 # The error on its own labels says whether such a run has learned anything by heart. Its progress towards the truth cannot tell, so equal progress is no clock here. A clock without labels is the distance from ignorance. At equal distance from ignorance, how far is the nearest checkpoint of an ordinary run? Beside it, ordinary runs get the same number, each held out; runs of one seed begin as the same network and are never compared.
@@ -405,7 +433,8 @@ finals.assign(error_on_its_own_labels=noise.fitted_error).round(3)
 # %%
 ordinary = table[table.grid == "main"]
 held_out = rng.permutation(ordinary.run.unique())[:n_held_out]
-matrix = atlas.distances("train")
+matrix = atlas.distances(first_split)
+seed_of = pd.Series(seeds_of(table, design), index=table.index)
 at_ignorance = ignorance(*trajectories.shape[2:]).astype(np.float32)
 how_far = []
 
@@ -413,10 +442,11 @@ how_far = []
 for run in [*noise.index, *held_out]:
     rows = table[table.run == run]
     cross = np.asarray(matrix[rows.index[0] : rows.index[-1] + 1])[:, ordinary.index]
-    own = atlas.run_log_probs(run, "train")
+    own = atlas.run_log_probs(run, first_split)
     gone = pairwise(own, at_ignorance)[:, 0]
-    nearest_one = statistics.nearest_of_others(cross, rows.seed, ordinary.seed)
-    about = rows[["run", "architecture"]]
+    sides = seed_of[rows.index], seed_of[ordinary.index]
+    nearest_one = statistics.nearest_of_others(cross, *sides)
+    about = rows[["run", family_factor]]
     how_far.append(about.assign(gone=gone, nearest=nearest_one))
 
 # %%
@@ -428,6 +458,7 @@ how_far = pd.concat(how_far).dropna()
 # %%
 of_noise_runs = how_far.run.isin(noise.index)
 width_gone = how_far.gone[of_noise_runs] if len(noise) else how_far.gone
+width_gone = width_gone if len(width_gone) else pd.Series([0.0, 1.0])
 bins = np.unique(np.quantile(width_gone, np.linspace(0, 1, 5)))
 where = pd.cut(how_far.gone, bins, include_lowest=True).rename(
     "distance from ignorance"
@@ -448,7 +479,7 @@ elsewhere.round(3)
 # Each row of the table compares runs that are equally far from ignorance. The two columns are their distances to the nearest ordinary checkpoint.
 
 # %%
-embedding = atlas.embedding("train")
+embedding = atlas.embedding(first_split)
 coordinates = embedding.embedding.values
 axis_sizes = embedding.eigenvalues.values, embedding.explained_stress.values
 of_noise = how_far.run.isin(noise.index)
@@ -456,10 +487,12 @@ of_noise = how_far.run.isin(noise.index)
 # %%
 grey = coordinates[ordinary.index, :2].T
 quiet = how_far[~of_noise]
-line = np.geomspace(how_far.nearest.min(), how_far.gone.max(), 200)
-styles, first_seed = {}, noise.seed.min()
+spanned = how_far[["nearest", "gone"]].to_numpy()
+spanned = spanned[spanned > 0] if (spanned > 0).any() else np.array([0.01, 1.0])
+line = np.geomspace(spanned.min(), spanned.max(), 200)
+styles, first_seed = {}, noise[design.seed].min() if design.seed in noise else None
 for run in noise.index:
-    colour, marker, _ = plots.style_of(noise.architecture[run])
+    colour, marker, _ = plots.style_of(noise[family_factor][run])
     dash = "-" if noise.seed[run] == first_seed else "--"
     styles[run] = {"color": colour, "marker": marker, "ls": dash, "lw": 1.2, "ms": 3}
 
@@ -473,7 +506,7 @@ right.plot(line, line, ":", color="black", lw=1.4, label="no nearer than ignoran
 right.plot(quiet.gone, quiet.nearest, ".", color="0.7", ms=4, label="held out")
 for run, rows in how_far[of_noise].groupby("run", sort=False):
     left.plot(*coordinates[rows.index, :2].T, **styles[run])
-    label = f"random labels, {noise.architecture[run]}, seed {noise.seed[run]}"
+    label = f"random labels, {noise[family_factor][run]}, seed {noise.seed[run]}"
     right.plot(rows.gone, rows.nearest, label=label, **styles[run])
 plots.plot_reference(left, embedding.reference_embedding.values)
 plots.label_embedding(left, *axis_sizes)
@@ -523,7 +556,7 @@ print(
 
 # %% tags=["lesson"]
 def partners_of(run):
-    alike = runs.architecture == noise.architecture[run]
+    alike = runs[family_factor] == noise[family_factor][run]
     alike &= runs.scale == noise.scale[run]
     return (alike & (runs.seed != noise.seed[run])).to_numpy()
 
@@ -604,10 +637,11 @@ for kind in kinds:
     )
 
 # %%
-print(
-    f"Architectures are {apart[0]:.2f} ({apart[1]:.2f} "
-    f"to {apart[2]:.2f}) times as far apart as seeds."
-)
+if both_kinds:
+    print(
+        f"Runs of different {family_name} are {apart[0]:.2f} ({apart[1]:.2f} "
+        f"to {apart[2]:.2f}) times as far apart as seeds."
+    )
 
 # %%
 if len(second_null):
@@ -651,19 +685,19 @@ for kind, a in agreements.items():
     )
 
 # %% tags=["hide-input"]
-results["architectures_over_seeds"] = claims.result(
-    apart[0],
-    low=apart[1],
-    high=apart[2],
-    n=len(of_kind["architectures"]),
-    note="distance at equal progress; 95 %, runs drawn again",
-)
-results["architecture_pairs_lowest"] = claims.result(
-    off_diagonal.min(), n=len(off_diagonal)
-)
-results["architecture_pairs_highest"] = claims.result(
-    off_diagonal.max(), n=len(off_diagonal)
-)
+if both_kinds:
+    results[f"{across}_over_seeds"] = claims.result(
+        apart[0],
+        low=apart[1],
+        high=apart[2],
+        n=len(of_kind[across]),
+        note="distance at equal progress; 95 %, runs drawn again",
+    )
+if len(off_diagonal):
+    ends_of = {"lowest": off_diagonal.min(), "highest": off_diagonal.max()}
+    for name, value in ends_of.items():
+        key = f"{family_factor}_pairs_{name}"
+        results[key] = claims.result(value, n=len(off_diagonal))
 
 # %% tags=["hide-input"]
 for name, column in (
@@ -721,10 +755,10 @@ pair_null.real / weaker
 assert np.allclose(progress(any_class, labels), progress(second, labels), atol=1e-6), (
     "still the same curve"
 )
-assert weaker > 0
+assert weaker >= 0
 
 # %% [markdown]
-# 3. At which progress do architectures agree best? Compute the ratio of the pair above at each station.
+# 3. At which progress do the two runs agree best? Compute the ratio of the pair above at each station.
 
 # %% tags=["solution"]
 along = [
@@ -734,7 +768,7 @@ along = [
 pd.Series(along, index=pd.Index(stations, name="s")).round(2)
 
 # %% tags=["check"]
-assert len(along) == len(stations) and np.all(np.array(along) > 0)
+assert len(along) == len(stations) and np.nanmin([0, *along]) >= 0
 
 # %% [markdown]
 # 4. Is the order of the samples a property of the data alone? Correlate, over samples, the mean probability of the true class along the trajectory of each of the two runs, within one class.
@@ -749,7 +783,7 @@ correlation = np.corrcoef(*np.argsort(np.argsort(ease, axis=1), axis=1))[0, 1]
 correlation
 
 # %% tags=["check"]
-assert -1 <= correlation <= 1
+assert np.isnan(correlation) or -1 <= correlation <= 1 + 1e-9
 
 # %% [markdown]
 # ## What next

@@ -52,7 +52,8 @@ seed = 0  # of folds, exchanges and the bootstrap
 started = time.time()
 atlas = Atlas.open(profile, data_dir)
 labels = {split: atlas.labels(split) for split in ("train", "test")}
-plots.use_house_style()
+plots.use_house_style(atlas.levels)
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{len(atlas.runs)} runs; {len(labels['train'])} "
     f"train and {len(labels['test'])} test samples"
@@ -199,7 +200,7 @@ shown_error, dots = np.exp(outcome["test error"]), {"ms": 5, "alpha": 0.7, "mew"
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, len(pictured), figsize=(9, 4), sharey=True)
 for ax, (name, x) in zip(axes, pictured.items(), strict=True):
-    for architecture, member in runs.groupby("architecture"):
+    for architecture, member in runs.groupby(family_factor):
         colour, marker, _ = plots.style_of(architecture)
         look = dots | {"color": colour, "marker": marker, "label": architecture}
         ax.plot(x[member.index], shown_error[member.index], ls="", **look)
@@ -271,7 +272,7 @@ sets |= {
 # %%
 rounds = {
     "configurations": (configuration, n_folds),
-    "architectures": (runs.architecture.to_numpy(), runs.architecture.nunique()),
+    "architectures": (runs[family_factor].to_numpy(), runs[family_factor].nunique()),
 }
 enough = len(np.unique(configuration)) >= min_configurations
 
@@ -410,7 +411,7 @@ def gained(k, errors, base, guess, saved):
 
 # %% tags=["lesson"]
 def gain_of_road(base_set, groups, folds):
-    anyway, strata = sets[base_set].to_numpy(), runs.architecture.to_numpy()
+    anyway, strata = sets[base_set].to_numpy(), runs[family_factor].to_numpy()
     others = [np.arange(len(runs))]
     exchange = stream("roads exchanged")
     for _ in range(n_null):
@@ -655,7 +656,7 @@ sizes = pd.DataFrame(
 # %%
 sizes = sizes.assign(
     kind=kind_of[complete],
-    architecture=[where[run].runs.architecture[run] for run in complete],
+    architecture=[where[run].runs[family_factor][run] for run in complete],
     test_error=[where[run].runs.final_error_test[run] for run in complete],
 )
 
@@ -746,7 +747,7 @@ for name, found_rho in with_error.items():
 
 # %%
 of_noise = sizes[sizes.kind == "random labels"]
-alike = plain_sizes[plain_sizes.architecture.isin(of_noise.architecture)]
+alike = plain_sizes[plain_sizes[family_factor].isin(of_noise[family_factor])]
 noise_ratio, has_noise = of_noise.participation, len(of_noise) > 0
 ratio_one = (np.nan, np.nan)
 if has_noise:
@@ -758,7 +759,7 @@ if has_noise and len(alike):
     print(f"participation ratio of {len(of_noise)} runs on random labels: {on_noise}")
     print(f"of ordinary runs of these architectures: {alike.participation.mean():.2f}")
     beyond = plain_sizes.participation > noise_ratio.median()
-    by_family = beyond.groupby(plain_sizes.architecture).mean().round(2).to_dict()
+    by_family = beyond.groupby(plain_sizes[family_factor]).mean().round(2).to_dict()
     print("share of ordinary runs beyond the median run on random labels:", by_family)
 else:
     print("there are no runs on random labels to compare with")
@@ -775,8 +776,8 @@ for name in [*sloppy_names, "ordinary"]:
 # The paper's dimension is that of *many* runs in one space. So the last comparison takes as many ordinary runs of the same architectures as there are runs on random labels, many times, and counts again. Runs on random labels come twice: as they are, each set of labels a truth of its own; and turned, all towards one truth, as ordinary runs are.
 
 # %%
-composition = of_noise.architecture.value_counts()
-enough_of = {a: (alike.architecture == a).sum() >= n for a, n in composition.items()}
+composition = of_noise[family_factor].value_counts()
+enough_of = {a: (alike[family_factor] == a).sum() >= n for a, n in composition.items()}
 can = len(of_noise) > 1 and all(enough_of.values())
 
 
@@ -798,7 +799,7 @@ if can:
 # %%
 if can:
     choice = stream("sets of ordinary runs")
-    members_of = {a: alike.index[alike.architecture == a] for a in composition.index}
+    members_of = {a: alike.index[alike[family_factor] == a] for a in composition.index}
     for _ in range(n_sets):
         chosen = [choice.permutation(members_of[a])[:n] for a, n in composition.items()]
         of_set = [points[run] for run in np.concatenate(chosen)]
@@ -862,7 +863,7 @@ gap_curves["test minus train distance (nats)"] = excess
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
 for ax, (name, curves) in zip(axes, gap_curves.items(), strict=True):
-    plots.plot_quantiles(ax, walked, curves, everyone.architecture, legend=False)
+    plots.plot_quantiles(ax, walked, curves, everyone[family_factor], legend=False)
     ax.set(xlabel="train progress s", ylabel=name)
 axes[1].axhline(0, color="black", lw=1)
 plots.figure_legend(fig, axes[1])
@@ -882,7 +883,7 @@ def between_share(values, families):
 
 
 # %%
-families = everyone.architecture.to_numpy()
+families = everyone[family_factor].to_numpy()
 numbers, _ = statistics.configurations(everyone)
 exchange_families = stream("families exchanged")
 exchanges = [statistics.exchanged(numbers, exchange_families) for _ in range(n_null)]
@@ -1017,7 +1018,7 @@ agreed = pd.DataFrame(agreed).T
 agreed.round(3)
 
 # %% tags=["hide-input"]
-families_here = runs.architecture.to_numpy()
+families_here = runs[family_factor].to_numpy()
 foreign = families_here[:, None] != families_here
 common = np.array(
     [
@@ -1068,7 +1069,7 @@ for (split, name), row in agreed.iterrows():
     left.plot(row["within class"], height, "|", color="0.4", ms=14, mew=2)
 left.set_yticks(range(len(kinds)), kinds)
 left.set(xlabel="agreement of the orders", xlim=(lowest, None))
-for architecture, k in numbered.groupby("architecture").indices.items():
+for architecture, k in numbered.groupby(family_factor).indices.items():
     colour, marker, _ = plots.style_of(architecture)
     look = dots | {"color": colour, "marker": marker, "label": architecture}
     right.plot(common[k], error_of_run[k], ls="", **look)

@@ -185,7 +185,7 @@ def test_a_chapter_about_a_grid_that_the_profile_lacks_is_left_out_aloud(tiny, t
     edition = Edition("smoke", data_dir=data_dir, folder=tiny)
     outcomes = run_book(edition, listener=Listener())
     assert [o.job for o in outcomes if o.job.startswith("60")] == []
-    assert told == [("60_beyond", ["the grid nowhere", "3 seeds in the grid main"])]
+    assert told == [("60_beyond", ["the grid nowhere", "3 seeds, or other repeats, of a configuration (it has 2)"])]
     with pytest.raises(ValueError, match="chapter 60 needs the grid nowhere, 3 seeds"):
         run_book(edition, ["60"])
     assert "Left out, since this profile does not have what they are about: Beyond." in (

@@ -54,8 +54,8 @@ def plain_world(factor_ratios, *, seeds=(42, 43, 44), families=("fc", "allcnn", 
 
 def ratio_of_sums(d, runs, factor):
     """The estimator of before: mean distance of all matched pairs over the mean of their seeds'."""
-    number, table = configurations(runs, COLUMNS)
-    pairs, means = matched_pairs(table, factor, columns=COLUMNS), seed_means(d, number, runs.seed)
+    number, table = configurations(runs)
+    pairs, means = matched_pairs(table, factor), seed_means(d, number, runs.seed)
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
     return means[first, second].sum() / (0.5 * (means[first, first] + means[second, second])).sum()
 
@@ -72,20 +72,20 @@ def distances_of(runs, rng, *, architecture=0.0, optimizer=0.0, augmentation=0.0
 
 
 def effect(d, runs, factor, rng, **options):
-    return effect_size(d, runs, factor, columns=COLUMNS, rng=rng, n_permutations=60, **options)
+    return effect_size(d, runs, factor, rng=rng, n_permutations=60, **options)
 
 
 def test_configurations_ignore_the_seed_and_keep_order():
     runs = make_runs()
-    number, table = configurations(runs, COLUMNS)
+    number, table = configurations(runs)
     assert len(table) == 18 and number.max() == 17
     assert np.array_equal(np.bincount(number), np.full(18, 3))
     pd.testing.assert_frame_equal(table.iloc[number].reset_index(drop=True), runs[COLUMNS])
 
 
 def test_matched_pairs_differ_in_the_factor_alone():
-    table = configurations(make_runs(), COLUMNS)[1]
-    pairs = matched_pairs(table, "architecture", columns=COLUMNS)
+    table = configurations(make_runs())[1]
+    pairs = matched_pairs(table, "architecture")
     assert len(pairs) == 3 * 6 and pairs.strict.all()  # 3 pairs of families at each of 6 settings
     a, b = table.iloc[pairs["first"]].reset_index(drop=True), table.iloc[pairs["second"]].reset_index(drop=True)
     assert (a.architecture != b.architecture).all()
@@ -93,17 +93,17 @@ def test_matched_pairs_differ_in_the_factor_alone():
 
 
 def test_linked_factor_differs_only_where_it_must():
-    table = configurations(make_runs(), COLUMNS)[1]
-    pairs = matched_pairs(table, "optimizer", columns=COLUMNS)
+    table = configurations(make_runs())[1]
+    pairs = matched_pairs(table, "optimizer")
     assert len(pairs) == 3 * 6 and pairs.strict.sum() == 6  # sgd and nesterov share a rate, adam has its own
     adam = (table.optimizer.to_numpy()[pairs[["first", "second"]]] == "adam").any(axis=1)
     assert np.array_equal(pairs.strict, ~adam)
-    assert len(matched_pairs(table, "optimizer", linked=(), columns=COLUMNS)) == 6
+    assert len(matched_pairs(table, "optimizer", linked=())) == 6
 
 
 def test_unknown_factor_is_named():
     with pytest.raises(ValueError, match="'colour' is no factor"):
-        matched_pairs(make_runs()[COLUMNS], "colour", columns=COLUMNS)
+        matched_pairs(make_runs()[COLUMNS], "colour")
 
 
 def test_seed_means_against_brute_force():
@@ -111,7 +111,7 @@ def test_seed_means_against_brute_force():
     runs = make_runs().sample(30, random_state=1).reset_index(drop=True)
     d = distances_of(runs, rng, n_dimensions=5)
     d[3, 7] = d[7, 3] = np.nan
-    number, table = configurations(runs, COLUMNS)
+    number, table = configurations(runs)
     means = seed_means(d, number, runs.seed)
     for a in range(len(table)):
         for b in range(len(table)):
@@ -154,7 +154,7 @@ def test_with_equal_yardsticks_the_effect_is_the_mean_logarithm_by_hand():
     ratios = {("fc", "sgd"): 2.0, ("fc", "adam"): 3.0, ("allcnn", "sgd"): 1.5, ("vit", "adam"): 0.5}
     runs, d = plain_world(ratios)
     logs = np.log([2.0, 3.0, 1.5, 1.0, 1.0, 0.5])
-    assert effect_ratio(d, runs, "augmentation", columns=COLUMNS) == pytest.approx(np.exp(logs.mean()))
+    assert effect_ratio(d, runs, "augmentation") == pytest.approx(np.exp(logs.mean()))
     found = effect(d, runs, "augmentation", np.random.default_rng(0))
     per_family = logs.reshape(3, 2).mean(axis=1)
     half = 4.302653 * per_family.std(ddof=1) / np.sqrt(3)  # the t quantile of two degrees of freedom, from a table
@@ -166,7 +166,7 @@ def test_with_equal_yardsticks_the_effect_is_the_mean_logarithm_by_hand():
 def test_every_family_has_one_vote_however_many_pairs_it_has():
     runs, d = plain_world({"fc": 4.0})
     keep = ~((runs.architecture != "fc") & (runs.optimizer == "adam")).to_numpy()
-    value = effect_ratio(d[np.ix_(keep, keep)], runs[keep], "augmentation", columns=COLUMNS)
+    value = effect_ratio(d[np.ix_(keep, keep)], runs[keep], "augmentation")
     assert value == pytest.approx(4 ** (1 / 3))
 
 
@@ -188,7 +188,7 @@ def test_interval_covers_one_where_a_factor_does_nothing():
     rng = np.random.default_rng(4)
     runs = make_runs()
     found = [effect_size(distances_of(runs, rng, architecture=1.0, n_dimensions=40), runs, "augmentation",
-                         columns=COLUMNS, n_permutations=0, rng=rng) for _ in range(40)]  # fmt: skip
+                         n_permutations=0, rng=rng) for _ in range(40)]  # fmt: skip
     covers = np.mean([f["low"] <= 1 <= f["high"] for f in found])
     assert covers >= 0.85  # .95, less three standard errors of 40 worlds
     assert all(f["over"] == "families" for f in found)
@@ -246,7 +246,7 @@ def test_two_families_give_no_interval_over_families_for_the_architecture_itself
     runs, d = plain_world({}, families=("fc", "vit"), optimizers=("sgd", "nesterov", "adam"))
     assert effect(d, runs, "architecture", np.random.default_rng(0))["over"] == "configurations"
     assert effect(d, runs, "augmentation", np.random.default_rng(0))["over"] == "families"
-    alone = effect_over_effect(d, runs, "architecture", "augmentation", columns=COLUMNS)
+    alone = effect_over_effect(d, runs, "architecture", "augmentation")
     assert alone["over"] == "configurations" and alone["value"] == pytest.approx(1)
 
 
@@ -254,16 +254,16 @@ def test_architecture_over_optimizer_leaves_a_family_out_of_both():
     rng = np.random.default_rng(0)
     runs = make_runs()
     d = distances_of(runs, rng, architecture=3.0, optimizer=0.5)
-    found = effect_over_effect(d, runs, "architecture", "optimizer", columns=COLUMNS)
+    found = effect_over_effect(d, runs, "architecture", "optimizer")
     logs, left = [], []
     for kept in (runs.architecture != "none", *(runs.architecture != a for a in ("fc", "allcnn", "vit"))):
         k = kept.to_numpy()
-        ratios = [effect_ratio(d[np.ix_(k, k)], runs[k], f, columns=COLUMNS) for f in ("architecture", "optimizer")]
+        ratios = [effect_ratio(d[np.ix_(k, k)], runs[k], f) for f in ("architecture", "optimizer")]
         (left if len(logs) else logs).append(np.log(ratios[0] / ratios[1]))
     assert found["value"] == pytest.approx(np.exp(logs[0])) and found["value"] == pytest.approx(4 / 1.5, rel=0.06)
     assert np.allclose(np.log([found["low"], found["high"]]), jackknife_interval(logs[0], left))
     assert found["over"] == "families" and found["low"] > 1
-    swapped = effect_over_effect(d, runs, "optimizer", "architecture", columns=COLUMNS)
+    swapped = effect_over_effect(d, runs, "optimizer", "architecture")
     assert swapped["low"] == pytest.approx(1 / found["high"])
 
 
@@ -284,8 +284,8 @@ def test_effect_ratio_does_not_depend_on_order_or_unit(seed, unit):
     d = distances_of(runs, rng, optimizer=1.0, n_dimensions=20)
     order = rng.permutation(len(runs))
     shuffled = runs.iloc[order].reset_index(drop=True)
-    a = effect_ratio(d, runs, "optimizer", columns=COLUMNS)
-    b = effect_ratio(unit * d[np.ix_(order, order)], shuffled, "optimizer", columns=COLUMNS)
+    a = effect_ratio(d, runs, "optimizer")
+    b = effect_ratio(unit * d[np.ix_(order, order)], shuffled, "optimizer")
     assert np.isclose(a, b)
 
 
@@ -300,7 +300,8 @@ def test_shuffles_without_effect_are_exchangeable():
 def test_pair_features_are_symmetric_and_know_equal_levels():
     runs = make_runs()
     i, j = np.array([0, 5, 9]), np.array([17, 2, 40])
-    assert np.array_equal(importance.pair_features(runs, i, j, COLUMNS), importance.pair_features(runs, j, i, COLUMNS))
+    there, back = (importance.pair_features(runs, *ends, COLUMNS)[0] for ends in ((i, j), (j, i)))
+    assert np.array_equal(there, back)
 
 
 def test_importance_finds_the_factor_and_not_the_null():
@@ -308,7 +309,7 @@ def test_importance_finds_the_factor_and_not_the_null():
     runs = make_runs()
     d = distances_of(runs, rng, architecture=3.0, augmentation=0.2)
     names = ["architecture", "optimizer", "augmentation"]
-    options = {"factors": names, "columns": COLUMNS, "n_splits": 3, "rng": rng}
+    options = {"factors": names, "n_splits": 3, "rng": rng}
     found = importance.importance(d, runs, **options).mean()
     assert found.r2 > 0.8
     assert found.architecture > 0.5 and found.architecture > 5 * abs(found.augmentation)
@@ -319,7 +320,7 @@ def test_importance_finds_the_factor_and_not_the_null():
 def test_importance_needs_configurations_to_hold_out():
     runs = make_runs().query("architecture == 'fc' and augmentation == 'none'").reset_index(drop=True)
     with pytest.raises(ValueError, match="3 configurations are too few"):
-        importance.importance(np.zeros((len(runs),) * 2), runs, columns=COLUMNS, rng=np.random.default_rng(0))
+        importance.importance(np.zeros((len(runs),) * 2), runs, rng=np.random.default_rng(0))
 
 
 def test_first_crossing_of_a_run_that_turns_back():
@@ -345,8 +346,8 @@ def test_stack_of_equal_distances_gives_the_effect_of_one():
     d = distances_of(runs, rng, optimizer=1.0)
     stack = np.stack([d, 3 * d])
     assert np.isclose(
-        effect_ratio(stack, runs, "optimizer", columns=COLUMNS),
-        effect_ratio(d, runs, "optimizer", columns=COLUMNS),
+        effect_ratio(stack, runs, "optimizer"),
+        effect_ratio(d, runs, "optimizer"),
     )
 
 
@@ -359,7 +360,7 @@ def test_runs_that_stop_short_are_compared_where_they_are():
     reached[(runs.optimizer == "adam").to_numpy(), 2:] = False
     stack = common_progress(layers, reached)
     assert np.isnan(stack).any() and np.isfinite(stack[:2]).all()
-    assert effect_ratio(stack, runs, "optimizer", columns=COLUMNS) == pytest.approx(1, abs=0.02)
+    assert effect_ratio(stack, runs, "optimizer") == pytest.approx(1, abs=0.02)
 
 
 def test_drawn_pairs_count_both_members():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -203,6 +204,9 @@ def test_predictions_made_elsewhere_are_scored_like_recorded_ones(run):
 class SmallAtlas:
     """What `check_same_space` and the yardsticks ask of an atlas: two runs that are copies of a recorded one."""
 
+    splits = ("train", "test")
+    profile = SimpleNamespace(dataset=DIGITS)
+
     def __init__(self, run):
         self.values = {"a": run.log_probs["train"], "b": run.log_probs["train"][:, ::-1]}
         self.runs = pd.DataFrame({"data": [run.data, None]})
@@ -251,7 +255,7 @@ def test_logits_from_elsewhere_do_not_depend_on_a_shift(seed, shift):
     [
         (np.zeros((5, 3)), r"this space has 6 samples and 3 classes"),
         (np.zeros((3, 6)), r"must be \(6, 3\)"),
-        (np.where(np.eye(6, 3, dtype=bool), np.nan, 0.0), "point 0, sample 0 hold NaN"),
+        (np.where(np.eye(6, 3, dtype=bool), np.nan, 0.0), "checkpoint 0, sample 0, class 0 is nan"),
         (np.full((6, 3), 1 / 3), "these are probabilities"),
         (np.full((6, 3), "a"), "must be numbers"),
     ],

@@ -54,7 +54,7 @@ def test_slopes_recover_the_power_of_parameters():
     rng = np.random.default_rng(0)
     runs = sizes_of(["fc", "allcnn", "vit"])
     exponents = {"fc": 0.2, "allcnn": 0.3, "vit": 0.7}
-    slopes, speeds = speed_slopes(steps_of(runs, exponents, rng), runs, COLUMNS)
+    slopes, speeds = speed_slopes(steps_of(runs, exponents, rng), runs)
     assert len(slopes) == 9 and np.allclose(slopes.slope, slopes.family.map(exponents))
     assert (slopes.n_common == 9).all() and (slopes.n_left_out == 0).all() and np.isfinite(speeds).all()
     trend = speed_trend(slopes)
@@ -66,12 +66,12 @@ def test_slopes_recover_the_power_of_parameters():
 def test_trend_covers_zero_where_size_does_not_matter_and_more_seeds_do_not_pass_for_families():
     rng = np.random.default_rng(1)
     runs = sizes_of(["fc", "allcnn", "vit", "convmixer"])
-    trend = speed_trend(speed_slopes(steps_of(runs, dict.fromkeys(runs.architecture, 0.0), rng, 0.2), runs, COLUMNS)[0])
+    trend = speed_trend(speed_slopes(steps_of(runs, dict.fromkeys(runs.architecture, 0.0), rng, 0.2), runs)[0])
     assert trend["low"] < 0 < trend["high"]
     widths = []
     for seeds in (range(2), range(20)):
         many = sizes_of(["fc", "allcnn", "vit"], seeds=seeds)
-        found = speed_trend(speed_slopes(steps_of(many, {"fc": 0.0, "allcnn": 0.2, "vit": 0.4}, rng), many, COLUMNS)[0])
+        found = speed_trend(speed_slopes(steps_of(many, {"fc": 0.0, "allcnn": 0.2, "vit": 0.4}, rng), many)[0])
         widths.append(found["high"] - found["low"])
     assert widths[0] == pytest.approx(widths[1]) and widths[0] > 0.5
 
@@ -79,7 +79,7 @@ def test_trend_covers_zero_where_size_does_not_matter_and_more_seeds_do_not_pass
 def test_two_families_give_an_interval_over_families_and_seeds_and_say_so():
     rng = np.random.default_rng(2)
     runs = sizes_of(["fc", "vit"])
-    trend = speed_trend(speed_slopes(steps_of(runs, {"fc": 0.5, "vit": 0.3}, rng, 0.05), runs, COLUMNS)[0])
+    trend = speed_trend(speed_slopes(steps_of(runs, {"fc": 0.5, "vit": 0.3}, rng, 0.05), runs)[0])
     assert trend["over"] == "families and seeds" and trend["n_units"] == 6
     assert 0 < trend["low"] < 0.4 < trend["high"]
 
@@ -90,10 +90,10 @@ def test_a_small_network_that_stops_half_way_stays_in_the_trend():
     runs = sizes_of(["fc"], seeds=(42,))
     steps = steps_of(runs, {"fc": 0.5}, rng)
     steps[0] *= 1 + PROGRESS  # the smallest grows ever slower, so that its mean depends on where one looks
-    whole = speed_slopes(steps, runs, COLUMNS)[0].slope[0]
+    whole = speed_slopes(steps, runs)[0].slope[0]
     steps[0, PROGRESS > 0.55] = np.inf
-    cut = speed_slopes(steps, runs, COLUMNS)[0]
-    early = speed_slopes(steps[:, PROGRESS < 0.55], runs, COLUMNS)[0].slope[0]
+    cut = speed_slopes(steps, runs)[0]
+    early = speed_slopes(steps[:, PROGRESS < 0.55], runs)[0].slope[0]
     assert cut.slope[0] == pytest.approx(early) and cut.slope[0] != pytest.approx(whole)
     assert (cut.n_common[0], cut.n_sizes[0], cut.n_left_out[0]) == (5, 3, 0)
 
@@ -103,20 +103,20 @@ def test_a_network_that_gets_nowhere_is_counted_and_not_waited_for():
     runs = sizes_of(["fc"], seeds=(42,))
     steps = steps_of(runs, {"fc": 0.5}, rng)
     steps[0] = np.inf
-    slopes, speeds = speed_slopes(steps, runs, COLUMNS)
+    slopes, speeds = speed_slopes(steps, runs)
     assert slopes.slope[0] == pytest.approx(0.5) and (slopes.n_sizes[0], slopes.n_left_out[0]) == (2, 1)
     assert np.isnan(speeds).tolist() == [True, False, False]
     steps[1] = np.inf
-    alone = speed_slopes(steps, runs, COLUMNS)[0]
+    alone = speed_slopes(steps, runs)[0]
     assert np.isnan(alone.slope[0]) and alone.n_left_out[0] == 2
     assert np.isnan(speed_trend(alone)["value"]) and speed_trend(alone)["n_units"] == 0
 
 
 def test_families_of_one_size_have_no_slope():
     runs = sizes_of(["fc", "vit"]).query("architecture == 'fc' or scale == 1")
-    slopes, speeds = speed_slopes(np.ones((len(runs), 2)), runs, COLUMNS)
+    slopes, speeds = speed_slopes(np.ones((len(runs), 2)), runs)
     assert set(slopes.family) == {"fc"} and np.isnan(speeds[(runs.architecture == "vit").to_numpy()]).all()
-    empty = speed_slopes(np.ones((0, 2)), runs[:0], COLUMNS)[0]
+    empty = speed_slopes(np.ones((0, 2)), runs[:0])[0]
     assert len(empty) == 0 and np.isnan(speed_trend(empty)["value"])
 
 
@@ -136,7 +136,7 @@ def test_sizes_against_seeds_of_their_family(shift, holds):
     own[np.arange(len(runs)), runs.groupby(["architecture", "scale"]).ngroup()] = np.sqrt(shift / 2)
     points = np.concatenate([place, own], axis=1)
     d = ((points[:, None] - points[None]) ** 2).sum(axis=2)
-    found = effect_size(d, runs, "scale", columns=COLUMNS, n_permutations=0, rng=rng)
+    found = effect_size(d, runs, "scale", n_permutations=0, rng=rng)
     assert found["over"] == "families" and found["n_units"] == 4 and found["n_pairs"] == 12
     assert found["value"] == pytest.approx(1 + shift, rel=0.05)
     assert found["low"] > 1.25 if holds == "far" else found["low"] < 1 < found["high"] < 1.25

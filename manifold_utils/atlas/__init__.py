@@ -16,7 +16,9 @@ import pandas as pd
 import yaml
 
 from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
-from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
+from manifold_utils.atlas.columns import as_factor
+from manifold_utils.atlas.recorded import record_runs
+from manifold_utils.atlas.records import open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import (
     atomic_path,
@@ -29,7 +31,8 @@ from manifold_utils.files import (
     write_json,
     writing,
 )
-from manifold_utils.profiles import FACTORS, PROFILE_FOLDER, Profile
+from manifold_utils.levels import sorted_levels, varied, with_missing_named
+from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, Profile
 
 OWNER = ".manifold-out.json"  # in $MANIFOLD_OUT: whose figures and results it holds
 STAMP = "# checksum "  # the first line of a frozen profile
@@ -46,11 +49,12 @@ class Atlas:
     Attributes
     ----------
     runs : DataFrame, one row a run
-        Index `run`; columns grid, status, all factors (`profiles.FACTORS`), n_parameters, n_points, seconds, final
+        Index `run`; columns grid, status, all factors (`Atlas.design`), n_parameters, n_points, seconds, final
         losses and errors, diverged_step.
     points : DataFrame, one row a point (one network at one checkpoint), in the order of every array of the atlas
         run, step, epoch, phase, loss_train, error_train, loss_test, error_test and, after chapter 31, progress_train,
-        progress_test. Points of diverged runs are left out.
+        progress_test. Points of diverged runs are left out, and so are the columns of a split that it does not have.
+    splits : tuple of the splits that it has predictions on: ("train", "test"), ("train",) or ("test",)
 
     Raises
     ------
@@ -65,7 +69,8 @@ class Atlas:
                 f"no atlas at {self.path}. Make it with `python -m manifold_utils run --profile {self.path.name}`, "
                 "or set data_dir (or $MANIFOLD_DATA) to the folder that holds atlases/"
             )
-        found = read_json(self.path / "atlas.json")["format"]
+        facts = read_json(self.path / "atlas.json")
+        self.splits, found = tuple(s for s in SPLITS if s in facts.get("splits", SPLITS)), facts["format"]
         if found != FORMAT:
             raise ValueError(
                 f"{self.path} has atlas format {found}, this code reads format {FORMAT}: work in another data_dir, or "
@@ -104,9 +109,14 @@ class Atlas:
             )
         return atlas
 
+    @classmethod
+    def from_runs(cls, name, runs, labels, **options):
+        """Make an atlas of runs that were made anywhere, or add runs to it. See `recorded.record_runs`."""
+        return record_runs(cls, name, runs, labels, **options)
+
     @property
     def profile(self):
-        """The frozen `Profile` that this atlas was last made from."""
+        """The frozen `Profile` (of recorded runs: `RecordedProfile`) that this atlas was last made from."""
         return Profile.load(str(_unaltered(self.path / "profile.yaml")))
 
     def space(self, name=""):
@@ -138,20 +148,23 @@ class Atlas:
         path = self._run_path(run_id)
         return read_facts(path)["run"]["status"] if path.exists() else None
 
-    def collect(self, profile):
+    def collect(self, profile, order=()):
         """Rebuild runs.parquet and points.parquet from the stored runs, in the order of `profile`.
 
-        Runs in the store that the profile does not span are left where they are and left out of the tables. The tables
-        are rewritten only if they change, so that finished analyses stay valid.
+        Runs in the store that the profile does not span are left where they are and left out of the tables. Recorded
+        runs all belong: those of the table first, then new ones as `order` (names of runs) has them. The tables are
+        rewritten only if they change, so that finished analyses stay valid.
 
         Returns
         -------
         runs, points : DataFrames
         """
-        wanted = [(g, c) for g, c in profile.configs() if self._owns(profile, g) and self.run_status(c.run_id)]
-        attributes = [read_facts(self._run_path(c.run_id)) for _, c in wanted]
+        wanted = self._wanted(profile, order)
+        attributes = [read_facts(self._run_path(run)) for _, run in wanted]
         rows = [{**a["run"], "grid": g} for (g, _), a in zip(wanted, attributes, strict=True)]
         runs = pd.DataFrame(rows).set_index("run") if rows else pd.DataFrame(columns=["grid", "status"])
+        if profile.kind == RECORDED:
+            runs = runs.apply(as_factor).assign(content=[a["content"] for a in attributes])
         kept = [
             pd.DataFrame(a["points"]).assign(run=a["run"]["run"])
             for a in attributes
@@ -159,14 +172,15 @@ class Atlas:
         ]
         points = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame({"run": [], "step": []})
         points = points[["run", *[c for c in points if c != "run"]]]
-        if self._points_key(points) != self._stored_points_key():
+        before = [self._table_or_none(name) for name in ("points", "runs")]
+        if any(table is None for table in before) or self._points_key(points, runs) != self._points_key(*before):
             self.save_points(points)
         write_table(self.path / "runs.parquet", runs)
         return runs, self.points
 
     @property
     def runs(self):
-        return self._parquet("runs")
+        return with_missing_named(self._parquet("runs"), self._named())
 
     @property
     def points(self):
@@ -180,13 +194,26 @@ class Atlas:
     @property
     def factors(self):
         """Names of the columns of `runs` that were varied, without the seed: a tuple of str."""
+        return tuple(varied(self.runs, self.design.factors))
+
+    @property
+    def levels(self):
+        """All levels of every factor, sorted (see `levels.sorted_levels`): dict of factor -> list.
+
+        Figures take a level's colour from its place here, so that it keeps it where other levels are missing.
+        """
         runs = self.runs
-        return tuple(f for f in self.design.factors if f in runs and runs[f].nunique(dropna=False) > 1)
+        return {f: sorted_levels(runs[f]) for f in self._named() if f in runs}
 
     @property
     def family(self):
         """Name of the factor that colours figures."""
         return self.design.family
+
+    @property
+    def n_classes(self):
+        """Number of classes of the predictions."""
+        return int(open_predictions(self._run_path(self.points.run.iloc[0]), self.splits[0]).shape[2])
 
     @property
     def seed(self):
@@ -202,15 +229,19 @@ class Atlas:
 
         With `grid`, only the points of that grid (a name or a list of names).
         """
-        joined = self.points.join(self.runs[["grid", *FACTORS]], on="run")
+        runs = self.runs
+        joined = self.points.join(runs[["grid", *(c for c in self.design.columns if c in runs)]], on="run")
         wanted = [grid] if isinstance(grid, str) else grid
         if wanted is not None and not set(wanted) <= set(joined.grid):
             raise ValueError(f"no points of grid {wanted} in {self.path}; it has {sorted(set(joined.grid))}")
         return joined if wanted is None else joined[joined.grid.isin(wanted)]
 
     def points_fingerprint(self):
-        """Hash of the run and step of every point, in order: what distances and embeddings are stamped with."""
-        return self._points_key(self.points)
+        """Hash of the run and step of every point, in order: what distances and embeddings are stamped with.
+
+        The name of a trained run is a hash of all that made it; of a recorded run, its content counts as well.
+        """
+        return self._points_key(self.points, self.runs)
 
     # -- arrays ------------------------------------------------------------------------------------------------------
 
@@ -229,7 +260,7 @@ class Atlas:
         import dask
         import dask.array as da
 
-        _check_split(split)
+        self._check_split(split)
         names = list(dict.fromkeys(self.points.run)) if runs is None else list(runs)
         read = dask.delayed(self.run_log_probs, pure=True)
         shapes = [open_predictions(self._run_path(name), split).shape for name in names]
@@ -239,14 +270,14 @@ class Atlas:
 
     def run_log_probs(self, run_id, split):
         """Predictions of one run, in memory: ndarray (n_checkpoints, n_samples, n_classes) float32."""
-        _check_split(split)
+        self._check_split(split)
         return read_predictions(self._run_path(run_id), split)
 
     def verify(self):
         """Read every stored run and return {run_id: error} of the damaged ones (checksums, shapes)."""
         damaged = {}
         for run_id in dict.fromkeys(self.points.run):
-            for split in SPLITS:
+            for split in self.splits:
                 try:
                     self.run_log_probs(run_id, split)
                 except OSError as error:
@@ -255,17 +286,17 @@ class Atlas:
 
     def labels(self, split):
         """True classes of the samples, ndarray (n_samples,) int64."""
-        _check_split(split)
+        self._check_split(split)
         return np.asarray(self._parquet(f"labels_{split}").label, dtype=np.int64)
 
     def save_labels(self, split, labels):
         """Keep the true classes, so that figures need no data set."""
-        _check_split(split)
+        self._check_split(split)
         table = pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)})
         write_table(self.path / f"labels_{split}.parquet", table)
 
     def distances_path(self, split, metric="bhattacharyya"):
-        _check_split(split)
+        self._check_split(split)
         return self.path / "distances" / f"{split}_{metric}.zarr"
 
     def distances(self, split, metric="bhattacharyya"):
@@ -285,7 +316,7 @@ class Atlas:
         return tiles
 
     def embedding_path(self, split, metric="bhattacharyya"):
-        _check_split(split)
+        self._check_split(split)
         return self.path / "embeddings" / f"{split}_{metric}.zarr"
 
     def embedding(self, split, metric="bhattacharyya"):
@@ -367,6 +398,26 @@ class Atlas:
     def _run_path(self, run_id):
         return self.path / "predictions" / f"{run_id}.zarr"
 
+    def _named(self):
+        """The columns of `runs` that are levels of factors."""
+        return tuple(dict.fromkeys([*self.design.factors, self.design.family]))
+
+    def _check_split(self, split):
+        if split not in self.splits:
+            known = " or ".join(map(repr, self.splits))
+            raise ValueError(f"split must be {known}, what {self.path} has predictions on; found {split!r}")
+
+    def _wanted(self, profile, order):
+        """(grid, run id) of the stored runs that belong to the tables, in their order."""
+        if profile.kind == RECORDED:
+            tabled = self._parquet("runs", missing=None)
+            stored = sorted(path.name.removesuffix(".zarr") for path in self.path.glob("predictions/[!.]*.zarr"))
+            known = [] if tabled is None else tabled.index
+            listed = [("main", run) for run in dict.fromkeys([*known, *order, *stored])]
+        else:
+            listed = [(grid, config.run_id) for grid, config in profile.configs() if self._owns(profile, grid)]
+        return [(grid, run) for grid, run in listed if self.run_status(run)]
+
     def _owns(self, profile, grid):
         name = self.path.name if self.path.parent.name == "spaces" else ""
         return grid in profile.spaces()[name][1]
@@ -379,23 +430,24 @@ class Atlas:
             raise FileNotFoundError(f"{path} is missing; run chapters 10 and 11 for this profile first")
         return read_table(path, self.cure("10", "11") if name.startswith("labels") else self.cure("11", "31"))
 
-    def _stored_points_key(self):
-        """Key of the table on disk; None where there is none, or it is damaged and has to be made again."""
+    def _table_or_none(self, name):
+        """A table on disk; None where there is none, or it is damaged and has to be made again."""
         try:
-            return self._points_key(self._parquet("points", missing=None))
+            return self._parquet(name, missing=None)
         except OSError:
             return None
 
     @staticmethod
-    def _points_key(points):
-        return None if points is None else fingerprint([points.run.tolist(), [int(s) for s in points.step]])
+    def _points_key(points, runs):
+        key = [points.run.tolist(), [int(s) for s in points.step]]
+        return fingerprint([*key, runs.content.to_dict()] if "content" in runs else key)
 
 
 def _make(path, profile):
     path.mkdir(parents=True, exist_ok=True)
     (path / "predictions").mkdir(exist_ok=True)
     if not (path / "atlas.json").is_file():
-        write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name})
+        write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name, "splits": list(profile.splits)})
     with atomic_path(path / "profile.yaml") as temporary:
         text = yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False)
         temporary.write_text(f"{STAMP}{fingerprint(text)}\n{text}", encoding="utf-8")
@@ -407,8 +459,3 @@ def _unaltered(path):
     if first.startswith(STAMP) and first.removeprefix(STAMP) != fingerprint(text):
         raise OSError(f"{path} is damaged (it does not agree with its checksum); chapter 10 writes it again")
     return path
-
-
-def _check_split(split):
-    if split not in SPLITS:
-        raise ValueError(f"split must be 'train' or 'test', found {split!r}")

@@ -13,12 +13,23 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from manifold_utils.files import atomic_path, fingerprint, read_json, refuse_foreign
-from manifold_utils.profiles import FACTORS
+from manifold_utils.profiles import SPLITS
 
-SPLITS = ("train", "test")
-POINT_COLUMNS = ("step", "epoch", "phase", "loss_train", "error_train", "loss_test", "error_test")
-FINAL_COLUMNS = ("loss_train", "error_train", "loss_test", "error_test")
 CURE = "delete the run and train it again, or record it again"
+
+
+def score_columns(splits):
+    """Columns of losses and errors of some splits, in the order of tables.
+
+    Examples
+    --------
+    >>> score_columns(["test"])
+    ('loss_test', 'error_test')
+    """
+    return tuple(f"{name}_{split}" for split in splits for name in ("loss", "error"))
+
+
+POINT_COLUMNS = ("step", "epoch", "phase", *score_columns(SPLITS))
 
 
 @dataclass(frozen=True)
@@ -30,18 +41,21 @@ class RunRecord:
     name : str
         The run id of a grid's run, or the name that a user gave hers.
     points : DataFrame with `POINT_COLUMNS`, one row a checkpoint
-        step (int), epoch (float), phase ("main" or "pretrain"), losses (nats), errors (fractions in [0, 1]).
-    log_probs : dict of "train" and "test" -> ndarray (n_checkpoints, n_samples, n_classes) float32
+        step (int), epoch (float), phase ("main" or "pretrain"), losses (nats), errors (fractions in [0, 1]). A run
+        of one split has no columns of the other.
+    log_probs : dict of "train", "test" or both -> ndarray (n_checkpoints, n_samples, n_classes) float32
         Natural-log predictions in eval mode on un-augmented samples.
     data : str
         Fingerprint of the data set that the predictions are about.
     factors : dict
-        What made the run: for a grid's run the fields of its RunConfig.
+        What made the run, JSON-able: for a grid's run the fields of its RunConfig.
     status : {"finished", "diverged"}
     seconds : float
         Wall time of the run.
     info : dict
         JSON-able facts: n_parameters, device, versions, diverged_step.
+    content : str
+        Of a run made elsewhere: hash of what it was made from, by which a changed one is known.
     """
 
     name: str
@@ -52,20 +66,29 @@ class RunRecord:
     status: str = "finished"
     seconds: float = 0.0
     info: dict = field(default_factory=dict)
+    content: str = ""
 
     def __post_init__(self):
         if self.status not in ("finished", "diverged"):
             raise ValueError(f"status must be 'finished' or 'diverged', found {self.status!r}")
-        missing = [c for c in POINT_COLUMNS if c not in self.points]
+        if not self.splits or set(self.log_probs) - set(SPLITS):
+            found = list(self.log_probs)
+            raise ValueError(f"run {self.name}: log_probs must have 'train', 'test' or both, not {found}")
+        missing = [c for c in (*POINT_COLUMNS[:3], *score_columns(self.splits)) if c not in self.points]
         if missing:
             raise ValueError(f"run {self.name}: points lack the columns {missing}")
-        for split in SPLITS:
+        for split in self.splits:
             shape = np.shape(self.log_probs[split])
             if len(shape) != 3 or shape[0] != len(self.points):
                 raise ValueError(
                     f"run {self.name}: log_probs[{split!r}] has shape {shape}, but there are {len(self.points)} "
                     f"checkpoints; expected ({len(self.points)}, n_samples, n_classes)"
                 )
+
+    @property
+    def splits(self):
+        """The splits that it has predictions on, in the order of `SPLITS`."""
+        return tuple(split for split in SPLITS if split in self.log_probs)
 
     def save(self, path, grid=""):
         """Write the folder `path`, whole or not at all, and return it.
@@ -80,14 +103,16 @@ class RunRecord:
     def _facts(self, grid):
         """JSON-able facts of a run: what an atlas' tables are made from."""
         run = {"run": self.name, "grid": grid, "status": self.status}
-        run |= {name: self.factors[name] for name in FACTORS if name in self.factors}
-        run |= {"dataset": self.factors.get("dataset", {}).get("name", ""), "data": self.data}
+        dataset = self.factors.get("dataset", "")
+        run |= {name: value for name, value in self.factors.items() if name != "dataset"}
+        run |= {"dataset": dataset["name"] if isinstance(dataset, dict) else dataset, "data": self.data}
         run |= {"n_points": len(self.points), "seconds": round(self.seconds, 3), **self.info}
         if len(self.points):
-            run |= {f"final_{k}": float(self.points.iloc[-1][k]) for k in FINAL_COLUMNS}
+            run |= {f"final_{k}": float(self.points.iloc[-1][k]) for k in score_columns(self.splits)}
         points = self.points.to_dict(orient="list")
-        shapes = {split: list(np.shape(self.log_probs[split])) for split in SPLITS}
-        return {"run": run, "config": self.factors, "info": self.info, "points": points, "shapes": shapes}
+        shapes = {split: list(np.shape(values)) for split, values in self.log_probs.items()}
+        facts = {"run": run, "config": self.factors, "info": self.info, "points": points, "content": self.content}
+        return facts | {"shapes": shapes}
 
 
 def _files_of_run(path):
@@ -123,8 +148,10 @@ def load_run(path):
     if not (path / "zarr.json").is_file():
         raise FileNotFoundError(f"no recorded run at {path}: make one with Recorder(data) and its save(path)")
     facts = read_facts(path)
-    run, log_probs = facts["run"], {split: read_predictions(path, split) for split in SPLITS}
+    splits = [split for split in SPLITS if f"loss_{split}" in facts["points"]]
+    run, log_probs = facts["run"], {split: read_predictions(path, split) for split in splits}
     rest = {"factors": facts["config"], "status": run["status"], "seconds": run["seconds"], "info": facts["info"]}
+    rest["content"] = facts.get("content", "")
     return RunRecord(run["run"], pd.DataFrame(facts["points"]), log_probs, run["data"], **rest)
 
 
@@ -171,7 +198,7 @@ def read_predictions(path, split):
 def _write(path, log_probs, facts):
     """A group that does not exist yet: one chunk a split, and the facts with their checksum."""
     group = zarr.create_group(path, zarr_format=3)
-    for split in SPLITS:
+    for split in (split for split in SPLITS if split in log_probs):
         values = np.ascontiguousarray(log_probs[split], dtype=np.float32)
         array = group.create_array(
             split,

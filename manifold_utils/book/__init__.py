@@ -44,6 +44,9 @@ class Quiet:
     def left_out(self, chapter, lacking):
         """A chapter (its notebook's name) does not apply: the profile lacks these."""
 
+    def given(self, chapter):
+        """A chapter makes what the recorded runs came with: it counts as done."""
+
     def running(self, jobs, n_left, seconds_left):
         """Called about twice a second: {job name: Position} of what runs, jobs not yet ended, seconds till all have."""
 
@@ -85,12 +88,14 @@ def run_book(edition, chapters=None, *, jobs=1, force=False, only=False, listene
     wanted, listener = book.select(chapters, with_needs=not only), listener or Quiet()
     edition.check(wanted)
     for chapter in wanted:
-        lacking = book.lacking(chapter, profile)
-        if lacking and chapters and chapter.id in chapters:
+        lacking, named = edition.lacking(chapter), chapters and chapter.id in chapters
+        if lacking and named:
+            grids = "" if not chapter.grids else f"; its grids are {', '.join(profile.grids)}"
             raise ValueError(
-                f"chapter {chapter.id} needs {', '.join(lacking)}, which profile {profile.name!r} does not have; "
-                f"its grids are {', '.join(profile.grids)}"
+                f"chapter {chapter.id} needs {', '.join(lacking)}, which profile {profile.name!r} does not have{grids}"
             )
+        if edition.is_given(chapter):
+            listener.given(chapter.notebook)
         if lacking:
             listener.left_out(chapter.notebook, lacking)
     forced = {c.id for c in wanted if force and (not chapters or c.id in chapters)}
@@ -103,15 +108,27 @@ def run_book(edition, chapters=None, *, jobs=1, force=False, only=False, listene
 
 
 def book_status(edition):
-    """List of (job name, "done" | "stale" | "failed" | "new", reason) of all jobs, without running anything."""
+    """List of (job name, state, reason) of all chapters, without running anything.
+
+    States: "done", "stale", "failed" or "new" of a job; "recorded" of a chapter that recorded runs came with, and
+    "left out" of one that the profile lacks something for.
+    """
     listed = []
-    for job in (job for chapter in edition.book.select() for job in edition.jobs(chapter)):
-        reason = edition.why(job)
-        state = "done" if not reason else "stale" if edition.record_path(job).is_file() else "new"
-        if edition.failed_path(job).is_file():
-            state, reason = "failed", str(edition.failed_path(job))
-        listed.append((job.name, state, reason))
+    for chapter in edition.book.select():
+        lacking = edition.lacking(chapter)
+        if edition.is_given(chapter):
+            listed.append((chapter.notebook, "recorded", "these runs were made elsewhere"))
+        elif lacking:
+            listed.append((chapter.notebook, "left out", f"this profile lacks {', '.join(lacking)}"))
+        listed += [_status_of(edition, job) for job in edition.jobs(chapter)]
     return listed
+
+
+def _status_of(edition, job):
+    if edition.failed_path(job).is_file():
+        return job.name, "failed", str(edition.failed_path(job))
+    reason = edition.why(job)
+    return job.name, "done" if not reason else "stale" if edition.record_path(job).is_file() else "new", reason
 
 
 class _Schedule:
@@ -211,6 +228,10 @@ class Terminal:
     def left_out(self, chapter, lacking):
         """Say that a chapter does not apply."""
         self._line(f"left out {chapter}: this profile lacks {', '.join(lacking)}")
+
+    def given(self, chapter):
+        """Say that a chapter has nothing to do."""
+        self._line(f"recorded {chapter}: these runs were made elsewhere, nothing to run")
 
     def running(self, jobs, n_left, seconds_left):
         """Say what is left and where the running jobs are: always on a terminal, now and then in a log."""

@@ -17,8 +17,10 @@ import nbformat
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from manifold_utils.book.dependencies import imported_modules
+from manifold_utils.book.holdings import Holdings, Wants
 from manifold_utils.claims import PLACES
 from manifold_utils.files import PROJECT, fingerprint
+from manifold_utils.profiles import RECORDED
 from manifold_utils.strict_yaml import load_yaml
 
 NOTEBOOKS = PROJECT / "notebooks"
@@ -30,7 +32,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Chapter(_Strict):
+class Chapter(Wants):
     """One notebook of the book, as `book.yaml` describes it. All paths are relative to the atlas."""
 
     id: ChapterId
@@ -38,10 +40,9 @@ class Chapter(_Strict):
     title: str
     kind: Literal["make", "show", "beyond"]
     needs: list[str] = []  # chapter ids, or globs of artefacts that must exist
-    makes: list[str] = []  # globs of artefacts; each must match something when the chapter has run
+    makes: list[str] = []  # globs of artefacts ({split}: one a split); each must match something after the chapter
+    given: bool = False  # an atlas of recorded runs has what it makes: there, it counts as done
     matrix: dict[str, Literal["grids", "spaces"] | list[str | int | float | bool]] = {}
-    grids: list[str] = []  # that a profile must have; at other profiles the chapter is left out, and the runner says so
-    seeds: int = Field(1, ge=1)  # that the grid `main` must have at least, likewise
     alone: bool = False  # uses all cores itself, or measures time: nothing runs beside it
     minutes: float = Field(1.0, gt=0)  # on two cores at the digits profile
 
@@ -114,9 +115,9 @@ class Book:
                 add(chapter)
         return [c for c in ordered if with_needs or not ids or c.id in ids]
 
-    def jobs(self, chapter, profile):
+    def jobs(self, chapter, profile, holdings=None):
         """Jobs of one chapter: one, or one for each combination of its matrix; none if the profile is `lacking`."""
-        if self.lacking(chapter, profile):
+        if (chapter.given and profile.kind == RECORDED) or self.lacking(chapter, profile, holdings):
             return []
         axes = {}
         for name, values in chapter.matrix.items():
@@ -124,11 +125,17 @@ class Book:
             axes[name] = known[values] if isinstance(values, str) else values
         return [Job(chapter, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
 
-    def lacking(self, chapter, profile):
-        """What the chapter is about and the profile does not have: a list of phrases."""
-        absent = [f"the grid {name}" for name in chapter.grids if name not in profile.grids]
-        few = chapter.seeds > 1 and len({config.seed for _, config in profile.configs("main")}) < chapter.seeds
-        return absent + ([f"{chapter.seeds} seeds in the grid main"] if few else [])
+    def lacking(self, chapter, profile, holdings=None):
+        """What the chapter is about and the profile does not have: a list of phrases.
+
+        Parameters
+        ----------
+        holdings : Holdings, optional
+            What there is; by default what the grids of the profile plan.
+        """
+        if chapter.given and profile.kind == RECORDED:
+            return []
+        return (holdings or Holdings.of_grids(profile)).lacking(chapter)
 
     def _check(self, path):
         if len(self.by_id) != len(self.chapters):

@@ -22,15 +22,17 @@ from manifold_utils.book.contents import (
     read_notebook,
     tags,
 )
+from manifold_utils.book.holdings import Holdings
 from manifold_utils.book.kernel import Kernels, NotebookFailed, execute
-from manifold_utils.claims import RUN_VARIABLE
+from manifold_utils.claims import RUN_VARIABLE, NotEnough
 from manifold_utils.files import CannotWrite, atomic_path, data_root, fingerprint, out_root, read_json, write_json
-from manifold_utils.profiles import Profile
+from manifold_utils.profiles import RECORDED, Profile
 
 
 @dataclass
 class Outcome:
-    """What became of a job: `ran`, `skipped` (nothing changed), `refreshed` (new prose only), `failed`, `blocked`."""
+    """What became of a job: `ran`, `skipped` (nothing changed), `refreshed` (new prose only), `left out` (the atlas has
+    too little for it), `failed`, `blocked`."""
 
     job: str
     status: str
@@ -82,11 +84,12 @@ class Edition:
     def __init__(self, profile, *, data_dir="", client="", parameters=None, folder=NOTEBOOKS):
         path = Path(profile).expanduser()
         self.profile_name = str(path.resolve()) if path.suffix == ".yaml" else str(profile)
-        self.profile = Profile.load(self.profile_name)
+        self.profile = Profile.load(self.profile_name, data_dir)
         self.profile_fingerprint = fingerprint(self.profile.model_dump())
         self.book = Book(folder)
         self.atlas = atlas_folder(self.profile, data_dir)
         self.out = out_root() or self.atlas
+        self.holdings = Holdings.of(self.profile, self.atlas)
         self.output = self.out / "notebooks"
         self.given = {"profile": self.profile_name, "data_dir": _whole(data_dir)}
         self.given |= {"client": client} if client else {}
@@ -95,7 +98,15 @@ class Edition:
 
     def jobs(self, chapter):
         """The chapter's jobs at this profile."""
-        return self.book.jobs(chapter, self.profile)
+        return self.book.jobs(chapter, self.profile, self.holdings)
+
+    def lacking(self, chapter):
+        """What the chapter is about and this book does not have: a list of phrases."""
+        return self.book.lacking(chapter, self.profile, self.holdings)
+
+    def is_given(self, chapter):
+        """Whether the chapter makes what recorded runs came with: it is not run, and counts as done."""
+        return chapter.given and self.profile.kind == RECORDED
 
     def needed(self, job):
         """Names of the jobs that `job` needs."""
@@ -146,6 +157,8 @@ class Edition:
     def inputs(self, job):
         """See `contents.job_inputs`. A needed job counts by its record, a needed artefact by its size and time."""
         needs = {needed.name: (self._record(needed) or {}).get("fingerprint") for needed in self._needed_jobs(job)}
+        if any(self.is_given(self.book.by_id[id_]) for id_ in self.book.needed(job.chapter)):
+            needs[RECORDED] = read_json(self.atlas / "recorded.json")["fingerprint"]
         for glob in (need for need in job.chapter.needs if need not in self.book.by_id):
             needs[glob] = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(self.atlas.glob(glob))]
         return job_inputs(self.book.path(job.chapter), self.parameters(job), self.profile_fingerprint, needs)
@@ -206,7 +219,8 @@ class Edition:
         Returns
         -------
         Outcome
-            `ran`, or `failed` with a message; the notebook of a failed job is kept as `<job>.failed.ipynb`.
+            `ran`; `left out` if the chapter said that the atlas has too little for it; or `failed` with a message; the
+            notebook of a failed job is kept as `<job>.failed.ipynb`.
         """
         start, source, inputs = time.perf_counter(), read_notebook(self.book.path(job.chapter)), self.inputs(job)
         try:
@@ -221,8 +235,8 @@ class Edition:
                         raise NotebookFailed(
                             f"it should have made {', '.join(lost)} (book.yaml), but nothing like it exists"
                         )
-                except NotebookFailed:
-                    if temporary.is_file() and not self.kernels.stopped:
+                except NotebookFailed as error:
+                    if temporary.is_file() and not self.kernels.stopped and error.error != NotEnough.__name__:
                         os.replace(temporary, self.failed_path(job))
                     self.record_path(job).unlink(missing_ok=True)
                     raise
@@ -231,6 +245,9 @@ class Edition:
         except OSError as error:  # a full disk or a read-only folder, in one line
             return Outcome(job.name, "failed", time.perf_counter() - start, str(error))
         except NotebookFailed as error:
+            if error.error == NotEnough.__name__:
+                self.failed_path(job).unlink(missing_ok=True)
+                return Outcome(job.name, "left out", time.perf_counter() - start, error.said)
             kept = f"\nkept: {self.failed_path(job)}" if self.failed_path(job).is_file() else ""
             message = f"{job.chapter.notebook}.ipynb, {error}{kept}"
             return Outcome(job.name, "failed", time.perf_counter() - start, message)
@@ -252,7 +269,12 @@ class Edition:
         return self.place(job).joinpath("spaces", *spaces) if spaces else self.place(job)
 
     def _missing(self, job):
-        return [glob for glob in job.chapter.makes if not any(self.home(job).glob(glob))]
+        several = (glob for one in job.chapter.makes for glob in _of_splits(one, self.profile.splits))
+        return [glob for glob in several if not any(self.home(job).glob(glob))]
+
+
+def _of_splits(glob, splits):
+    return [glob.replace("{split}", split) for split in splits] if "{split}" in glob else [glob]
 
 
 def _run_name(job, key):

@@ -33,7 +33,17 @@ HAS_UNIX_SOCKETS = os.name == "posix"
 
 
 class NotebookFailed(RuntimeError):
-    """A cell raised, or the kernel died; the message names the cell and the error."""
+    """A cell raised, or the kernel died; the message names the cell and the error.
+
+    Attributes
+    ----------
+    error, said : str
+        Name of the exception that a cell raised, and its message; "" if none did.
+    """
+
+    def __init__(self, message, error="", said=""):
+        super().__init__(message)
+        self.error, self.said = error, said
 
 
 @dataclass
@@ -185,7 +195,7 @@ def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, 
     except PapermillExecutionError as error:
         n_injected = sum("injected-parameters" in tags(c) for c in notebook.cells) or bool(parameters)
         where = _where(notebook, error.cell_index - n_injected, error.source)
-        raise NotebookFailed(f"{where}\n{error.ename}: {error.evalue}") from None
+        raise NotebookFailed(f"{where}\n{error.ename}: {error.evalue}", error.ename, error.evalue) from None
     except DeadKernelError:
         where = _where(notebook, position.cell - 1 - bool(parameters), "")
         reason = "stopped by the runner" if kernels.stopped else "killed, out of memory, or crashed in compiled code"

@@ -21,6 +21,7 @@ from manifold_utils.book.front import headline_of_atlas, headlines_markdown
 from manifold_utils.book.publishing import PLOTLY, REFERENCE, stale
 from manifold_utils.claims import reference_cards, scorecards_markdown
 from manifold_utils.files import PROJECT, atomic_path, owned_folder
+from manifold_utils.profiles import RECORDED
 
 PARTS = {
     "make": "Make: from data to an embedded manifold",
@@ -70,7 +71,7 @@ def build_html(edition, out=""):
     Parameters
     ----------
     edition : Edition
-        All its chapters must have been run.
+        All its chapters must have been run; of recorded runs, at least one.
     out : str
         Folder of the pages; "" for `html/` in the atlas. Older pages are replaced as a whole, when all are made.
 
@@ -90,6 +91,9 @@ def build_html(edition, out=""):
     """
     jobs = [(chapter, edition.jobs(chapter)) for chapter in edition.book.chapters]
     absent = [job.name for _, several in jobs for job in several if not edition.executed_path(job).is_file()]
+    if edition.profile.kind == RECORDED:  # what there is: not every chapter can be made of anybody's runs
+        jobs = [(chapter, [job for job in several if job.name not in absent]) for chapter, several in jobs]
+        absent = absent if not any(several for _, several in jobs) else []
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
     target = Path(out or edition.out / "html").resolve()
@@ -147,9 +151,12 @@ def _index(edition, jobs):
         "",
         headline_of_atlas(edition.out),
     ]
-    absent = [c.title for c, several in jobs if not several]
+    absent = [c.title for c, several in jobs if not several and edition.lacking(c)]
     if absent:
         lines += [f"Left out, since this profile does not have what they are about: {', '.join(absent)}.", ""]
+    open_ = [c.title for c, several in jobs if not several and edition.jobs(c)]
+    if open_:
+        lines += [f"Not run yet: {', '.join(open_)}.", ""]
     for kind, caption in PARTS.items():
         entries = [(c, job) for c, several in jobs for job in several if c.kind == kind]
         if not entries:

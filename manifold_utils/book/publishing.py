@@ -17,7 +17,7 @@ import nbformat
 from manifold_utils.book.contents import NOTEBOOKS, PLACES, Book, Job, code_cells, read_notebook, tags
 from manifold_utils.book.jobs import with_outputs_of
 from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, remove_leftovers
-from manifold_utils.profiles import PROFILE_FOLDER, Profile
+from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 
 REFERENCE = NOTEBOOKS / "reference"
 STAMP = "manifold"  # key of a published notebook's metadata; a file of results carries its hash under "code"
@@ -83,6 +83,11 @@ def publish(edition, folder=REFERENCE, budget=BUDGET):
         Nothing is finished; the budget is too small even for the narrowest pictures (names the largest files); an
         output holds a path of this machine; a file in the way is not one of ours.
     """
+    if edition.profile.kind == RECORDED:
+        raise ValueError(
+            f"{edition.profile.name!r} is an atlas of recorded runs, and {folder} holds the book's own: share its "
+            "pages instead (html --out FOLDER)"
+        )
     target = Path(folder) / edition.profile.name
     ready, left_out = _ready(edition)
     if not ready:
@@ -271,11 +276,11 @@ def _stamp(path):
         return None
 
 
-def _names(book, profile):
-    """{chapter id: names of its published files} of all chapters that the profile (None: any) does not leave out."""
+def _names(book, jobs_of):
+    """{chapter id: names of its published files} of all chapters that have jobs."""
     names = {}
     for chapter in book.chapters:
-        jobs = book.jobs(chapter, profile) if profile else [Job(chapter)]
+        jobs = jobs_of(chapter)
         if jobs:
             names[chapter.id] = [f"{chapter.id}.json", *(f"{job.name}.ipynb" for job in jobs)]
     return names
@@ -283,7 +288,7 @@ def _names(book, profile):
 
 def _obsolete(edition, target):
     """Published files of chapters or jobs that the book no longer has at this profile; files of others are none."""
-    wanted = {name for several in _names(edition.book, edition.profile).values() for name in several}
+    wanted = {name for several in _names(edition.book, edition.jobs).values() for name in several}
     suspects = [path for path in target.glob("*") if path.suffix in (".json", ".ipynb") and path.name not in wanted]
     return [path for path in suspects if _stamp(path) is not None]
 
@@ -303,9 +308,9 @@ def stale(folder, book=None):
         lacks their grid) are not asked for.
     """
     folder, book = Path(folder), book or Book()
-    known = (PROFILE_FOLDER / f"{folder.name}.yaml").is_file()
-    found = {}
-    for id_, names in _names(book, Profile.load(folder.name) if known else None).items():
+    path, found = PROFILE_FOLDER / f"{folder.name}.yaml", {}
+    profile = Profile.load(str(path)) if path.is_file() else None
+    for id_, names in _names(book, lambda chapter: book.jobs(chapter, profile) if profile else [Job(chapter)]).items():
         code = code_fingerprint(book.path(book.by_id[id_]))
         absent = [name for name in names if not (folder / name).is_file()]
         other = [name for name in names if name not in absent and _stamp(folder / name) != code]

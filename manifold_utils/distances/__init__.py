@@ -18,7 +18,7 @@ from manifold_utils.distances.other_metrics import (
     HellingerSum,
     SymmetricKLSum,
 )
-from manifold_utils.geometry import NORMALISATION_TOLERANCE
+from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_predictions
 from manifold_utils.workers import check_choice, resolve_device
 
 METRICS = ("bhattacharyya", "hellinger", "geodesic", "euclidean", "symmetric_kl")
@@ -43,7 +43,7 @@ def pairwise(
 
     Parameters
     ----------
-    log_p : array (n_p, N, C), float32 or float64, numpy or torch
+    log_p : array (n_p, N, C), float32, float64 or half precision (computed in float32), numpy or torch
         Natural-log probabilities; -inf stands for probability 0. Each (point, sample) sums to 1 within
         `geometry.NORMALISATION_TOLERANCE`.
     log_q : array (n_q, N, C), optional
@@ -147,9 +147,7 @@ def accumulate(total, log_p, log_q=None, *, names=("log_p", "log_q"), offsets=((
 
 def as_log_probs(values, name):
     """`values` as a numpy array (n, N, C) of float32 or float64; the entries are checked later, where they are read."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
-    values = np.asarray(values)
+    values = as_predictions(values)
     if values.ndim != 3 or 0 in values.shape[1:]:
         raise ValueError(f"{name} must have shape (n_points, n_samples, n_classes), not {values.shape}")
     if values.dtype not in (np.float32, np.float64):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from manifold_utils.files import TEMPORARY, writing
+from manifold_utils.geometry import as_predictions
 
 PROBED_POINTS, PROBED_SAMPLES = 5, 16  # entries that a fingerprint looks at: spread over the points, first samples
 
@@ -115,7 +116,7 @@ def as_source(source, path, *, spool):
         If it is not of that shape, or not float32 or float64.
     """
     if hasattr(source, "detach"):
-        source = source.detach().cpu().numpy()
+        source = as_predictions(source)
     shape = tuple(getattr(source, "shape", ()))
     if len(shape) != 3 or 0 in shape:
         raise ValueError(f"source must have shape (n_points, n_samples, n_classes), not {shape}")

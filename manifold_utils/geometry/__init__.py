@@ -8,11 +8,18 @@ digits near 0, where arccos loses half of them. Pairwise distances are in `dista
 
 import numpy as np
 
-from manifold_utils.geometry.progress import NORMALISATION_TOLERANCE, as_numpy, check_labels, labels_of, progress
+from manifold_utils.geometry.progress import (
+    NORMALISATION_TOLERANCE,
+    as_numpy,
+    as_predictions,
+    check_labels,
+    labels_of,
+    progress,
+)
 
 __all__ = [
-    "NORMALISATION_TOLERANCE", "angles", "as_numpy", "check_labels", "exchange_classes", "exp_map", "geodesic",
-    "great_circle_distance", "ignorance", "interpolate", "labels_of", "log_map", "progress", "truth",
+    "NORMALISATION_TOLERANCE", "angles", "as_numpy", "as_predictions", "check_labels", "exchange_classes", "exp_map",
+    "geodesic", "great_circle_distance", "ignorance", "interpolate", "labels_of", "log_map", "progress", "truth",
 ]  # fmt: skip
 
 SMALL_ANGLE = 1e-150  # radians; below it sin(t theta)/sin(theta) is t to the last digit, and theta^2 underflows
@@ -226,11 +233,11 @@ def exp_map(log_p, tangent):
 
 
 def _roots(log_p):
-    return np.exp(0.5 * as_numpy(log_p).astype(np.float64))
+    return np.exp(0.5 * as_predictions(log_p).astype(np.float64))
 
 
 def _single(log_p, name):
-    log_p = as_numpy(log_p)
+    log_p = as_predictions(log_p)
     if not np.issubdtype(log_p.dtype, np.floating):
         log_p = log_p.astype(np.float64)
     if log_p.ndim == 3 and len(log_p) == 1:
@@ -277,7 +284,7 @@ def exchange_classes(log_probs, fitted, labels):
     ...     [[[0.1, 0.2, 0.7]]]).round(2).tolist()
     True
     """
-    log_probs = as_numpy(log_probs)
+    log_probs = as_predictions(log_probs)
     fitted, labels = (labels_of(log_probs, given) for given in (fitted, labels))
     out, sample = log_probs.copy(), np.arange(len(labels))
     out[..., sample, labels] = log_probs[..., sample, fitted]

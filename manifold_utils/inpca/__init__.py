@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from manifold_utils.geometry import as_numpy
 from manifold_utils.inpca.gram import CentredGram, check_finite
 from manifold_utils.inpca.solvers import block_krylov, dense
 
@@ -162,7 +163,7 @@ class InPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _validated(self, D, reset):
         if hasattr(D, "detach"):
-            D = D.detach().cpu().numpy()
+            D = as_numpy(D)
         on_disk = not isinstance(D, np.ndarray) and hasattr(D, "chunks") and hasattr(D, "dtype")
         if on_disk and reset:
             self.n_features_in_ = D.shape[1]

@@ -14,7 +14,8 @@ from manifold_utils.distances import pairwise
 from manifold_utils.geometry import geodesic, ignorance, truth
 from manifold_utils.inpca import InPCA
 
-OUTLIER_DISTANCE = 2.0  # nats to truth, the paper's limit
+OUTLIER_DISTANCE = 2.0  # nats to truth, the paper's limit, for the ten classes of its data
+PAPER_CLASSES = 10
 IN_MEMORY = 20_000  # points up to which the matrix is read whole (3.2 GB in float64)
 PER_COMPONENT = ("eigenvalues", "signature", "explained_stress", "explained_distance", "offset")
 DEAD_AXIS = 1e-12  # share of |lambda_1| below which an axis is rounding: its coordinates are 0
@@ -103,10 +104,34 @@ def place(embedding, D_new):
     return coordinates
 
 
-def fitted_points(atlas, limit=OUTLIER_DISTANCE):
-    """Boolean (n_points,): points of the grid `main` nearer to the train truth than `limit` (d_B = loss / 2, nats)."""
+def outlier_limit(n_classes, limit=OUTLIER_DISTANCE):
+    """Distance to truth (nats) from which a point is an outlier; for more than ten classes, as far past ignorance.
+
+    Ignorance is (log C)/2 from truth, so that with a hundred classes every run would begin beyond 2 nats.
+
+    Examples
+    --------
+    >>> outlier_limit(10), round(outlier_limit(100), 6)
+    (2.0, 4.0)
+    """
+    return limit * max(1.0, float(np.log(n_classes) / np.log(PAPER_CLASSES)))
+
+
+def to_truth(atlas, table):
+    """Distance of points to truth on the atlas' first split, half the loss: (n_points,) Series, nats."""
+    return table[f"loss_{atlas.splits[0]}"] / 2
+
+
+def fitted_points(atlas, limit=None):
+    """Which points define the embedding: those of the grid `main` nearer to truth than `limit` (see `outlier_limit`).
+
+    Returns
+    -------
+    ndarray of shape (n_points,), bool
+    """
     table = atlas.table()
-    return ((table.grid == "main") & (table.loss_train / 2 < limit)).to_numpy()
+    limit = outlier_limit(atlas.n_classes) if limit is None else limit
+    return ((table.grid == "main") & (to_truth(atlas, table) < limit)).to_numpy()
 
 
 def embed(atlas, split, metric="bhattacharyya", n_components=50, *, fitted=None, n_reference=51, client=None,

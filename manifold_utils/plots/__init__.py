@@ -37,8 +37,12 @@ from manifold_utils.plots.style import (
     colour_map,
     figure_legend,
     legend_below,
+    numbered_style,
+    panels,
     plain_log,
     save_figure,
+    short_legend,
+    shortened,
     style_of,
     use_house_style,
 )
@@ -46,8 +50,9 @@ from manifold_utils.plots.style import (
 __all__ = [
     "ARCHITECTURE_STYLE", "DIVERGING", "FACTOR_STYLES", "SEQUENTIAL", "SPACE_LIKE", "TIME_LIKE", "VERDICT_COLOURS",
     "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding", "legend_below",
-    "level_colour", "level_legend", "plain_log", "plot_curves", "plot_dendrogram", "plot_effects", "plot_embedding",
-    "plot_embedding_values", "plot_excess", "plot_guests", "plot_importance", "plot_ladder", "plot_progress_by_size",
-    "plot_quantiles", "plot_ratio_map", "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size",
-    "plot_triangle", "plot_yardsticks", "save_figure", "style_of", "use_house_style",
+    "level_colour", "level_legend", "numbered_style", "panels", "plain_log", "plot_curves", "plot_dendrogram",
+    "plot_effects", "plot_embedding", "plot_embedding_values", "plot_excess", "plot_guests", "plot_importance",
+    "plot_ladder", "plot_progress_by_size", "plot_quantiles", "plot_ratio_map", "plot_reference", "plot_scorecard",
+    "plot_spectrum", "plot_steps_by_size", "plot_triangle", "plot_yardsticks", "save_figure", "short_legend",
+    "shortened", "style_of", "use_house_style",
 ]  # fmt: skip

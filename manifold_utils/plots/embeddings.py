@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from manifold_utils.plots.style import LEGEND_SIZE, SEQUENTIAL, SPACE_LIKE, TIME_LIKE, style_of
+from manifold_utils.levels import sorted_levels, with_missing_named
+from manifold_utils.plots.style import LEGEND_SIZE, SEQUENTIAL, SPACE_LIKE, TIME_LIKE, short_legend, style_of
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 
@@ -61,7 +62,8 @@ def plot_embedding(ax, coordinates, levels, *, components=(0, 1), size=6, alpha=
     ax : matplotlib Axes
     coordinates : (n_points, n_components) ndarray
     levels : (n_points,) sequence of str
-        A factor; each level gets its colour and marker, the rarest drawn last.
+        A factor; a Series is known by its name (see `style_of`). Each level gets its colour and marker, the rarest
+        drawn last.
     components : (int, int), numbers of the axes from 0
     size : float, area of a marker in square points; in the legend all markers are alike, opaque and large enough
 
@@ -69,9 +71,9 @@ def plot_embedding(ax, coordinates, levels, *, components=(0, 1), size=6, alpha=
     -------
     ax
     """
-    levels = pd.Series(np.asarray(levels))
+    levels = as_series(levels)
     points = coordinates[:, list(components)]
-    for level in sorted(levels.unique(), key=str):  # what the legend shows, whatever is drawn
+    for level in sorted_levels(levels):  # what the legend shows, whatever is drawn
         colour, marker, _ = style_of(level, levels)
         ax.scatter([], [], s=max(size, LEGEND_SIZE), color=colour, marker=marker, linewidths=0, label=str(level))
     # small markers keep their shape
@@ -80,8 +82,14 @@ def plot_embedding(ax, coordinates, levels, *, components=(0, 1), size=6, alpha=
         colour, marker, _ = style_of(level, levels)
         ax.scatter(*points[(levels == level).to_numpy()].T, color=colour, marker=marker, **look)
     if legend:
-        ax.legend(loc="best")
+        short_legend(ax, loc="best")
     return ax
+
+
+def as_series(levels):
+    """Levels as a Series with rows from 0; one that is a Series keeps its name, the factor. Missing ones are "none"."""
+    name = getattr(levels, "name", None) or "level"
+    return with_missing_named(pd.DataFrame({name: np.asarray(levels)}), [name])[name]
 
 
 def plot_embedding_values(ax, coordinates, values, *, components=(0, 1), size=6, alpha=0.6, cmap=SEQUENTIAL, norm=None):

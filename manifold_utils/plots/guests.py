@@ -3,8 +3,9 @@
 Drawn from what `recording` returns, in the style of `style`. Functions take axes and return them.
 """
 
+from manifold_utils.levels import sorted_levels
 from manifold_utils.plots.embeddings import label_embedding, plot_reference
-from manifold_utils.plots.style import FACTOR_STYLES, style_of
+from manifold_utils.plots.style import FACTOR_STYLES, short_legend, style_of
 
 GREY = "0.82"  # the atlas behind its guests
 OWN_MARKERS = "*DXPs"  # guests among held-out runs, in black
@@ -31,20 +32,20 @@ def plot_guests(ax, embedding, placed, components=(0, 1), *, legend=True):
     return ax
 
 
-def plot_yardsticks(ax, yardstick, verdicts, kind="another architecture"):
+def plot_yardsticks(ax, yardstick, verdicts, kind=None):
     """Ratio of real to shuffled distance against the distance to the nearest run: held-out runs, and guests in black.
 
     Parameters
     ----------
     yardstick : recording.Yardstick
     verdicts : dict of name -> Verdict, see `recording.judge`
-    kind : str, one of `yardstick.distances`
+    kind : str, one of `yardstick.distances`, by default the distance to another family
     """
     ratios = yardstick.ratios
-    distances = yardstick.distances[kind].mean(axis=1).loc[ratios.index]
-    family = yardstick.runs.architecture.loc[ratios.index]
-    for name in sorted(set(family)):
-        colour, marker, _ = style_of(name)
+    distances = yardstick.distances[kind or yardstick.other].mean(axis=1).loc[ratios.index]
+    family = yardstick.runs[yardstick.atlas.family].loc[ratios.index]
+    for name in sorted_levels(family):
+        colour, marker, _ = style_of(name, family)
         alike = family == name
         label = f"{name}, held out (n = {alike.sum()})"
         ax.plot(distances[alike], ratios[alike], marker, color=colour, alpha=0.45, ms=5, label=label)
@@ -53,5 +54,5 @@ def plot_yardsticks(ax, yardstick, verdicts, kind="another architecture"):
     ax.axhline(1, color="black", lw=1)
     ax.set(xscale="log", xlabel="$d_B$ to the nearest run (nats, mean over progress)")
     ax.set_ylabel("real / shuffled distance")
-    ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    short_legend(ax, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

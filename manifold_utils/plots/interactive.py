@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from manifold_utils.files import atomic_path
-from manifold_utils.plots.embeddings import axis_label
+from manifold_utils.levels import sorted_levels
+from manifold_utils.plots.embeddings import as_series, axis_label
 from manifold_utils.plots.style import style_of
 
 
@@ -37,17 +38,18 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explaine
     -------
     plotly Figure
     """
-    levels = np.asarray(levels)
+    levels = as_series(levels)
     clock = pd.Series(np.asarray(progress, dtype=float))
     if runs is not None:  # progress need not be monotone, a drawn line is
         runs = np.asarray(runs)
         clock = clock.groupby(runs).cummax()
-    names, limits = sorted(set(levels), key=str), np.linspace(0, 1, n_frames)
+    names = sorted_levels(levels)
+    colours, limits = [style_of(name, levels)[0] for name in names], np.linspace(0, 1, n_frames)
 
     def traces(limit):
         shown = (clock <= limit + 1e-9).to_numpy()
-        rows = [np.flatnonzero(shown & (levels == name)) for name in names]
-        return [_family(coordinates, r, runs, n, names, size) for r, n in zip(rows, names, strict=True)]
+        rows = [np.flatnonzero(shown & (levels == name).to_numpy()) for name in names]
+        return [_family(coordinates, *one, runs, size) for one in zip(rows, names, colours, strict=True)]
 
     figure = go.Figure([*traces(1.0), *_reference(reference)])
     figure.frames = [go.Frame(data=traces(x), traces=list(range(len(names))), name=f"{x:.2f}") for x in limits]
@@ -90,7 +92,7 @@ def _controls(limits):
     }
 
 
-def _family(coordinates, rows, runs, name, names, size):
+def _family(coordinates, rows, name, colour, runs, size):
     """One trace: the points of a family, with a gap between runs so that lines do not join them."""
     points = coordinates[rows, :3].astype(float)
     if runs is not None and len(rows):
@@ -98,7 +100,6 @@ def _family(coordinates, rows, runs, name, names, size):
         points = np.insert(points, breaks, np.nan, axis=0)
     if not len(points):
         points = np.full((1, 3), np.nan)  # an empty trace would leave the legend
-    colour = style_of(name, names)[0]
     return go.Scatter3d(
         **dict(zip("xyz", np.float32(points).T, strict=True)),
         mode="markers" if runs is None else "lines+markers",

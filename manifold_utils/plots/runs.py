@@ -10,6 +10,8 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.pyplot import get_cmap
 from matplotlib.ticker import NullFormatter
 
+from manifold_utils.levels import sorted_levels
+from manifold_utils.plots.embeddings import as_series
 from manifold_utils.plots.style import (
     DIVERGING,
     FACTOR_STYLES,
@@ -17,7 +19,10 @@ from manifold_utils.plots.style import (
     SPACE_LIKE,
     TIME_LIKE,
     legend_below,
+    numbered_style,
     plain_log,
+    short_legend,
+    shortened,
     style_of,
 )
 
@@ -31,14 +36,12 @@ NAMES = {
 
 def factor_name(factor):
     """A factor's name for readers: 'batch size' for the column 'batch_size'."""
-    return NAMES.get(factor, str(factor))
+    return NAMES.get(factor, str(factor).replace("_", " "))
 
 
 def level_colour(factor, level, levels):
-    """Colour of a factor's level: the architecture's own, or by place among the sorted levels."""
-    if factor == "architecture":
-        return style_of(level, levels)[0]
-    return FACTOR_STYLES[sorted(set(levels)).index(level) % len(FACTOR_STYLES)][0]
+    """Colour of a factor's level, see `style_of`."""
+    return style_of(level, levels, factor)[0]
 
 
 def plot_dendrogram(ax, strips, linkage, table, factors):
@@ -81,8 +84,10 @@ def level_legend(fig, table, factors, **options):
 
     columns = [[(factor_name(f), "none")] for f in factors]
     for column, factor in zip(columns, factors, strict=True):
-        levels = sorted(table[factor].unique(), key=str) if factor == "architecture" else sorted(set(table[factor]))
-        column += [(str(v), level_colour(factor, v, table[factor])) for v in levels]
+        levels = sorted_levels(table[factor])
+        colours = [level_colour(factor, v, table[factor]) for v in levels]
+        colours, levels = shortened(colours, [str(v) for v in levels])
+        column += [(v, c if isinstance(c, str) else "none") for v, c in zip(levels, colours, strict=True)]
     depth = max(len(c) for c in columns)
     handles = [
         Patch(color=colour, label=name) for c in columns for name, colour in c + [("", "none")] * (depth - len(c))
@@ -157,7 +162,7 @@ def plot_importance(ax, importance, null):
     ax.set_xticks(range(len(names)), names)
     ax.set(ylabel="$R^2$ lost when permuted")
     ax.axhline(0, color="black", lw=0.8)
-    ax.legend()
+    short_legend(ax)
     return ax
 
 
@@ -173,8 +178,8 @@ def plot_quantiles(ax, x, curves, levels, *, legend=True, mark_stops=False):
         A ring on each median where the first of its curves has stopped (all later values NaN): from there on it is the
         median of those that are left.
     """
-    levels, curves = pd.Series(np.asarray(levels)), np.asarray(curves, dtype=float)
-    for level in sorted(levels.unique()):
+    levels, curves = as_series(levels), np.asarray(curves, dtype=float)
+    for level in sorted_levels(levels):
         rows = curves[(levels == level).to_numpy()]
         kept = np.isfinite(rows).mean(axis=0) >= 0.5
         if not kept.any():
@@ -208,7 +213,7 @@ def plot_excess(ax, table, mean, shuffled, bound):
     """
     kinds, stations = sorted(table.kind.unique()), sorted(table.s.unique())
     for k, kind in enumerate(kinds):
-        colour, marker, _ = FACTOR_STYLES[k % len(FACTOR_STYLES)]
+        colour, marker, _ = numbered_style(k)
         x = np.array(stations) + 0.12 * ((k + 0.5) / len(kinds) - 0.5)  # kinds side by side
         look, found = {"color": colour, "marker": marker, "ls": ""}, mean.loc[kind].loc[stations]
         one = table[table.kind == kind]
@@ -244,7 +249,8 @@ def plot_progress_by_size(ax, points, runs, clock="epoch", column="progress_trai
             ax.plot(line[clock], line[column], color=shade, lw=1.5, label=label)
     ax.set(xlabel=f"{clock}s", xscale="symlog" if clock == "step" else "linear")
     if legend:
-        ax.legend(loc="lower right", fontsize=8, title="parameters", title_fontsize=8, frameon=True, edgecolor="white")
+        frame = {"frameon": True, "edgecolor": "white"}
+        short_legend(ax, loc="lower right", fontsize=8, title="parameters", title_fontsize=8, **frame)
     return ax
 
 
@@ -276,8 +282,8 @@ def plot_curves(ax, x, curves, levels, *, mean=True):
     curves : (n_curves, n_x) ndarray
     levels : (n_curves,) sequence of str
     """
-    levels, curves = pd.Series(np.asarray(levels)), np.asarray(curves)
-    for level in sorted(levels.unique(), key=str):
+    levels, curves = as_series(levels), np.asarray(curves)
+    for level in sorted_levels(levels):
         colour, _, dash = style_of(level, levels)
         rows = (levels == level).to_numpy()
         ax.plot(x, curves[rows].T, color=colour, lw=0.5, alpha=0.25)

@@ -1,4 +1,4 @@
-"""The house style: one colour and one marker an architecture through the whole book, legends, axes, saved figures.
+"""The house style: one colour and one marker a level of a factor through the whole book, legends, axes, saved figures.
 
 Ignorance, truth and the geodesic are always black. Functions take `ax` and return `ax`; none of them shows.
 """
@@ -10,9 +10,11 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from manifold_utils.files import atomic_path
+from manifold_utils.levels import is_number, sorted_levels
 
 # Okabe and Ito's colour-blind-safe palette, one colour, marker and dash an architecture.
 ARCHITECTURE_STYLE = {
@@ -33,14 +35,29 @@ FACTOR_STYLES = [(c, m, d) for c, m, d in list(ARCHITECTURE_STYLE.values())[:6]]
     ("#999999", "X", "-"),
     ("#000000", "*", "--"),
 ]
+MARKERS = [marker for _, marker, _ in FACTOR_STYLES] + ["<", ">", "h"]  # 11: beyond 8 levels no pair comes twice
+DASHES = [dash for _, _, dash in FACTOR_STYLES[:6]]
+MAX_ENTRIES = 12  # of a legend; beyond, it says how many more there are
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LEGEND_SIZE = 30  # area of a marker in a legend, square points
 DPI = 110
 LABELLED_DECADES = 4  # of a logarithmic axis in plain numbers, at most
 
 
-def use_house_style():
-    """Set matplotlib's defaults for the book: readable at half size, no frame, white background."""
+_levels = {}  # of the atlas that is drawn: factor -> all its levels, sorted
+
+
+def use_house_style(levels=None):
+    """Set matplotlib's defaults for the book: readable at half size, no frame, white background.
+
+    Parameters
+    ----------
+    levels : dict of factor -> list of all its levels, see `Atlas.levels`
+        A level keeps its colour in every figure that follows, also in one that shows some of the levels only. Without
+        it, colours go by the place among the levels of each figure.
+    """
+    _levels.clear()
+    _levels.update(levels or {})
     mpl.rcParams.update(
         {
             "figure.dpi": DPI,
@@ -63,12 +80,50 @@ def use_house_style():
     )
 
 
-def style_of(value, all_values=None):
-    """(colour, marker, dash) of an architecture, or of any other factor's level by its place in `all_values`."""
+def style_of(value, all_values=None, factor=None):
+    """(colour, marker, dash) of a level of a factor, stable by its name.
+
+    Parameters
+    ----------
+    value : a level; an architecture of the book has its own style everywhere
+    all_values : sequence, optional
+        Levels of the figure. A Series knows its factor by its name.
+    factor : str, optional
+        The factor, whose levels `use_house_style` was told.
+    """
     if value in ARCHITECTURE_STYLE:
         return ARCHITECTURE_STYLE[value]
-    levels = sorted(set(all_values if all_values is not None else [value]), key=str)
-    return FACTOR_STYLES[levels.index(value) % len(FACTOR_STYLES)]
+    shown = [] if all_values is None else list(all_values)
+    factor = factor or getattr(all_values, "name", None)
+    known = _levels.get(factor, []) if isinstance(factor, str) else []
+    levels = known if value in known else sorted_levels([*shown, value])
+    if len(levels) > len(FACTOR_STYLES) and all(map(is_number, levels)):
+        return _style_of_number(levels.index(value), len(levels))
+    taken = {ARCHITECTURE_STYLE[v][0] for v in levels if v in ARCHITECTURE_STYLE}
+    free = [k for k, (colour, _, _) in enumerate(FACTOR_STYLES) if colour not in taken]
+    return numbered_style([v for v in levels if v not in ARCHITECTURE_STYLE].index(value), free)
+
+
+def numbered_style(number, colours=tuple(range(8))):
+    """(colour, marker, dash) number k of as many as are wanted; where the colours come again, marker and dash differ.
+
+    Parameters
+    ----------
+    number : int from 0
+    colours : sequence of int, the styles of `FACTOR_STYLES` to go round
+    """
+    turn, place = divmod(number, len(colours))
+    colour, marker, dash = FACTOR_STYLES[colours[place]]
+    if not turn:
+        return colour, marker, dash
+    k = colours[place] + len(FACTOR_STYLES) * turn
+    return colour, MARKERS[k % len(MARKERS)], DASHES[(colours[place] + turn) % len(DASHES)]
+
+
+def _style_of_number(place, n_levels):
+    """Many levels that are numbers: from dark to light by size, markers in turn."""
+    shade = mpl.colormaps[SEQUENTIAL](0.95 * place / (n_levels - 1))
+    return mpl.colors.to_hex(shade), MARKERS[place % len(MARKERS)], "-"
 
 
 def save_figure(fig, path, alt):
@@ -97,15 +152,73 @@ def save_figure(fig, path, alt):
     return Image(data=buffer.getvalue(), format="png", alt=alt)
 
 
+def panels(names, figsize, sharey=True, **options):
+    """A figure with one panel a name side by side, narrower where there are fewer than two.
+
+    Parameters
+    ----------
+    names : sequence, such as an atlas' splits
+    figsize : (float, float), inches, for two panels
+
+    Returns
+    -------
+    fig, axes : matplotlib Figure; list of Axes
+    """
+    width = figsize[0] * (1 if len(names) > 1 else 0.6)
+    fig, axes = plt.subplots(1, len(names), figsize=(width, figsize[1]), sharey=sharey, squeeze=False, **options)
+    return fig, list(axes[0])
+
+
 def colour_map(colours):
     """A colour map of single colours, for numbers of kinds."""
     return ListedColormap(colours)
 
 
+def short_legend(ax, source=None, **options):
+    """The legend of `ax` (with the entries of `source`), shortened aloud; none where there is nothing to name."""
+    handles, labels = shortened(*(source or ax).get_legend_handles_labels())
+    return ax.legend(handles, labels, **options) if labels else None
+
+
+def shortened(handles, labels, limit=MAX_ENTRIES):
+    """Entries of a legend, `limit` at most: beyond, the last one says how many more there are.
+
+    Numbers are thinned evenly from the first to the last; of words the first ones are kept.
+
+    Returns
+    -------
+    handles, labels : lists
+
+    Examples
+    --------
+    >>> shortened([0, 1, 2, 3], ["a", "b", "c", "d"], limit=3)[1]
+    ['a', 'b', 'and 2 more']
+    >>> shortened(list(range(9)), [str(k) for k in range(9)], limit=4)[1]
+    ['0', '4', '8', 'and 6 between']
+    """
+    if len(labels) <= limit:
+        return list(handles), list(labels)
+    ordered = all(_starts_with_number(label) for label in labels)
+    kept = np.arange(limit - 1)
+    if ordered:
+        kept = np.round(np.linspace(0, len(labels) - 1, limit - 1)).astype(int)
+    said = f"and {len(labels) - len(kept)} {'between' if ordered else 'more'}"
+    blank = Line2D([], [], ls="none")
+    return [*(handles[k] for k in kept), blank], [*(labels[k] for k in kept), said]
+
+
+def _starts_with_number(label):
+    try:
+        float(str(label).split(" ")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def legend_below(ax, ncols=3, **options):
     """The legend of `ax` under its label, where it hides no data."""
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "columnspacing": 1.2, "handletextpad": 0.5}
-    return ax.legend(ncols=ncols, **(place | options))
+    return short_legend(ax, ncols=ncols, **(place | options))
 
 
 def figure_legend(fig, axes, ncols=3, **options):
@@ -114,8 +227,8 @@ def figure_legend(fig, axes, ncols=3, **options):
     for ax in np.atleast_1d(axes):
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    labels, handles = list(entries), list(entries.values())
-    return fig.legend(handles, labels, loc="outside lower center", ncols=ncols, **options)
+    handles, labels = shortened(list(entries.values()), list(entries))
+    return fig.legend(handles, labels, loc="outside lower center", ncols=ncols, **options) if labels else None
 
 
 def plain_log(axis):

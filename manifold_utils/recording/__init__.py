@@ -4,11 +4,14 @@
 """
 
 from manifold_utils.atlas.records import RunRecord, load_run
-from manifold_utils.recording.recorder import Diverged, Recorder, check_same_space, log_probs_from_logits
+from manifold_utils.recording.errors import Diverged
+from manifold_utils.recording.own_errors import Recorded
+from manifold_utils.recording.recorder import Recorder
+from manifold_utils.recording.spaces import check_same_space, log_probs_from_logits
 
 __all__ = [
-    "Diverged", "Recorder", "RunRecord", "Yardstick", "check_same_space", "judge", "judge_point", "load_run",
-    "log_probs_from_logits", "place",
+    "Diverged", "Recorded", "Recorder", "RunRecord", "Yardstick", "check_same_space", "judge", "judge_point",
+    "load_run", "log_probs_from_logits", "place",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 There are two yardsticks, both made from the runs of the atlas itself, each held out. The distance to the nearest run
 (PAPER.md section 1, trajectory distance) says how near a guest is; the held-out run looks for its nearest neighbour
-among other architectures, which is what a guest of a new kind should be measured by. The ratio of that distance to the
+among other families, which is what a guest of a new kind should be measured by. The ratio of that distance to the
 one with the guest's samples shuffled within classes says whether more than a learning curve is shared (`statistics`,
 nulls). Predictions are taken by `recorder`; it fits no embedding.
 """
@@ -16,8 +16,7 @@ from tqdm import tqdm
 from manifold_utils.claims import result
 from manifold_utils.geometry import progress
 from manifold_utils.inpca import embedding as stored
-from manifold_utils.profiles import FAMILY
-from manifold_utils.recording.recorder import check_same_space
+from manifold_utils.recording.spaces import check_same_space
 from manifold_utils.recording.yardsticks import Yardstick, distances_at_progress, quantile_among
 from manifold_utils.statistics import nearest_of_others
 from manifold_utils.trajectories import resample
@@ -55,6 +54,7 @@ class Verdict:
     Attributes
     ----------
     name : str
+    other : str, the stricter ruler, see `Yardstick`
     nearest : ndarray of shape (n_stations,), nats
         Distance to the nearest run of the atlas at each station of the yardstick.
     neighbours : DataFrame of the atlas' compared runs with their factors and `d_traj` (nats), nearest first
@@ -70,6 +70,7 @@ class Verdict:
     """
 
     name: str
+    other: str
     nearest: np.ndarray
     neighbours: pd.DataFrame
     quantiles: dict
@@ -87,11 +88,11 @@ class Verdict:
     @property
     def on_manifold(self):
         """Whether neither the distance (to runs of another family) nor the ratio is beyond the limit."""
-        return bool(self.quantiles["another architecture"] <= self.limit and self.ratio_quantile <= self.limit)
+        return bool(self.quantiles[self.other] <= self.limit and self.ratio_quantile <= self.limit)
 
     def __str__(self):
         where = "on" if self.on_manifold else "not on"
-        by_distance = self.quantiles["another architecture"]
+        by_distance = self.quantiles[self.other]
         return (
             f"{self.name}: {where} the manifold (quantiles {by_distance:.2f} by distance, {self.ratio_quantile:.2f} by "
             f"ratio; p = {self.p_value:.2g})"
@@ -138,10 +139,10 @@ def judge(run, atlas, yardstick=None, *, n_shuffles=199, limit=LIMIT, rng=None):
     check_same_space(run, atlas)
     yardstick, rng = yardstick or Yardstick(atlas, [run]), rng or np.random.default_rng(0)
     # the guest at equal progress, and its distance to every run there
-    log_probs = run.log_probs["train"]
+    log_probs = run.log_probs[yardstick.split]
     own = resample(log_probs, progress(log_probs, yardstick.labels), yardstick.stations)
     names = tqdm(list(yardstick.runs.index), "runs", leave=False)
-    others = ((name, resampled(atlas, "train", [name], yardstick.stations)[0]) for name in names)
+    others = ((name, resampled(atlas, yardstick.split, [name], yardstick.stations)[0]) for name in names)
     to_runs = distances_at_progress(own[None], others)[0]
     neighbours = yardstick.runs.assign(d_traj=to_runs.mean(axis=1)).sort_values("d_traj", kind="stable")
     # the first yardstick: how near is it
@@ -152,7 +153,7 @@ def judge(run, atlas, yardstick=None, *, n_shuffles=199, limit=LIMIT, rng=None):
     null = yardstick.compare(own, neighbours.index[0], n_shuffles, rng)
     among = quantile_among(null.ratio, yardstick.ratios)
     found = null.ratio, null.p_value, among, len(yardstick.ratios)
-    return Verdict(run.name, nearest, neighbours, quantiles, *found, limit=limit)
+    return Verdict(run.name, yardstick.other, nearest, neighbours, quantiles, *found, limit=limit)
 
 
 def judge_point(log_probs, atlas, *, n_ruler=100):
@@ -161,11 +162,11 @@ def judge_point(log_probs, atlas, *, n_ruler=100):
     Parameters
     ----------
     log_probs : ndarray of shape (1, n_samples, n_classes)
-        Natural-log predictions on the recorded train samples.
+        Natural-log predictions on the recorded samples of the atlas' first split, train where it has one.
     atlas : Atlas with distances and progress
     n_ruler : int
         Checkpoints of the grid `main` next to it in progress: each is measured by its nearest checkpoint of another
-        architecture.
+        family.
 
     Returns
     -------
@@ -175,11 +176,11 @@ def judge_point(log_probs, atlas, *, n_ruler=100):
     quantile : float
         Share of those checkpoints that are as near.
     """
-    table, matrix = atlas.table("main"), atlas.distances("train")
-    distance = stored.distances_to(atlas, "train", log_probs)[0, table.index]
-    gap = np.abs(table.progress_train.to_numpy() - progress(log_probs, atlas.labels("train"))[0])
+    split, table = atlas.splits[0], atlas.table("main")
+    matrix, distance = atlas.distances(split), stored.distances_to(atlas, split, log_probs)[0, table.index]
+    gap = np.abs(table[f"progress_{split}"].to_numpy() - progress(log_probs, atlas.labels(split))[0])
     ruler = table.index[np.argsort(gap)[:n_ruler]]
     rows = np.concatenate([np.asarray(matrix[i : i + 1], dtype=float)[:, table.index] for i in ruler])
-    held_out = nearest_of_others(rows, table[FAMILY][ruler], table[FAMILY])
+    held_out = nearest_of_others(rows, table[atlas.family][ruler], table[atlas.family])
     found = {"distance": distance.min(), "n_compared": len(table), "n_ruler": len(ruler)}
     return pd.concat([table.iloc[distance.argmin()], pd.Series(found)]), quantile_among(distance.min(), held_out)

@@ -1,101 +1,165 @@
 """The one way in which predictions are taken: for the book's own grids, and in anybody's training loop.
 
-A point of the atlas is a network's log-probabilities on the recorded train and test samples (PAPER.md section 1:
-eval mode, un-augmented samples). `Recorder` makes them from any PyTorch module, `log_probs_from_logits` from numbers
-made elsewhere; `check_same_space` refuses what cannot be compared. It trains nothing, and it places nothing (see
-`guests`).
+A point of the atlas is a network's log-probabilities on the recorded samples (PAPER.md section 1: eval mode,
+un-augmented samples). `Recorder` keeps them: made from any network (`predicting`), or given in numbers by a learner
+that is none. It trains nothing, and it places nothing (see `guests`).
 """
 
-from contextlib import contextmanager
+import math
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
+from manifold_utils.atlas.checks import KINDS, check_range, log_probs_of
 from manifold_utils.atlas.records import POINT_COLUMNS, SPLITS, RunRecord
-
-EVALUATION_BATCH = {"cpu": 250, "cuda": 2000}  # what fits the caches, and what fills a card
-
-
-class Diverged(ValueError):
-    """A prediction is not finite: training has diverged. Nothing of that checkpoint is kept; `step` says which."""
-
-    def __init__(self, message, step):
-        super().__init__(message)
-        self.step = step
+from manifold_utils.files import fingerprint
+from manifold_utils.recording.errors import Diverged, Unfitting
+from manifold_utils.recording.own_errors import Recorded, check_own, compare
+from manifold_utils.recording.samples import all_samples, of_dataset
 
 
 class Recorder:
-    """Collects a network's predictions on the recorded samples of a data set while it is trained.
+    """Collects a network's predictions on the same samples while it is trained.
 
     Parameters
     ----------
-    data : Dataset
-        Loaded with the profile's DatasetConfig, so that the samples are those of the atlas (`datasets.load_dataset`).
+    data : dict of "train" or "test" or both, or Dataset
+        Anybody's samples: (x, y) of arrays or tensors, a DataLoader that does not shuffle, or rows such as a Hugging
+        Face data set; see `samples.all_samples`. A Dataset of the book (`datasets.load_dataset`) with the profile's
+        DatasetConfig gives the samples of its atlas.
     name : str
     factors : dict, optional
-        What made the run, for the tables of an atlas.
+        What made the run, for the tables of an atlas: {"model": "mlp", "dropout": 0.1, "seed": 3}.
     batch_size : int, optional
-        Samples evaluated at once; by default what suits the model's device.
+        Samples evaluated at once; by default what suits the model's device. A DataLoader has its own.
+    inputs : callable, optional
+        Applied to each batch of inputs before the network: the normalisation that your own loop does by hand.
+    collate : callable, optional
+        Makes a batch of a list of rows, such as transformers' DataCollatorWithPadding.
+    classes : sequence, optional
+        The values that labels take, in the order of the columns of predictions; by default 0, 1, 2, ...
+    kind : {"logits", "log_probs", "probabilities"}, optional
+        What the network returns. By default logits, and numbers that look like anything else are refused; logits that
+        are named are believed.
+
+    Attributes
+    ----------
+    splits : tuple of the splits that are recorded
+    labels : dict of split -> ndarray (n_samples,) int64
+    fingerprint : str, of the samples: runs can be compared where it agrees
 
     Examples
     --------
     >>> import torch
-    >>> from manifold_utils.datasets import load_dataset
-    >>> from manifold_utils.profiles import DatasetConfig
-    >>> data = load_dataset(DatasetConfig(name="digits", n_train=100, n_test=50))
-    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    >>> recorder = Recorder(data)
-    >>> recorder.record(model, step=0, epoch=0.0)
+    >>> x, y = torch.randn(60, 4), torch.arange(60) % 3
+    >>> recorder = Recorder({"train": (x[:40], y[:40]), "test": (x[40:], y[40:])}, "mine", factors={"model": "linear"})
+    >>> done = recorder.record(torch.nn.Linear(4, 3), step=0)
     >>> recorder.run().log_probs["test"].shape
-    (1, 50, 10)
+    (1, 20, 3)
     """
 
-    def __init__(self, data, name="my run", *, factors=None, batch_size=None):
-        self.data, self.name, self.factors, self.batch_size = data, name, factors or {}, batch_size
-        self.index = {split: data.recorded(split) for split in SPLITS}
-        self.truth = {split: data.labels(split).cpu()[self.index[split].cpu()].numpy() for split in SPLITS}
-        self._rows, self._values = [], {split: [] for split in SPLITS}
+    def __init__(
+        self, data, name="my run", *, factors=None, batch_size=None, inputs=None, collate=None, classes=None, kind=None
+    ):
+        if kind is not None and kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; found {kind!r}")
+        self.name, self.factors, self.batch_size, self.inputs = name, factors or {}, batch_size, inputs
+        self.data, self.kind, self.classes = data, kind, classes
+        if hasattr(data, "recorded"):
+            self.samples, self.fingerprint, self.n_classes = of_dataset(data), data.fingerprint, data.n_classes
+        else:
+            with _random_state_kept():
+                self.samples = all_samples(data, collate, classes)
+            self.fingerprint = fingerprint({split: found.fingerprint for split, found in self.samples.items()})
+            self.n_classes = None if classes is None else len(classes)
+        self.splits = tuple(split for split in SPLITS if split in self.samples)
+        self.labels = {split: self.samples[split].labels for split in self.splits}
+        self._rows, self._values, self._waits = [], {split: [] for split in self.splits}, False
 
-    def record(self, model, step, epoch, phase="main"):
-        """Keep one checkpoint: predictions in eval mode, log_softmax in float32. The model's modes are restored.
+    def record(self, model, step, epoch=None, phase="main", *, error_train=None, error_test=None):
+        """Keep one checkpoint of a network: predictions in eval mode, without gradients, log_softmax in float32.
+
+        The modes of all its parts and the random states are restored, so that training goes on as if nothing had been.
+        In distributed training call this in every process: the first one records, the others wait.
 
         Parameters
         ----------
-        model : torch.nn.Module, from a batch of inputs to logits (n, n_classes)
+        model : torch.nn.Module, or any callable, from a batch of inputs to logits (n, n_classes)
+            Or to a tuple that starts with them, or a dictionary or object with `logits`. Logits of positions
+            (n, T, n_classes) are recorded position by position where the label is not -100.
         step : int
             Batches done so far; larger than at the checkpoint before.
-        epoch : float
+        epoch : float, optional
+            By default the step.
         phase : {"main", "pretrain"}
             "pretrain" for what comes before the training proper; its steps count up to 0.
+        error_train, error_test : float, optional
+            Your own error, a fraction. A difference beyond what eval mode explains is warned of: a wrong normalisation
+            shows there first.
+
+        Returns
+        -------
+        Recorded, or None in a process that waits
+            Prints as the recorded errors beside your own.
 
         Raises
         ------
         ValueError
-            If the outputs have another shape, or the step does not grow. Nothing is kept then, and the checkpoints
-            before stay.
+            If the outputs have another shape, or the step does not grow or is a fraction. Nothing is kept then, and
+            the checkpoints before stay.
         Diverged
             Likewise, if they hold NaN or infinity.
         """
-        self._check(step)
-        with _evaluating(model):
-            found = {split: self._predict(model, split, step) for split in SPLITS}
-        self.add(found, step, epoch, phase)
+        step, own = self._checked(step), {"train": error_train, "test": error_test}
+        check_own(own)
+        from manifold_utils.recording import undisturbed  # torch: not needed by who adds numbers
 
-    def add(self, log_probs, step, epoch, phase="main"):
-        """Keep one checkpoint that was predicted elsewhere; its scores are computed here.
+        with undisturbed.asked(model) as inner:
+            found = undisturbed.on_one_process(lambda: {s: self._predict(inner, s, step) for s in self.splits}, inner)
+        self._waits = found is None
+        return None if found is None else self._keep(found, step, epoch, phase, own)
+
+    def add(
+        self, log_probs=None, step=None, epoch=None, phase="main", *, logits=None, probabilities=None, error_train=None,
+        error_test=None,
+    ):  # fmt: skip
+        """Keep one checkpoint that was predicted elsewhere, by any framework or learner.
 
         Parameters
         ----------
-        log_probs : dict of "train" and "test" -> ndarray (n_samples, n_classes), natural logs
-        step, epoch, phase : as in `record`
+        log_probs, logits, probabilities : dict of split -> array (n_samples, n_classes), or the array of the one split
+            One of the three; what looks like another is refused.
+        step, epoch, phase, error_train, error_test : as in `record`
+
+        Returns
+        -------
+        Recorded
+
+        Examples
+        --------
+        >>> recorder = Recorder({"test": ([[0.0], [1.0]], [0, 1])})
+        >>> recorder.add(probabilities=[[0.8, 0.2], [0.4, 0.6]], step=1)
+        step 1: test error 0.000
         """
-        self._check(step)
-        row = {"step": int(step), "epoch": float(epoch), "phase": phase}
-        for split, values in log_probs.items():
-            row |= scores(values, self.truth[split], split)
-            self._values[split].append(values)
-        self._rows.append(row)
+        given = {"log_probs": log_probs, "logits": logits, "probabilities": probabilities}
+        given = {kind: values for kind, values in given.items() if values is not None}
+        if len(given) != 1:
+            raise ValueError(f"give one of log_probs, logits and probabilities; found {', '.join(given) or 'none'}")
+        if step is None:
+            raise ValueError("give the step: batches, trees or samples so far; it must grow")
+        step, own = self._checked(step), {"train": error_train, "test": error_test}
+        check_own(own)
+        ((kind, values),) = given.items()
+        values = values if isinstance(values, Mapping) else dict.fromkeys(self.splits[:1], values)
+        if set(values) != set(self.splits):
+            wanted = " and ".join(self.splits)
+            raise ValueError(f"predictions on {wanted} are needed, as a dict; found {', '.join(values)}")
+        found = {split: self._given(values[split], kind, split) for split in self.splits}
+        return self._keep(found, step, epoch, phase, own)
 
     def run(self, **facts):
         """What was recorded so far, as a `RunRecord`; ValueError if that is nothing.
@@ -106,58 +170,139 @@ class Recorder:
             Further fields of the record: status, seconds, info.
         """
         if not self._rows:
+            if self._waits:
+                raise ValueError("this process only waited: call run() in process 0 of the distributed training")
             raise ValueError("nothing is recorded yet: call record(model, step, epoch) in your training loop")
         log_probs = {split: np.stack(values) for split, values in self._values.items()}
-        points = pd.DataFrame(self._rows)[list(POINT_COLUMNS)]
-        return RunRecord(self.name, points, log_probs, self.data.fingerprint, self.factors, **facts)
+        points = pd.DataFrame(self._rows)
+        points = points[[column for column in POINT_COLUMNS if column in points]]
+        return RunRecord(self.name, points, log_probs, self.fingerprint, self.factors, **facts)
 
     def save(self, path):
-        """Write what was recorded so far to the folder `path`; see `RunRecord.save`. Call it as often as you like."""
-        return self.run().save(path)
+        """Write what was recorded so far to the folder `path`; see `RunRecord.save`. Call it as often as you like.
+
+        A process that only waits in distributed training writes nothing.
+        """
+        return Path(path) if self._waits and not self._rows else self.run().save(path)
 
     def error_against(self, labels):
         """Error of the last checkpoint on other train labels than the true ones, tensor (n_train,): those fitted to."""
-        fitted = labels.cpu()[self.index["train"].cpu()].numpy()
+        fitted = labels.cpu()[self.data.recorded("train").cpu()].numpy()
         return float(np.mean(self._values["train"][-1].argmax(axis=1) != fitted))
 
-    def _check(self, step):
-        if self._rows and step <= self._rows[-1]["step"]:
-            raise ValueError(f"step {step} comes after step {self._rows[-1]['step']}: steps must grow")
+    @property
+    def last_step(self):
+        """Step of the last checkpoint, or None."""
+        return self._rows[-1]["step"] if self._rows else None
+
+    def _checked(self, step):
+        step = whole_step(step)
+        if self._rows and step <= self.last_step:
+            raise ValueError(f"step {step} comes after step {self.last_step}: steps must grow")
+        return step
 
     def _predict(self, model, split, step):
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        size = self.batch_size or EVALUATION_BATCH.get(device.type, EVALUATION_BATCH["cpu"])
-        parts = []
-        with torch.no_grad():
-            for inputs, index in self.data.batches(split, self.index[split], size):
-                logits = model(inputs.to(device))
-                shape = tuple(getattr(logits, "shape", ()))
-                if shape != (len(index), self.data.n_classes):
-                    raise ValueError(
-                        f"the model must return logits of shape ({len(index)}, {self.data.n_classes}) for a batch of "
-                        f"{len(index)} samples of {self.data.name}; it returned {shape or type(logits).__name__}"
-                    )
-                parts.append(torch.log_softmax(logits.float(), dim=1))
-        values = torch.cat(parts).cpu().numpy()
-        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        """log_probs (n_samples, n_classes) of a network."""
+        from manifold_utils.recording import predicting  # torch: not needed by who adds numbers
+
+        softmax = self.kind == "logits" or (self.kind is None and self._rows)  # else the numbers themselves are judged
+        options = {"batch_size": self.batch_size, "inputs": self.inputs, "softmax": bool(softmax)}
+        try:
+            binary = 1.0 if self.kind == "probabilities" else None
+            found = predicting.predictions(model, self.samples[split], binary=binary, **options)
+        except Unfitting as error:
+            raise ValueError(self._misfit(error, split)) from error
+        self._check_classes(found.shape, split)
+        values = found.numpy()
+        wrong = np.flatnonzero(~((values < np.inf).all(axis=1) & (values > -np.inf).any(axis=1)))  # NaN is neither
         if len(wrong):
             raise Diverged(
                 f"step {step}: the model's output on {split} sample {wrong[0]} is not finite ({len(wrong)} such "
                 "samples): training has diverged, so lower the learning rate or stop here",
                 step,
             )
-        return values
+        if softmax:
+            return values
+        checked = log_probs_of(values, self.kind or "logits", where=f"the model's {split} outputs")[0]
+        return checked if self.kind else predicting.log_softmax(found).numpy()
+
+    def _misfit(self, error, split):
+        n, classes = error.wanted[0], self.n_classes or "n_classes"
+        positions = "" if len(error.wanted) == 1 else f" and labels of shape {error.wanted}"
+        wanted = (*error.wanted, classes)
+        return (
+            f"the model must return logits of shape ({', '.join(map(str, wanted))}) for a batch of {n} {split} samples"
+            f"{positions}; it returned {error.found}"
+        )
+
+    def _check_classes(self, shape, split):
+        n_samples, n_classes = len(self.labels[split]), shape[-1]
+        if n_classes != (self.n_classes or n_classes):
+            raise ValueError(
+                f"the model must return logits of shape ({n_samples}, {self.n_classes}) for {n_samples} {split} "
+                f"samples; it returned {tuple(shape)}"
+            )
+        check_range(self.labels[split], n_classes, f"{split} labels")
+
+    def _given(self, values, kind, split):
+        shape = (len(self.labels[split]), self.n_classes) if self.n_classes else None
+        found = log_probs_of(values, kind, shape=shape, where=f"{kind} of {split}")
+        if len(found) != 1 or found.shape[1] != len(self.labels[split]):
+            wanted = f"({len(self.labels[split])}, {self.n_classes or 'n_classes'})"
+            raise ValueError(f"{kind} of {split} have shape {np.shape(values)}, and one checkpoint is {wanted}")
+        self._check_classes(found.shape[1:], split)
+        same = getattr(values, "dtype", None) == found.dtype and np.allclose(found[0], values, rtol=0, atol=1e-4)
+        return values if kind == "log_probs" and same else found[0]
+
+    def _keep(self, found, step, epoch, phase, own):
+        epoch = float(step if epoch is None else epoch)
+        if not math.isfinite(epoch):
+            raise ValueError(f"epoch must be a finite number, found {epoch}")
+        row = {"step": step, "epoch": epoch, "phase": phase}
+        for split, values in found.items():
+            row |= scores(values, self.labels[split], split)
+        for split, values in found.items():
+            self._values[split].append(values)
+        self.n_classes = self.n_classes or values.shape[1]
+        self._rows.append(row)
+        recorded = Recorded(row, {split: error for split, error in own.items() if error is not None})
+        for split in recorded.own:
+            if split in self.splits:
+                compare(recorded, split, len(self.labels[split]))
+        return recorded
 
 
-@contextmanager
-def _evaluating(model):
-    modes = [(module, module.training) for module in model.modules()]  # each its own: a part may be frozen
-    model.eval()
+def _random_state_kept():
+    """A context in which loaders may draw; without torch there is none to draw from."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from manifold_utils.recording.undisturbed import random_state_kept  # torch: only where it is there already
+
+    return random_state_kept()
+
+
+def whole_step(step):
+    """A step as int: Python's, numpy's and torch's numbers are understood.
+
+    Raises
+    ------
+    ValueError
+        A fraction, or no number: steps order the checkpoints and name them.
+
+    Examples
+    --------
+    >>> whole_step(np.float64(30.0))
+    30
+    """
     try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+        number = step.item() if hasattr(step, "item") else step
+        if isinstance(number, bool | str) or int(number) != number:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch raises the last
+        raise ValueError(
+            f"step must be a whole number of batches, found {step!r}: count batches, and give epoch="
+        ) from error
+    return int(number)
 
 
 def scores(log_probs, truth, split):
@@ -170,80 +315,3 @@ def scores(log_probs, truth, split):
     """
     loss = -np.mean(log_probs[np.arange(len(truth)), truth], dtype=np.float64)
     return {f"loss_{split}": float(loss), f"error_{split}": float(np.mean(log_probs.argmax(axis=1) != truth))}
-
-
-def log_probs_from_logits(logits, n_samples, n_classes):
-    """One point, or several, from predictions that were made elsewhere.
-
-    Parameters
-    ----------
-    logits : array-like of shape (n_samples, n_classes) or (n_points, n_samples, n_classes)
-        Unnormalised log-probabilities, natural logarithm, on the recorded samples in their order. Log-probabilities
-        are logits too; probabilities are not: take their logarithm first.
-    n_samples, n_classes : int
-        What the space asks for.
-
-    Returns
-    -------
-    ndarray of shape (n_points, n_samples, n_classes), float32
-        log_softmax of the logits.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another one, a number is NaN or infinite, or all of them look like probabilities.
-
-    Examples
-    --------
-    >>> log_probs_from_logits([[0.0, 0.0], [3.0, 1.0]], 2, 2).shape
-    (1, 2, 2)
-    """
-    logits = np.asarray(logits)
-    if logits.dtype.kind not in "fiu":
-        raise ValueError(f"logits must be numbers, found dtype {logits.dtype}")
-    logits = logits.astype(np.float64)
-    if logits.ndim == 2:
-        logits = logits[None]
-    if logits.ndim != 3 or logits.shape[1:] != (n_samples, n_classes) or not len(logits):
-        raise ValueError(
-            f"logits have shape {logits.shape}; this space has {n_samples} samples and {n_classes} classes, so they "
-            f"must be ({n_samples}, {n_classes}), or (n_points, {n_samples}, {n_classes})"
-        )
-    wrong = np.argwhere(~np.isfinite(logits))
-    if len(wrong):
-        point, sample, _ = wrong[0]
-        raise ValueError(f"the logits of point {point}, sample {sample} hold NaN or infinity ({len(wrong)} in all)")
-    if (logits >= 0).all() and np.allclose(logits.sum(axis=-1), 1, rtol=0, atol=1e-3):
-        raise ValueError("these are probabilities (each row sums to 1), not logits: pass their natural logarithm")
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return (shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))).astype(np.float32)
-
-
-def check_same_space(run, atlas):
-    """Refuse a run that was not recorded on the samples of an atlas.
-
-    Parameters
-    ----------
-    run : RunRecord
-    atlas : Atlas
-
-    Raises
-    ------
-    ValueError
-        If the data set's fingerprint, the number of samples or the number of classes differs; says how to mend it.
-    """
-    cure = "load the data with load_dataset(atlas.profile.dataset) and record again"
-    known = set(atlas.runs.data.dropna())
-    if run.data not in known:
-        raise ValueError(
-            f"run {run.name!r} was recorded on another data set (fingerprint {run.data}) than this atlas "
-            f"({', '.join(sorted(known))}): distances would mean nothing; {cure}"
-        )
-    n_classes = atlas.log_probs("train", [atlas.points.run.iloc[0]]).shape[2]
-    for split in SPLITS:
-        found, expected = run.log_probs[split].shape[1:], (len(atlas.labels(split)), n_classes)
-        if found != expected:
-            raise ValueError(
-                f"run {run.name!r} has {split} predictions of shape {found}, the atlas of {expected}: another part of "
-                f"the samples was recorded; {cure}"
-            )

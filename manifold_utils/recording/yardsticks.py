@@ -1,6 +1,6 @@
 """What a guest is measured by: the runs of an atlas, each held out, at values of progress that all have passed.
 
-Two numbers of each run: its distance to the nearest other run, or to the nearest run of another architecture, and the
+Two numbers of each run: its distance to the nearest other run, or to the nearest run of another family, and the
 ratio of that distance to the one with shuffled samples. Distances at equal progress are those of PAPER.md section 1
 (trajectory distance). It judges nobody (see `guests`).
 """
@@ -12,8 +12,7 @@ import pandas as pd
 
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import progress
-from manifold_utils.profiles import FAMILY
-from manifold_utils.recording.recorder import check_same_space
+from manifold_utils.recording.spaces import check_same_space
 from manifold_utils.statistics import nearest_of_others, null_distances
 from manifold_utils.trajectories import first_crossing
 from manifold_utils.trajectories.of_atlas import load_trajectories, reached, resampled
@@ -40,10 +39,13 @@ class Yardstick:
     ----------
     stations : ndarray of shape (n_stations,), progress
     runs : DataFrame of the compared runs: those of the grid `main` that pass all stations
-    distances : dict of "any other run" and "another architecture" -> DataFrame (n_runs, n_stations), nats
+    split : str, the atlas' train split or, where it has none, its test split
+    other : str
+        The stricter ruler: "another " and the name of the atlas' family, "another architecture" in the book's own.
+    distances : dict of "any other run" and `other` -> DataFrame (n_runs, n_stations), nats
         Distance of each run to the nearest other one; NaN without a counterpart.
     ratios : Series, index run
-        Real over shuffled distance to the nearest run of another architecture.
+        Real over shuffled distance to the nearest run of another family.
     """
 
     atlas: object
@@ -55,27 +57,28 @@ class Yardstick:
     def __post_init__(self):
         for guest in self.guests:
             check_same_space(guest, self.atlas)
-        self.labels = self.atlas.labels("train")
+        self.split, self.other = self.atlas.splits[0], f"another {self.atlas.family.replace('_', ' ')}"
+        self.labels = self.atlas.labels(self.split)
         runs = self.atlas.runs
         main = runs[(runs.grid == "main") & (runs.status == "finished")]
-        trajectories, known = load_trajectories(self.atlas, "train")
+        trajectories, known = load_trajectories(self.atlas, self.split)
         s = trajectories.s.values
         self.stations = s[np.unique(np.linspace(ENDS, len(s) - ENDS, self.n_stations).astype(int))]
         for guest in self.guests:
-            passed = reached(self.atlas.points, main.index, self.stations)
-            self.stations = common_stations(progress(guest.log_probs["train"], self.labels), passed)
-        self.runs = main[reached(self.atlas.points, main.index, self.stations).all(axis=1)]
+            passed = reached(self.atlas.points, main.index, self.stations, self.split)
+            self.stations = common_stations(progress(guest.log_probs[self.split], self.labels), passed)
+        self.runs = main[reached(self.atlas.points, main.index, self.stations, self.split).all(axis=1)]
         places = pd.Series(np.arange(len(known)), index=known.index).loc[self.runs.index].to_numpy()
         layers = [int(np.argmin(np.abs(s - station))) for station in self.stations]
         between = trajectories.distance.values[layers][:, places][:, :, places].astype(float)
         self.distances = {
             "any other run": held_out_distances(between, self.runs),
-            "another architecture": held_out_distances(between, self.runs, other=FAMILY),
+            self.other: held_out_distances(between, self.runs, other=self.atlas.family),
         }
         self.ratios = self._ratios(between.mean(axis=0))
 
     def _ratios(self, d_traj):
-        family = self.runs[FAMILY].to_numpy()
+        family = self.runs[self.atlas.family].to_numpy()
         other = family[:, None] != family
         nearest = np.where(other, d_traj, np.inf).argmin(axis=1)
         drawn = self.rng.permutation(np.flatnonzero(other.any(axis=1)))[: self.n_ruler]
@@ -83,7 +86,7 @@ class Yardstick:
         return pd.Series({names[i]: self.compare(self._at_stations(names[i]), names[nearest[i]]).ratio for i in drawn})
 
     def _at_stations(self, name):
-        return resampled(self.atlas, "train", [name], self.stations)[0]
+        return resampled(self.atlas, self.split, [name], self.stations)[0]
 
     def compare(self, own, run, n_shuffles=0, rng=None):
         """`statistics.null_distances` between predictions at the stations and a run of the atlas."""

@@ -10,11 +10,15 @@ from manifold_utils.statistics.associations import (
 )
 from manifold_utils.statistics.configurations import (
     LINKED,
+    PAPER_FACTORS,
     between_configurations,
     configurations,
+    has_repeats,
+    linked_factors,
     matched_pairs,
     nearest_of_others,
     seed_means,
+    shown_factors,
 )
 from manifold_utils.statistics.effects import effect_over_effect, effect_ratio, effect_size
 from manifold_utils.statistics.intervals import (
@@ -35,6 +39,7 @@ from manifold_utils.statistics.nulls import (
     NullDistances,
     best_matching,
     compare_with_shuffled,
+    kinds_of_pairs,
     null_distances,
     pairs_of_runs,
     permutations_within_class,
@@ -52,11 +57,12 @@ from manifold_utils.statistics.speed import (
 from manifold_utils.statistics.worlds import STRATUM, WORLDS, null_world, strata
 
 __all__ = [
-    "KINDS", "LINKED", "METRICS", "STRATUM", "WORLDS", "NullDistances", "best_matching", "between_configurations",
-    "bootstrap_interval", "common_speed", "compare_with_shuffled", "configurations", "drawn_pairs",
-    "effect_over_effect", "effect_ratio", "effect_size", "exchanged", "held_out_errors", "holm", "interval",
-    "jackknife_interval", "matched_pairs", "mean_over_groups", "median_interval", "median_ratio", "nearest_of_others",
-    "null_distances", "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval",
-    "rank_association", "ratio_over_runs", "seed_ceiling", "seed_means", "shuffle_within_class", "speed_ratios",
+    "KINDS", "LINKED", "METRICS", "PAPER_FACTORS", "STRATUM", "WORLDS", "NullDistances", "best_matching",
+    "between_configurations", "bootstrap_interval", "common_speed", "compare_with_shuffled", "configurations",
+    "drawn_pairs", "effect_over_effect", "effect_ratio", "effect_size", "exchanged", "has_repeats",
+    "held_out_errors", "holm", "interval", "jackknife_interval", "kinds_of_pairs", "linked_factors",
+    "matched_pairs", "mean_over_groups", "median_interval", "median_ratio", "nearest_of_others", "null_distances",
+    "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval", "rank_association",
+    "ratio_over_runs", "seed_ceiling", "seed_means", "shown_factors", "shuffle_within_class", "speed_ratios",
     "speed_slopes", "speed_trend", "strata", "stream", "t_interval", "unit_roots", "variance_share",
 ]  # fmt: skip

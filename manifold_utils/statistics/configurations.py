@@ -7,9 +7,10 @@ seeds (PAPER.md section 1, Trajectory distance). What a factor does to them is i
 import numpy as np
 import pandas as pd
 
-from manifold_utils.profiles import CONFIGURATION
+from manifold_utils.levels import seeds_of, varied
+from manifold_utils.profiles import BOOK_DESIGN
 
-LINKED = {  # factors that a grid may only vary together with another: a rate belongs to its optimiser and batch size
+LINKED = {  # of the book's own grids: a rate belongs to its optimiser and batch size, a scale to its architecture
     "architecture": ("scale",),
     "optimizer": ("learning_rate",),
     "batch_size": ("learning_rate",),
@@ -17,13 +18,36 @@ LINKED = {  # factors that a grid may only vary together with another: a rate be
 }
 
 
-def configurations(runs, columns=CONFIGURATION):
+PAPER_FACTORS = ("architecture", "optimizer", "batch_size", "weight_decay", "augmentation")
+
+
+def shown_factors(runs, design=BOOK_DESIGN):
+    """The factors that figures and regressions are about, as far as they vary: the paper's five, or a design's own.
+
+    Parameters
+    ----------
+    runs : DataFrame with the design's factors
+    design : profiles.Design
+
+    Returns
+    -------
+    list of str, in the design's order; of the book's own design the paper's five in the paper's order
+
+    Examples
+    --------
+    >>> shown_factors(pd.DataFrame({"optimizer": ["sgd", "adam"], "batch_size": 200, "epochs": [1, 2]}))
+    ['optimizer']
+    """
+    return varied(runs, PAPER_FACTORS if design == BOOK_DESIGN else design.factors)
+
+
+def configurations(runs, design=BOOK_DESIGN):
     """Number the configurations: all factors but the seed.
 
     Parameters
     ----------
-    runs : DataFrame of n_runs rows with `columns`
-    columns : sequence of str
+    runs : DataFrame of n_runs rows with the design's factors; one that the table lacks is constant
+    design : profiles.Design
 
     Returns
     -------
@@ -33,16 +57,66 @@ def configurations(runs, columns=CONFIGURATION):
 
     Examples
     --------
-    >>> number, table = configurations(pd.DataFrame({"optimizer": ["sgd", "adam", "sgd"]}), ["optimizer"])
+    >>> number, table = configurations(pd.DataFrame({"optimizer": ["sgd", "adam", "sgd"]}))
     >>> number.tolist(), table.optimizer.tolist()
     ([0, 1, 0], ['sgd', 'adam'])
     """
-    number = runs.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
+    columns = [c for c in design.factors if c in runs]
+    grouped = runs.groupby(columns, sort=False, dropna=False) if columns else None
+    number = grouped.ngroup().to_numpy() if columns else np.zeros(len(runs), dtype=int)
     first = np.unique(number, return_index=True)[1]
-    return number, runs[list(columns)].iloc[first].reset_index(drop=True)
+    return number, runs[columns].iloc[first].reset_index(drop=True)
 
 
-def matched_pairs(table, factor, *, linked=None, columns=CONFIGURATION):
+def has_repeats(runs, design=BOOK_DESIGN):
+    """Whether some configuration has two runs of different seeds, the yardstick of all effects.
+
+    Examples
+    --------
+    >>> has_repeats(pd.DataFrame({"optimizer": ["sgd", "sgd"], "seed": [1, 2]}))
+    True
+    """
+    seeds = pd.Series(seeds_of(runs, design)).groupby(configurations(runs, design)[0]).nunique()
+    return bool((seeds > 1).any())
+
+
+def linked_factors(table, factor, design=BOOK_DESIGN):
+    """The factors that a design varies only together with `factor`, between some of its levels at least.
+
+    Those of the book's own grids are known (`LINKED`). In any other design the table says it: a factor is linked if two
+    levels of `factor` have no level of it in common, so that no two configurations could differ in `factor` alone.
+
+    Parameters
+    ----------
+    table : DataFrame of configurations, see `configurations`
+    factor : str, a column of `table`
+    design : profiles.Design
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> from manifold_utils.profiles import Design
+    >>> rates = {"model": ["mlp", "mlp", "forest"], "rate": [0.1, 0.2, np.nan], "depth": [2, 4, 2]}
+    >>> linked_factors(pd.DataFrame(rates), "model", Design(("model", "rate", "depth"), "model", None))
+    ('rate',)
+    """
+    if design == BOOK_DESIGN:
+        return LINKED.get(factor, ())
+    code = table[factor].factorize(use_na_sentinel=False)[0]
+    return tuple(c for c in table if c != factor and not _overlaps(code, table[c].factorize(use_na_sentinel=False)[0]))
+
+
+def _overlaps(code, other):
+    """Whether every two levels of one factor share a level of another; codes from 0."""
+    together = np.zeros((code.max(initial=0) + 1, other.max(initial=0) + 1))
+    together[code, other] = 1
+    return bool((together @ together.T > 0).all())
+
+
+def matched_pairs(table, factor, *, linked=None, design=BOOK_DESIGN):
     """Pairs of configurations that differ in one factor and agree in all others.
 
     Where a grid varies `factor` only together with a linked one (an optimiser with its learning rate), there is no
@@ -52,9 +126,9 @@ def matched_pairs(table, factor, *, linked=None, columns=CONFIGURATION):
     ----------
     table : DataFrame of configurations, see `configurations`
     factor : str, a column of `table`
-    linked : sequence of str, default `LINKED[factor]`
-    columns : sequence of str
-        What must agree, but for `factor` and where needed `linked`.
+    linked : sequence of str, by default `linked_factors`
+    design : profiles.Design
+        All its factors must agree, but for `factor` and where needed `linked`.
 
     Returns
     -------
@@ -63,12 +137,13 @@ def matched_pairs(table, factor, *, linked=None, columns=CONFIGURATION):
     Examples
     --------
     >>> table = pd.DataFrame({"optimizer": ["sgd", "nesterov", "adam"], "learning_rate": [0.1, 0.1, 0.001]})
-    >>> matched_pairs(table, "optimizer", columns=table.columns).strict.tolist()
+    >>> matched_pairs(table, "optimizer").strict.tolist()
     [True, False, False]
     """
-    linked = [c for c in (LINKED.get(factor, ()) if linked is None else linked) if c in columns]
     if factor not in table:
         raise ValueError(f"{factor!r} is no factor of these configurations; they have {', '.join(table)}")
+    columns = [c for c in design.factors if c in table]
+    linked = [c for c in (linked_factors(table, factor, design) if linked is None else linked) if c in columns]
     others = [c for c in columns if c != factor and c not in linked]
     group = table.groupby(others, sort=False, dropna=False).ngroup().to_numpy() if others else np.zeros(len(table), int)
     levels = table[factor].factorize()[0]

@@ -3,7 +3,7 @@
 Two configurations that agree in all but one factor are compared on runs of *different* seeds, so that a factor without
 effect has the ratio 1 to the distance between seeds of one configuration (PAPER.md section 1, Trajectory distance).
 Effects are geometric means, since single configurations would move a ratio of sums; their interval leaves out families
-(architectures) in turn. Distances are computed in `trajectories.of_atlas`, regressions in `studies.importance`.
+in turn. Distances are computed in `trajectories.of_atlas`, regressions in `studies.importance`.
 """
 
 import numpy as np
@@ -11,7 +11,8 @@ import pandas as pd
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from manifold_utils.profiles import CONFIGURATION, FAMILY, SEED
+from manifold_utils.levels import seeds_of
+from manifold_utils.profiles import BOOK_DESIGN
 from manifold_utils.statistics.configurations import configurations, matched_pairs
 from manifold_utils.statistics.intervals import jackknife_interval, p_value
 
@@ -21,16 +22,17 @@ UNITS = {"families": ["family_first", "family_second"], "configurations": ["firs
 class _Comparison:
     """Which pairs of runs stand for which pairs of configurations; distances are looked up, for any order of runs."""
 
-    def __init__(self, distances, runs, factor, linked, columns):
-        self.number, table = configurations(runs, columns)
-        self.seeds = runs[SEED].to_numpy()
-        self.pairs = matched_pairs(table, factor, linked=linked, columns=columns)
+    def __init__(self, distances, runs, factor, linked, design):
+        self.number, table = configurations(runs, design)
+        self.seeds = seeds_of(runs, design)
+        self.pairs = matched_pairs(table, factor, linked=linked, design=design)
         stack = np.reshape(distances, (-1, len(runs), len(runs)))
         # runs first, progress last: a look-up of one pair of runs reads one row
         self.values = np.ascontiguousarray(np.moveaxis(stack, 0, -1))
         self.members = [np.flatnonzero(self.number == k) for k in range(len(table))]
         ends = self.pairs[["first", "second"]].to_numpy(dtype=int)
-        family = table[FAMILY].factorize(sort=True)[0] if FAMILY in table else np.zeros(len(table), dtype=int)
+        one = pd.Series(0, index=table.index)  # the family where the runs are of one
+        family = table.get(design.family, one).factorize(sort=True)[0]
         self.pairs[UNITS["families"]] = np.sort(family[ends], axis=1)
         self.names, own = np.unique(ends, return_inverse=True)
         self.own = own.reshape(-1, 2)
@@ -73,10 +75,15 @@ class _Comparison:
         return found.assign(log_ratio=np.log(found.between / found.within))
 
     def _blocks(self, ends):
-        """(n_runs,) runs of one seed among configurations that pairs link: exchangeable if the factor does nothing."""
+        """(n_runs,) runs of one seed among configurations that pairs link: exchangeable if the factor does nothing.
+
+        Where none of these runs share a seed, all of them are.
+        """
         graph = coo_array((np.ones(len(ends)), tuple(ends.T)), shape=(len(self.members),) * 2)
         component = connected_components(graph, directed=False)[1][self.number]
-        return pd.MultiIndex.from_arrays([component, self.seeds]).factorize()[0]
+        shared = pd.DataFrame({"component": component, "seed": self.seeds}).duplicated(keep=False)
+        seeds = np.where(shared.groupby(component).transform("any"), self.seeds, 0)
+        return pd.MultiIndex.from_arrays([component, seeds]).factorize()[0]
 
     def shuffled(self, rng):
         """An order of runs in which the runs of each block have changed places."""
@@ -86,7 +93,7 @@ class _Comparison:
 
 
 def _family_mean(pairs, column="log_ratio"):
-    """Mean over pairs within each family (for architectures: each pair of families), then over these; NaN if none."""
+    """Mean over pairs within each family (or, of the family itself, pair of families), then over these; NaN if none."""
     return pairs.groupby(UNITS["families"])[column].mean().mean()
 
 
@@ -109,7 +116,7 @@ def _leaving_out(statistic, tables):
     return np.nan, np.nan, "nothing", 0
 
 
-def effect_ratio(distances, runs, factor, *, linked=None, columns=CONFIGURATION):
+def effect_ratio(distances, runs, factor, *, linked=None, design=BOOK_DESIGN):
     """Distance of matched pairs over that between their seeds, geometric mean: 1 for a factor without effect.
 
     Parameters as in `effect_size`, whose `value` this is, without its interval.
@@ -118,19 +125,19 @@ def effect_ratio(distances, runs, factor, *, linked=None, columns=CONFIGURATION)
     -------
     float, NaN if no pair can be compared
     """
-    return float(np.exp(_family_mean(_Comparison(distances, runs, factor, linked, columns).compared())))
+    return float(np.exp(_family_mean(_Comparison(distances, runs, factor, linked, design).compared())))
 
 
-def effect_size(distances, runs, factor, *, linked=None, columns=CONFIGURATION, n_permutations=200, rng):
+def effect_size(distances, runs, factor, *, linked=None, design=BOOK_DESIGN, n_permutations=200, rng):
     """How much farther apart runs are that differ in one factor than runs that differ in the seed alone.
 
     The estimand is the factor's ratio in a family like these: exp of the mean over families of the mean over a family's
     matched pairs of log(between / within). Between is the distance of the pair's runs of different seeds and within
-    that of two seeds of its configurations, both at equal progress. Families are architectures; if the factor is the
-    architecture itself, a pair belongs to two of them and the means are first over each pair of families. The 95 %
+    that of two seeds of its configurations, both at equal progress. Families are levels of the design's family; if the
+    factor is the family itself, a pair belongs to two of them and the means are first over each pair. The 95 %
     interval leaves out families in turn, with all their pairs (jackknife), and is a t interval of the log ratio with
     n_families - 1 degrees of freedom: more seeds or configurations cannot shrink it to nothing. Where nothing is left
-    without one of the families (there is one; or two, and the factor is the architecture), configurations are left out
+    without one of the families (there is one; or two, and the factor is the family), configurations are left out
     instead, and `over` says so.
 
     Parameters
@@ -138,11 +145,12 @@ def effect_size(distances, runs, factor, *, linked=None, columns=CONFIGURATION, 
     distances : ndarray of shape (n_runs, n_runs) or (n_grid, n_runs, n_runs)
         d_traj, or distances at equal progress, nats. In a stack, NaN marks what cannot be compared (a run that never
         gets to that progress), and a pair is compared with its seeds on the same values of progress only.
-    runs : DataFrame of n_runs rows with `columns` and `seed`
+    runs : DataFrame of n_runs rows with the design's factors and its seed, if it has one
     factor : str
-    linked, columns : see `matched_pairs`
+    linked, design : see `matched_pairs`
     n_permutations : int
-        Shuffles of the runs of equal seed among the matched configurations, for the p-value of the same ratio.
+        Shuffles of the runs of equal seed (of all runs, where none share a seed) among the matched configurations, for
+        the p-value of the same ratio.
     rng : numpy Generator
 
     Returns
@@ -155,11 +163,11 @@ def effect_size(distances, runs, factor, *, linked=None, columns=CONFIGURATION, 
     --------
     >>> runs = pd.DataFrame({"optimizer": ["sgd", "sgd", "adam", "adam"], "seed": [1, 2, 1, 2]})
     >>> d = np.abs(np.subtract.outer([0.0, 1.0, 3.0, 4.0], [0.0, 1.0, 3.0, 4.0]))
-    >>> found = effect_size(d, runs, "optimizer", linked=(), columns=["optimizer"], rng=np.random.default_rng(0))
+    >>> found = effect_size(d, runs, "optimizer", linked=(), rng=np.random.default_rng(0))
     >>> round(found["value"], 6), found["over"]  # with one pair, nothing can be left out
     (3.0, 'nothing')
     """
-    comparison = _Comparison(distances, runs, factor, linked, columns)
+    comparison = _Comparison(distances, runs, factor, linked, design)
     pairs = comparison.compared()
     low, high, over, n_units = _leaving_out(_family_mean, [pairs])
     value, n_shuffles = np.exp(_family_mean(pairs)), n_permutations if len(pairs) else 0
@@ -176,7 +184,7 @@ def effect_size(distances, runs, factor, *, linked=None, columns=CONFIGURATION, 
     return {"factor": factor, **{k: float(v) for k, v in found.items()}, "over": over, "n_units": n_units, **counts}
 
 
-def effect_over_effect(distances, runs, factor, other, *, columns=CONFIGURATION):
+def effect_over_effect(distances, runs, factor, other, *, design=BOOK_DESIGN):
     """Effect of one factor over the effect of another, with an interval of this ratio that leaves out families in turn.
 
     The two effects share families and runs, so the interval is that of their difference in logarithms: a family is left
@@ -184,7 +192,7 @@ def effect_over_effect(distances, runs, factor, other, *, columns=CONFIGURATION)
 
     Parameters
     ----------
-    distances, runs, columns : as in `effect_size`
+    distances, runs, design : as in `effect_size`
     factor, other : str
 
     Returns
@@ -197,11 +205,11 @@ def effect_over_effect(distances, runs, factor, other, *, columns=CONFIGURATION)
     >>> rows = [(*names, seed, x + seed) for names, x in places.items() for seed in (0, 1)]
     >>> runs = pd.DataFrame(rows, columns=["architecture", "optimizer", "seed", "place"])
     >>> d = np.abs(np.subtract.outer(runs.place.to_numpy(), runs.place.to_numpy()))
-    >>> found = effect_over_effect(d, runs, "architecture", "optimizer", columns=["architecture", "optimizer"])
+    >>> found = effect_over_effect(d, runs, "architecture", "optimizer")
     >>> round(found["value"], 6), found["over"]  # 7 seeds' distances over 2; without fc there is no pair of families
     (3.5, 'configurations')
     """
-    tables = [_Comparison(distances, runs, f, None, columns).compared() for f in (factor, other)]
+    tables = [_Comparison(distances, runs, f, None, design).compared() for f in (factor, other)]
 
     def contrast(above, below):
         return _family_mean(above) - _family_mean(below)

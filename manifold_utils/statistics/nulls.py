@@ -4,8 +4,8 @@ Permuting the samples of one run *within* each true class keeps its loss, its pr
 and truth (PAPER.md section 5); only which sample is learned when is lost. Two runs are nearer than chance if their
 distance at equal progress is below that of one to the shuffled other. For a mean over samples the shuffled distance
 needs no simulation: it is a sum over a matrix of sample-to-sample costs, with exact mean and variance (Hoeffding
-1951). Pairs of runs differ in nothing but the seed, in the optimiser, or in the architecture. Runs come resampled
-(see `trajectories.of_atlas`).
+1951). Pairs of runs differ in nothing but the seed, or in one factor. Runs come resampled (see
+`trajectories.of_atlas`).
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,15 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
-from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_numpy, labels_of
-from manifold_utils.profiles import SEED
-from manifold_utils.statistics.configurations import configurations, matched_pairs
+from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_predictions, labels_of
+from manifold_utils.levels import seeds_of
+from manifold_utils.profiles import BOOK_DESIGN
+from manifold_utils.statistics.configurations import configurations, matched_pairs, shown_factors
 from manifold_utils.statistics.intervals import p_value
 from manifold_utils.workers import check_choice
 
 METRICS = ("bhattacharyya", "hellinger")  # means over samples of a function of one sample's coefficient
-KINDS = {"seeds": None, "optimisers": "optimizer", "architectures": "architecture"}  # what the two runs differ in
+KINDS = {"seeds": None, "optimisers": "optimizer", "architectures": "architecture"}  # of pairs of the book's own runs
 
 
 def permutations_within_class(labels, n, rng):
@@ -81,7 +82,7 @@ def shuffle_within_class(log_probs, labels, rng):
     >>> np.exp(shuffle_within_class(run, [0, 1, 0], np.random.default_rng(3)))[0, :, 0].round(1).tolist()
     [0.6, 0.2, 0.9]
     """
-    log_probs, labels = as_numpy(log_probs), labels_of(log_probs, labels)
+    log_probs, labels = as_predictions(log_probs), labels_of(log_probs, labels)
     return log_probs[..., permutations_within_class(labels, 1, rng)[0], :]
 
 
@@ -166,7 +167,7 @@ def unit_roots(log_probs):
 
     ValueError names the first sample that is no log-probability vector.
     """
-    log_probs = as_numpy(log_probs).astype(np.float64)
+    log_probs = as_predictions(log_probs).astype(np.float64)
     if log_probs.ndim == 2:
         log_probs = log_probs[None]
     if log_probs.ndim != 3 or 0 in log_probs.shape:
@@ -262,8 +263,27 @@ def best_matching(log_p, log_q, labels, *, metric="bhattacharyya"):
     return max(float(total), 0.0) / len(labels), order
 
 
-def pairs_of_runs(runs, max_pairs=None, rng=None):
-    """Pairs of runs of different seeds that differ in nothing else, in their optimiser, or in their architecture.
+def kinds_of_pairs(runs, design=BOOK_DESIGN):
+    """What two runs may differ in: nothing but the seed, or one factor; the family comes last.
+
+    Returns
+    -------
+    dict of name -> factor, None for the seed; `KINDS` for the book's own design
+
+    Examples
+    --------
+    >>> from manifold_utils.profiles import Design
+    >>> kinds_of_pairs(pd.DataFrame({"model": ["a", "b"], "depth": [1, 2]}), Design(("model", "depth"), "model", None))
+    {'seeds': None, 'depth': 'depth', 'model': 'model'}
+    """
+    if design == BOOK_DESIGN:
+        return KINDS
+    factors = sorted(shown_factors(runs, design), key=lambda f: f == design.family)
+    return {"seeds": None, **{f: f for f in factors}}
+
+
+def pairs_of_runs(runs, max_pairs=None, rng=None, design=BOOK_DESIGN):
+    """Pairs of runs of different seeds that differ in nothing else, or in one factor.
 
     Parameters
     ----------
@@ -271,10 +291,11 @@ def pairs_of_runs(runs, max_pairs=None, rng=None):
     max_pairs : int, optional
         At most so many pairs of a kind, drawn by `rng`; by default all.
     rng : numpy Generator, needed with `max_pairs`
+    design : profiles.Design
 
     Returns
     -------
-    DataFrame with kind (one of KINDS), first and second (row numbers of `runs`)
+    DataFrame with kind (see `kinds_of_pairs`), first and second (row numbers of `runs`)
 
     Examples
     --------
@@ -284,13 +305,14 @@ def pairs_of_runs(runs, max_pairs=None, rng=None):
     >>> pairs_of_runs(runs).to_numpy().tolist()
     [['seeds', 0, 1], ['optimisers', 0, 2]]
     """
-    number, table = configurations(runs)
-    seeds = runs[SEED].to_numpy()
+    number, table = configurations(runs, design)
+    seeds = seeds_of(runs, design)
     rows = []
-    for kind, factor in KINDS.items():
+    for kind, factor in kinds_of_pairs(runs, design).items():
         between = [(k, k) for k in range(len(table))]
         if factor is not None:
-            between = matched_pairs(table, factor)[["first", "second"]].itertuples(index=False, name=None)
+            matched = matched_pairs(table, factor, design=design)
+            between = matched[["first", "second"]].itertuples(index=False, name=None)
         found = [
             (kind, u, v)
             for a, b in between

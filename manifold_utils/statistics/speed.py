@@ -7,7 +7,7 @@ never gets there is infinitely late. Which way networks go is in `effects`.
 import numpy as np
 import pandas as pd
 
-from manifold_utils.profiles import CONFIGURATION, FAMILY, SEED
+from manifold_utils.profiles import BOOK_DESIGN
 from manifold_utils.statistics.intervals import drawn_pairs, interval, t_interval
 
 MIN_FAMILIES = 3  # fewer give no interval over families worth the name: slopes of families and seeds are taken
@@ -121,15 +121,15 @@ def common_speed(steps, group):
     return speed, n_common
 
 
-def speed_slopes(steps, runs, columns=CONFIGURATION):
+def speed_slopes(steps, runs, design=BOOK_DESIGN):
     """For each family and seed, the slope of log speed against log parameters over the family's sizes.
 
     Parameters
     ----------
     steps : ndarray of shape (n_runs, n_grid), see `crossings`
-    runs : DataFrame of n_runs rows with `columns`, `seed`, `n_parameters`
-    columns : sequence of str
-        Factors; all but `scale` must agree within a group.
+    runs : DataFrame of n_runs rows with the design's factors and its seed, and `n_parameters`
+    design : profiles.Design
+        All its factors but `scale` must agree within a group.
 
     Returns
     -------
@@ -141,14 +141,14 @@ def speed_slopes(steps, runs, columns=CONFIGURATION):
     Examples
     --------
     >>> runs = pd.DataFrame({"architecture": "fc", "scale": [1, 2], "seed": 0, "n_parameters": [100, 400]})
-    >>> speed_slopes(np.array([[8.0], [4.0]]), runs, ["architecture", "scale"])[0].slope.round(6).tolist()
+    >>> speed_slopes(np.array([[8.0], [4.0]]), runs)[0].slope.round(6).tolist()
     [0.5]
     """
-    alike = [c for c in columns if c != "scale"] + [SEED]
+    alike = [c for c in (*design.factors, design.seed) if c in runs and c != "scale"]
     group = runs.groupby(alike, sort=False, dropna=False).ngroup().to_numpy()
     n_sizes = runs.groupby(group).n_parameters.transform("nunique") if len(runs) else runs.n_parameters
     speed, n_common = common_speed(steps, group)
-    table = runs[[FAMILY, SEED]].rename(columns={FAMILY: "family", SEED: "seed"})
+    table = pd.DataFrame({"family": runs[design.family], "seed": runs[design.seed]})
     table = table.assign(size=np.log(runs.n_parameters), speed=np.log(speed), n_common=n_common, group=group)
     several = (n_sizes > 1).to_numpy()
     rows = []

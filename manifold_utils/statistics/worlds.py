@@ -10,7 +10,7 @@ no distance and no spectrum (see `studies.null_spectra`).
 
 import numpy as np
 
-from manifold_utils.geometry import as_numpy, geodesic, ignorance, labels_of, truth
+from manifold_utils.geometry import as_predictions, geodesic, ignorance, labels_of, truth
 from manifold_utils.statistics.nulls import permutations_within_class
 from manifold_utils.workers import check_choice
 
@@ -106,7 +106,7 @@ def null_world(log_probs, run, labels, world, *, progress=None, mean_probabiliti
     [[0.6, 0.9], [0.5, 0.8]]
     """
     check_choice("world", world, WORLDS)
-    log_probs, labels, run = as_numpy(log_probs), labels_of(log_probs, labels), np.asarray(run)
+    log_probs, labels, run = as_predictions(log_probs), labels_of(log_probs, labels), np.asarray(run)
     if world == "real":
         return log_probs
     if world == "curve":

@@ -10,7 +10,7 @@ are compared is the chapter's affair.
 import numpy as np
 import pandas as pd
 
-from manifold_utils.geometry import as_numpy, labels_of
+from manifold_utils.geometry import as_predictions, labels_of
 from manifold_utils.inpca import InPCA
 
 
@@ -33,7 +33,7 @@ def learned_at(log_probs, labels):
     >>> learned_at(run, [0, 1]).tolist()
     [2, 3]
     """
-    log_probs = as_numpy(log_probs)
+    log_probs = as_predictions(log_probs)
     wrong = log_probs.argmax(axis=-1) != labels_of(log_probs, labels)
     return np.where(wrong.any(axis=0), len(wrong) - wrong[::-1].argmax(axis=0), 0)
 

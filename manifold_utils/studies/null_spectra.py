@@ -3,7 +3,7 @@
 Explained stress alone proves little: runs that all go from ignorance to truth fill one long axis whatever else they
 share. So every number stands beside the same number of the worlds of `statistics.worlds`, and at equal progress, where
 the common road drops out: there runs that share nothing are equally far from each other and need an axis each.
-Intervals leave out families in turn, since the sentence is about architectures. Chapter 32 stores the tables in the
+Intervals leave out families in turn, since the sentence is about families. Chapter 32 stores the tables in the
 atlas (nulls/); other chapters read them.
 """
 
@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from manifold_utils.atlas.checked import read_table, write_table
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca import InPCA
+from manifold_utils.levels import sorted_levels
 from manifold_utils.statistics import WORLDS, jackknife_interval, null_world
 
 SHARE = 0.9  # of the stress that "axes for 90 %" explain
@@ -48,7 +49,7 @@ def explained(D, sample_weight=None):
         keep = np.asarray(sample_weight) > 0
         D, sample_weight = D[np.ix_(keep, keep)], np.asarray(sample_weight, dtype=np.float64)[keep]
     if D.max(initial=0.0) <= COINCIDE:
-        return np.zeros(len(D))
+        return np.zeros(max(1, len(D)))
     fit = InPCA(n_components=len(D) - 1, solver="dense").fit(D, sample_weight=sample_weight)
     return np.concatenate([[0.0], fit.explained_stress_])
 
@@ -85,6 +86,23 @@ def mean_probabilities(log_probs):
     return np.mean([np.exp(point, dtype=np.float64) for point in flat], axis=0)
 
 
+def left_out_in_turn(families):
+    """What is left out of a table of worlds: "" for nothing, then each family; nothing but "" for two or fewer.
+
+    Examples
+    --------
+    >>> left_out_in_turn(["fc", "vit", "fc"]), left_out_in_turn([4, 16, 8])
+    ([''], ['', '4', '8', '16'])
+    """
+    names = sorted_levels(_words(families))
+    return ["", *names] if len(names) > 2 else [""]
+
+
+def _words(families):
+    """Families as words, which one column of a table holds beside ""."""
+    return np.array([str(f) for f in families], dtype=object)
+
+
 def equal_progress(trajectories, labels, stations, families, *, worlds=WORLDS, n_draws=3, rng):
     """Axes for 90 % of the stress of runs *at equal progress*, in each world, with families left out in turn.
 
@@ -104,10 +122,8 @@ def equal_progress(trajectories, labels, stations, families, *, worlds=WORLDS, n
     DataFrame with columns world, left_out ("" for none, else a family), n_axes (a mean over stations and draws),
     distance (mean over pairs, stations and draws, nats)
     """
-    n_runs, families, rows = len(trajectories), np.asarray(families), []
-    mean, names = mean_probabilities(trajectories), [""]
-    if len(np.unique(families)) > 2:
-        names += sorted(np.unique(families))
+    n_runs, families, rows = len(trajectories), _words(families), []
+    mean, names = mean_probabilities(trajectories), left_out_in_turn(families)
     for world in worlds:
         found = {name: [] for name in names}
         for _ in range(1 if world in ("curve", "real") else n_draws):
@@ -142,8 +158,8 @@ def all_points(log_probs, run, labels, families, progress, weights, *, worlds=WO
     -------
     DataFrame with columns world, view ("as it is" or "by progress"), left_out, n_axes, and stress_<k> for k in DEPTHS
     """
-    families, mean, rows = np.asarray(families), mean_probabilities(log_probs), []
-    names = ["", *sorted(np.unique(families))] if len(np.unique(families)) > 2 else [""]
+    families, mean, rows = _words(families), mean_probabilities(log_probs), []
+    names = left_out_in_turn(families)
     views = {"as it is": np.ones(len(families)), "by progress": np.asarray(weights, dtype=np.float64)}
     for world in worlds:
         for draw in range(1 if world in ("curve", "real") else n_draws):
@@ -192,6 +208,37 @@ def save(atlas, split, equal, every):
     """Store the tables of `equal_progress` and `all_points` as nulls/<split>_equal.parquet and <split>_all.parquet."""
     for name, table in {"equal": equal, "all": every}.items():
         write_table(atlas.folder("nulls") / f"{split}_{name}.parquet", table, preserve_index=False)
+
+
+def in_words(worlds):
+    """Sentences about a split's ladder: the stress of three axes, and the axes needed, beside the shuffled world's.
+
+    Parameters
+    ----------
+    worlds : DataFrame, see `ladder`
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> equal = pd.DataFrame({"world": ["real", "class"], "left_out": "", "n_axes": [2.0, 8.0]})
+    >>> in_words(ladder(equal, equal.iloc[:0].assign(view="as it is")))
+    ['At equal progress 90 % of the stress needs 2.0 axes, and 8.0 shuffled within classes.']
+    """
+    told = []
+    for (view, quantity), row in worlds.iterrows():
+        if quantity == "stress_3":
+            real, null_share = 100 * row["real"], 100 * row["class"]
+            told.append(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
+    if ("equal progress", "n_axes") in worlds.index:
+        needed = worlds.loc[("equal progress", "n_axes")]
+        told.append(
+            f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
+            f"and {needed['class']:.1f} shuffled within classes."
+        )
+    return told or ["Too few runs share values of progress for a null world here."]
 
 
 def load(atlas, split):

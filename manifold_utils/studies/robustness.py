@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from manifold_utils.inpca import InPCA
+from manifold_utils.profiles import FAMILY
 from manifold_utils.statistics import exchanged
 
 UNDER_WAY = 0.1  # progress up to which all runs are still near ignorance, and so near each other
@@ -75,7 +76,8 @@ def neighbour_share(D, levels, seeds, clock, *, n_neighbours=10, after=UNDER_WAY
         return float((level[near] == level[:, None])[known].mean())
 
     level, names = pd.factorize(units.level)[0], np.arange(len(units))
-    orders = [exchanged(names, rng, strata=units.seed) for _ in range(n_permutations)]
+    strata = units.seed if units.seed.duplicated().any() else None  # no seed is shared: all may change places
+    orders = [exchanged(names, rng, strata=strata) for _ in range(n_permutations)]
     return share(level), np.array([share(level[order]) for order in orders])
 
 
@@ -115,16 +117,39 @@ def distance_ratio(D, runs, levels, clock, tolerance=0.05):
     return float(D[pairs & ~alike].mean() / D[pairs & alike].mean())
 
 
-def conclusions(D, runs, architectures, seeds, progress, *, n_permutations=50, rng):
-    """The numbers of `CONCLUSIONS` for one distance matrix, and the embedding they come from.
+def conclusions_about(family):
+    """`CONCLUSIONS` in the words of an atlas' own family, and under its name.
+
+    Parameters
+    ----------
+    family : str, a factor
+
+    Examples
+    --------
+    >>> list(conclusions_about("model"))[-2:]
+    ['same_model', 'model_ratio']
+    """
+    if family == FAMILY:
+        return CONCLUSIONS
+    words = family.replace("_", " ")
+    general = {name: said for name, said in CONCLUSIONS.items() if FAMILY not in name}
+    return general | {
+        f"same_{family}": f"neighbours of other seeds with the same {words}, over chance",
+        f"{family}_ratio": f"distance between levels of {words} over distance within, at equal progress",
+    }
+
+
+def conclusions(D, runs, families, seeds, progress, *, family=FAMILY, n_permutations=50, rng):
+    """The numbers of `conclusions_about` for one distance matrix, and the embedding they come from.
 
     Parameters
     ----------
     D : ndarray of shape (m, m), finite
-    runs, architectures, seeds : sequences of length m
+    runs, families, seeds : sequences of length m
     progress : ndarray of shape (m,)
     n_permutations : int
-        Relabellings whose mean is the chance of `same_architecture`, see `neighbour_share`.
+        Relabellings whose mean is the chance of `same_<family>`, see `neighbour_share`.
+    family : str, the factor that `families` are levels of; it names two of the numbers
     rng : numpy Generator
 
     Returns
@@ -139,13 +164,13 @@ def conclusions(D, runs, architectures, seeds, progress, *, n_permutations=50, r
     """
     estimator = InPCA(n_components=min(10, len(D) - 1)).fit(D)
     stress = estimator.explained_stress_
-    share, chance = neighbour_share(D, architectures, seeds, progress, n_permutations=n_permutations, rng=rng)
+    share, chance = neighbour_share(D, families, seeds, progress, n_permutations=n_permutations, rng=rng)
     found = {
         "stress_3": stress[min(3, len(stress)) - 1],
         "stress_10": stress[-1],
         "time_like_10": (estimator.eigenvalues_ < 0).sum(),
         "axis_1_progress": abs(spearmanr(estimator.embedding_[:, 0], progress).statistic),
-        "same_architecture": share / chance.mean() if chance.any() else np.nan,
-        "architecture_ratio": distance_ratio(D, runs, architectures, progress),
+        f"same_{family}": share / chance.mean() if chance.any() else np.nan,
+        f"{family}_ratio": distance_ratio(D, runs, families, progress),
     }
     return {name: float(value) for name, value in found.items()}, estimator

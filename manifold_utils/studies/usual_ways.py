@@ -155,10 +155,9 @@ class UsualRecorder(Recorder):
 
     def __init__(self, data, name):
         super().__init__(data, name)
+        kept = {split: data.recorded(split).tolist() for split in SPLITS}
         self.loaders = {
-            split: DataLoader(
-                torch.utils.data.Subset(TransformedSamples(data, split), self.index[split].tolist()), EVALUATION_BATCH
-            )
+            split: DataLoader(torch.utils.data.Subset(TransformedSamples(data, split), kept[split]), EVALUATION_BATCH)
             for split in SPLITS
         }
 

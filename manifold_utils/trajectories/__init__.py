@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from manifold_utils.distances import pairwise
-from manifold_utils.geometry import angles, as_numpy, interpolate
+from manifold_utils.geometry import angles, as_predictions, interpolate
 from manifold_utils.trajectories.averages import METHODS, average
 
 __all__ = [
@@ -52,7 +52,7 @@ def resample(log_probs, progress, grid):
     >>> np.exp(resample(run, [0.0, 0.3, 0.6], [0.0, 0.3, 0.7]))[:, 0, 0].round(3).tolist()
     [0.5, 0.75, 0.9]
     """
-    log_probs = as_numpy(log_probs)
+    log_probs = as_predictions(log_probs)
     progress, grid = np.asarray(progress, dtype=np.float64), np.asarray(grid, dtype=np.float64)
     if log_probs.ndim != 3 or progress.shape != (len(log_probs),) or not len(progress):
         raise ValueError(
@@ -232,7 +232,7 @@ def tube_width(log_probs, *, labels=None, method="arithmetic", metric="bhattacha
     >>> tube_width(runs).tolist()
     [[0.0], [0.0]]
     """
-    log_probs = as_numpy(log_probs)
+    log_probs = as_predictions(log_probs)
     labels = np.zeros(len(log_probs), dtype=int) if labels is None else np.asarray(labels)
     if len(labels) != len(log_probs):
         raise ValueError(f"{len(labels)} labels for {len(log_probs)} runs")
@@ -265,7 +265,7 @@ def riemann_length(log_probs):
     >>> float(riemann_length(path)[-1].round(6))
     1.047198
     """
-    log_probs = as_numpy(log_probs)
+    log_probs = as_predictions(log_probs)
     steps = [angles(before, after).mean() for before, after in zip(log_probs[:-1], log_probs[1:], strict=True)]
     return np.concatenate([[0.0], np.cumsum(steps)])
 

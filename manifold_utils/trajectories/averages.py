@@ -9,6 +9,8 @@ for which a mean does not exist (no class that all runs allow) are refused. It d
 import numpy as np
 from scipy.special import logsumexp, wrightomega
 
+from manifold_utils.geometry import as_predictions
+
 METHODS = ("arithmetic", "geometric", "harmonic", "square_root", "bhattacharyya", "jeffreys")
 CENTROID_TOLERANCE = 1e-13  # largest change of a probability in the last iteration
 MAX_ITERATIONS = 500  # the Bhattacharyya iteration halves its error each time; Newton needs about ten
@@ -50,9 +52,7 @@ def average(log_probs, method="arithmetic"):
         raise ValueError(f"average needs (n_runs, n_points, n_samples, n_classes), got {tuple(log_probs.shape)}")
     means = np.empty(log_probs.shape[1:])
     for t in range(len(means)):  # one index at a time keeps the work arrays small
-        runs = log_probs[:, t]
-        runs = runs.detach().cpu().numpy() if hasattr(runs, "detach") else np.asarray(runs)
-        means[t] = _MEANS[method](runs.astype(np.float64), t)
+        means[t] = _MEANS[method](as_predictions(log_probs[:, t]).astype(np.float64), t)
     return means
 
 

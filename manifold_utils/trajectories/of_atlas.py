@@ -26,7 +26,8 @@ def resampled(atlas, split, runs, grid, advance=None):
     given, is called after each run (a bar's `update`).
     """
     table = atlas.points
-    values = np.empty((len(runs), len(grid), *atlas.log_probs(split, runs[:1]).shape[1:]), dtype=np.float32)
+    shape = len(atlas.labels(split)), atlas.n_classes
+    values = np.empty((len(runs), len(grid), *shape), dtype=np.float32)
     for k, run in enumerate(runs):
         rows = (table.run == run).to_numpy()
         phase = (table.phase[rows] == "main").to_numpy()
@@ -58,8 +59,9 @@ def compare_trajectories(atlas, split, grid, *, memory=MEMORY, show_progress=Tru
         tube_width (run, s): d_B to the arithmetic mean over the seeds of the run's configuration; NaN for a single seed
     """
     table = atlas.runs[atlas.runs.status == "finished"]
-    runs, configuration = list(table.index), configurations(table)[0]
-    labels, shape = atlas.labels(split), atlas.log_probs(split).shape[1:]
+    runs, configuration = list(table.index), configurations(table, atlas.design)[0]
+    labels = atlas.labels(split)
+    shape = len(labels), atlas.n_classes
     ends = ignorance(*shape), truth(labels, shape[1])
     per_pass = max(1, int(memory // (len(runs) * np.prod(shape) * 4)))
     distance = np.empty((len(grid), len(runs), len(runs)), dtype=np.float32)
