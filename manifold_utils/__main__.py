@@ -5,14 +5,19 @@ interrupted one with 130 (Ctrl-C) or 143 (SIGTERM), after its kernels have been 
 """
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
+
+import yaml
 
 from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, publishing, run_book, twins
 from manifold_utils.files import data_root
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 from manifold_utils.strict_yaml import load_yaml
+
+PATHS = ("profile", "data_dir", "out", "runs", "predictions", "labels", "classes", "samples")  # options that are paths
 
 
 def run(options):
@@ -27,7 +32,7 @@ def run(options):
         return 1
     counts = {status: sum(o.status == status for o in outcomes) for status in dict.fromkeys(o.status for o in outcomes)}
     print(", ".join(f"{n} {status}" for status, n in counts.items()))
-    print(f"executed notebooks: {edition.output}\nfigures:            {edition.atlas / 'figures'}")
+    print(f"executed notebooks: {edition.output}\nfigures:            {edition.out / 'figures'}")
     return 0
 
 
@@ -71,7 +76,7 @@ def plan(options):
 
     profile = Profile.load(options.profile, options.data_dir)
     recorded = f"{profile.name} holds runs that were made elsewhere: there is nothing to train"
-    print(recorded if profile.kind == RECORDED else cost(profile))
+    print(recorded if profile.kind == RECORDED else cost(profile, data_dir=options.data_dir))
     return 0
 
 
@@ -122,7 +127,7 @@ def example(options):
 
 def contact_sheet(options):
     """All figures in one picture."""
-    atlas = _edition(options).atlas
+    atlas = _edition(options).out
     path = Path(options.out or atlas / "contact_sheet.png")
     pages.contact_sheet(atlas / "figures", path)
     print(f"contact sheet:      {path}")
@@ -150,7 +155,11 @@ def _assignment(text):
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
         raise ValueError(f"-p {text}: expected name=value")
-    return name, load_yaml(value) if value else ""
+    try:
+        return name, load_yaml(value) if value else ""
+    except yaml.YAMLError as error:
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ValueError(f"-p {text}: the value is not YAML ({said}); put it in quotes") from error
 
 
 def _parser():
@@ -226,6 +235,8 @@ def main(arguments=None):
     """Parse the command line, call the command, and return the exit status."""
     signal.signal(signal.SIGTERM, _terminated)
     options = _parser().parse_args(arguments)
+    for name in set(PATHS) & set(vars(options)):  # a shell leaves `--out=~/x` as it is
+        setattr(options, name, os.path.expanduser(getattr(options, name) or ""))
     try:
         return options.function(options)
     except KeyboardInterrupt:

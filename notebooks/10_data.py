@@ -31,6 +31,8 @@ from manifold_utils.profiles import Profile
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds data sets and atlases; empty: the project's data/
 n_pictures = 8  # samples shown of every class
+n_rows = 20  # classes shown at most
+megabytes = 600  # of pixels whose spectrum is taken; more samples are thinned evenly
 
 # %% tags=["hide-input"]
 started = time.time()
@@ -54,6 +56,7 @@ for split, y in labels.items():
         f"{split}: N = {len(y)}, C = {data.n_classes}, "
         f"{len(y) * (data.n_classes - 1)} dimensions"
     )
+print("files left out:", "; ".join(data.left_out) or "none")
 
 # %% [markdown]
 # The labels are kept in the atlas, so that later chapters never need the data set itself. Reading them back must give the same numbers.
@@ -68,12 +71,13 @@ for split, y in labels.items():
 # *Prediction:* which classes would you confuse? Look at the samples and decide, before any network does.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(
-    data.n_classes, n_pictures, figsize=(0.8 * n_pictures, 0.8 * data.n_classes)
-)
-images = data.x_train[recorded["train"]].numpy()
+places = recorded["train"].numpy()
+n_shown = min(data.n_classes, n_rows)
+size = 0.8 * n_pictures, 0.8 * n_shown
+fig, axes = plt.subplots(n_shown, n_pictures, figsize=size, squeeze=False)
 for c, row in enumerate(axes):
-    for image, ax in zip(images[labels["train"] == c], row, strict=False):
+    of_class = places[labels["train"] == c][:n_pictures]
+    for image, ax in zip(data.images("train", of_class), row, strict=False):
         ax.imshow(np.moveaxis(image, 0, -1).squeeze(), cmap="gray_r")
     for ax in row:
         ax.set(xticks=[], yticks=[])
@@ -97,7 +101,8 @@ for k, (split, count) in enumerate(counts.items()):
     colour = plots.FACTOR_STYLES[k][0]
     place = np.arange(n_classes) + 0.4 * k - 0.2
     ax.bar(place, count, width=width, label=split, color=colour)
-ax.set_xticks(range(n_classes), data.classes)
+named = range(0, n_classes, -(-n_classes // (2 * n_rows)))
+ax.set_xticks(named, [data.classes[c] for c in named])
 ax.set(xlabel="class", ylabel="samples")
 ax.tick_params(axis="x", rotation=30 if len(str(data.classes[-1])) > 3 else 0)
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -120,7 +125,9 @@ print(
 # *Prediction:* how many directions hold 90 % of the variance of these images?
 
 # %%
-flat = images.reshape(len(images), -1).astype(float)
+fitting = max(2, int(1e6 * megabytes / (8 * np.prod(data.input_shape))))
+few = places[:: -(-len(places) // fitting)]
+flat = data.images("train", few).reshape(len(few), -1).astype(float)
 variance = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False) ** 2
 share = np.cumsum(variance) / variance.sum()
 n_90 = int(np.searchsorted(share, 0.9)) + 1

@@ -59,8 +59,8 @@ print(
 # A grid is a product of factors: architecture, optimiser, batch size, learning rate, weight decay, augmentation, start and seed. Before anything runs, we ask for the plan: how many runs, how many numbers to store, how long.
 
 # %%
-outline = planning.plan(settings)
-outline.table
+outline = planning.plan(settings, data_dir=data_dir)
+outline.in_words()
 
 # %% [markdown]
 # `main` is the grid of the paper's figures, at this profile's size. The others answer questions of their own: other starts, other sizes, other data.

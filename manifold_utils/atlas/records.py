@@ -95,6 +95,7 @@ class RunRecord:
 
         An older run there is replaced. Anything else is not: FileExistsError names it, and nothing is written.
         """
+        path = Path(path).expanduser()
         refuse_foreign(path, _files_of_run(path))
         with atomic_path(path) as temporary:
             _write(temporary, self.log_probs, self._facts(grid))
@@ -110,7 +111,9 @@ class RunRecord:
         if len(self.points):
             run |= {f"final_{k}": float(self.points.iloc[-1][k]) for k in score_columns(self.splits)}
         points = self.points.to_dict(orient="list")
-        return {"run": run, "config": self.factors, "info": self.info, "points": points, "content": self.content}
+        shapes = {split: list(np.shape(values)) for split, values in self.log_probs.items()}
+        facts = {"run": run, "config": self.factors, "info": self.info, "points": points, "content": self.content}
+        return facts | {"shapes": shapes}
 
 
 def _files_of_run(path):
@@ -142,7 +145,7 @@ def load_run(path):
     OSError
         If a part is missing or damaged; it is named.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not (path / "zarr.json").is_file():
         raise FileNotFoundError(f"no recorded run at {path}: make one with Recorder(data) and its save(path)")
     facts = read_facts(path)
@@ -163,7 +166,7 @@ def read_facts(path):
         facts = attributes["record"]
         if attributes["checksum"] != fingerprint(facts):
             raise ValueError("its facts do not agree with their checksum")
-    except (FileNotFoundError, KeyError, ValueError) as error:
+    except Exception as error:  # zarr raises several kinds for damaged metadata: name the run for all of them
         raise OSError(f"{path} is damaged ({error}); {CURE}") from error
     return facts
 
@@ -171,9 +174,13 @@ def read_facts(path):
 def open_predictions(path, split):
     """The zarr array of a split, nothing read yet. OSError, naming it and the cure, if it is missing or damaged."""
     try:
-        return zarr.open_array(path / split, mode="r")
-    except (FileNotFoundError, KeyError, ValueError) as error:
+        found = zarr.open_array(path / split, mode="r")
+        expected = read_facts(path).get("shapes", {}).get(split)  # runs of before have none
+        if expected is not None and list(found.shape) != expected:
+            raise ValueError(f"its shape is {found.shape}, not {tuple(expected)}")
+    except Exception as error:  # zarr raises several kinds: name the array for all of them
         raise OSError(f"{path / split} is missing or damaged ({error}); {CURE}") from error
+    return found
 
 
 def read_predictions(path, split):

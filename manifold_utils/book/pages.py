@@ -96,7 +96,7 @@ def build_html(edition, out=""):
         absent = absent if not any(several for _, several in jobs) else []
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
-    target = Path(out or edition.atlas / "html").resolve()
+    target = Path(out or edition.out / "html").resolve()
     place = owned_folder if out else atomic_path  # html/ in the atlas is ours
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
         for job in (job for _, several in jobs for job in several):
@@ -149,7 +149,7 @@ def _index(edition, jobs):
         "",
         f"Executed at the profile **{edition.profile.name}**: {edition.profile.description}",
         "",
-        headline_of_atlas(edition.atlas),
+        headline_of_atlas(edition.out),
     ]
     absent = [c.title for c, several in jobs if not several and edition.lacking(c)]
     if absent:

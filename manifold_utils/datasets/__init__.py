@@ -8,6 +8,7 @@ error of a missing data set says (`places`); nothing is downloaded unless asked.
 
 import hashlib
 import math
+import os
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,9 +17,11 @@ import torch
 
 from manifold_utils.datasets import readers
 from manifold_utils.datasets.augmentation import crop_and_flip, padding_of
+from manifold_utils.datasets.pictures import digests
 from manifold_utils.files import data_root
 from manifold_utils.profiles import POOLED_FROM
 
+IMAGE_SIZE, PICTURES_AT_ONCE = 224, 500  # of streamed folders: pixels a side if none are given; decoded at once
 CHUNK_BYTES = 32 * 2**20  # float32 bytes of inputs prepared at once: few operations a batch, little memory
 N_DIMENSIONS, N_SLOPPY_CLASSES, N_TEACHER = 200, 5, 50  # the synthetic data of PAPER.md
 N_SLOPPY = {"train": 5000, "test": 1000}
@@ -43,6 +46,7 @@ class Dataset:
     flip : bool, whether a mirrored image is still of its class
     fingerprint : str, hash of all samples and labels
     record_every : int, predictions are recorded on every n-th training sample (test: all)
+    left_out : tuple of str, how many files of an image folder are not read, and why
     """
 
     name: str
@@ -56,6 +60,7 @@ class Dataset:
     flip: bool = False
     fingerprint: str = ""
     record_every: int = 1
+    left_out: tuple = ()
 
     @property
     def n_classes(self):
@@ -69,6 +74,16 @@ class Dataset:
         """Indices (n,) of samples whose predictions make a point: every `record_every`-th of train, all of test."""
         step = self.record_every if split == "train" else 1
         return torch.arange(0, len(self.labels(split)), step)
+
+    def images(self, split, index):
+        """Raw values of some samples in memory: ndarray (n, *input_shape), uint8 for images.
+
+        Parameters
+        ----------
+        split : {"train", "test"}
+        index : array-like (n,) of int
+        """
+        return {"train": self.x_train, "test": self.x_test}[split][torch.as_tensor(index)].cpu().numpy()
 
     def labels(self, split):
         """Classes of all samples of a split, tensor (n,) int64."""
@@ -92,18 +107,20 @@ class Dataset:
         ----------
         split : {"train", "test"}
         order : tensor (n,) int64 of sample indices
-        batch_size : int; the last batch may be smaller
+        batch_size : int
+            The last batch may be smaller. One of a single sample joins the batch before: BatchNorm cannot train on it.
         augment : torch.Generator, optional; crops and flips with its draws, before normalising
         """
         chunk = batch_size * max(1, CHUNK_BYTES // (4 * batch_size * math.prod(self.input_shape)))
         for raw, index in self._chunks(split, order, chunk):
             if augment is not None:
                 raw = crop_and_flip(raw, padding_of(min(self.input_shape[1:])), self.flip, augment)
-            yield from zip(self.normalise(raw).split(batch_size), index.split(batch_size), strict=True)
+            sizes = _batch_sizes(len(index), batch_size)
+            yield from zip(self.normalise(raw).split(sizes), index.split(sizes), strict=True)
 
     def _chunks(self, split, order, chunk):
         x = {"train": self.x_train, "test": self.x_test}[split]
-        for index in order.to(x.device).split(chunk):
+        for index in order.to(x.device).split(_batch_sizes(len(order), chunk)):
             yield x[index], index
 
 
@@ -111,12 +128,18 @@ class Dataset:
 class StreamedDataset(Dataset):
     """Images that stay on disk: `x_*` are arrays of paths; threads decode each chunk while the one before is used."""
 
-    image_size: int = 224
+    image_size: int = IMAGE_SIZE
     device: str = "cpu"
+    folder: str = ""  # that the paths lie in
 
     @property
     def input_shape(self):
         return (3, self.image_size, self.image_size)
+
+    def images(self, split, index):
+        paths = {"train": self.x_train, "test": self.x_test}[split][np.asarray(index)]
+        chunks = [paths[i : i + PICTURES_AT_ONCE] for i in range(0, len(paths), PICTURES_AT_ONCE)]
+        return np.concatenate(list(readers.decoded(chunks, self.image_size)))
 
     def to(self, device):
         moved = {name: getattr(self, name).to(device) for name in ("y_train", "y_test")}
@@ -124,9 +147,15 @@ class StreamedDataset(Dataset):
 
     def _chunks(self, split, order, chunk):
         paths = {"train": self.x_train, "test": self.x_test}[split]
-        index = [i.cpu() for i in order.split(chunk)]
+        index = [i.cpu() for i in order.split(_batch_sizes(len(order), chunk))]
         for i, images in zip(index, readers.decoded([paths[i] for i in index], self.image_size), strict=True):
             yield torch.from_numpy(images).to(self.device), i.to(self.device)
+
+
+def _batch_sizes(n, batch_size):
+    """Sizes of consecutive batches of n samples; a single sample at the end joins the batch before it."""
+    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+    return [*sizes[:-2], sizes[-2] + 1] if len(sizes) > 1 and sizes[-1] == 1 < batch_size else sizes
 
 
 def load_dataset(config, data_dir="", *, download=False):
@@ -294,19 +323,22 @@ def pooled(images, side, border=0):
 
 
 def _imagefolder(config, folder, download):
-    train, test, classes = readers.list_image_folder(folder)
-    (x_train, y_train), (x_test, y_test) = _subsets(config, train, test, classes)
+    found = readers.list_image_folder(folder)
+    train, test = ((np.array(found.files[s], dtype=object), found.labels[s]) for s in ("train", "test"))
+    (x_train, y_train), (x_test, y_test) = _subsets(config, train, test, found.classes)
     return StreamedDataset(
         config.name,
         x_train,
         torch.from_numpy(y_train),
         x_test,
         torch.from_numpy(y_test),
-        tuple(classes),
+        found.classes,
         _times255(IMAGENET_MEAN),
         _times255(IMAGENET_STD),
         flip=True,
-        image_size=config.image_size or 224,
+        image_size=config.image_size or IMAGE_SIZE,
+        folder=str(folder),
+        left_out=found.left_out,
     )
 
 
@@ -353,10 +385,14 @@ def _times255(values):
 
 
 def _fingerprint(data):
+    """Hash of all samples and labels; of streamed pictures their names in the folder, their bytes and their size."""
     digest = hashlib.sha256(repr((data.name, data.classes, data.mean, data.std)).encode())
+    if isinstance(data, StreamedDataset):
+        paths = [*data.x_train, *data.x_test]
+        digest.update(str(data.image_size).encode() + b"".join(digests(paths, data.folder)))
+        digest.update(b"\n".join(os.fsencode(os.path.relpath(path, data.folder)) for path in paths))
     for values in (data.x_train, data.y_train, data.x_test, data.y_test):
-        streamed = isinstance(values, np.ndarray)  # paths: the files' names stand for their contents
-        digest.update("\n".join(str(v) for v in values).encode() if streamed else values.numpy().tobytes())
+        digest.update(b"" if isinstance(values, np.ndarray) else values.numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

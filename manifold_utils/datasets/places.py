@@ -7,10 +7,13 @@ or trained. The layouts are those of data/README.md. It reads no sample (see `re
 import gzip
 import os
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from manifold_utils.files import printable
 
 FASHION_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 FASHION_FILES = {
@@ -22,9 +25,11 @@ CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 CIFAR_BATCHES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
 CIFAR_ROW = 3 * 32 * 32  # bytes of one image
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+NO_CLASSES = ("__MACOSX", "__pycache__", "@eaDir", "lost+found")  # folders that systems leave behind
 IMAGE_LAYOUT = "train/<class>/*.jpg|jpeg|png with test/<class>/*.jpg|jpeg|png"
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
 N_NAMED = 3  # files or classes that a message names before it says how many there are
+N_REASONS = 6  # why files of a class are left out
 IDX_HEADER = 8  # bytes up to the number of items
 
 
@@ -43,6 +48,7 @@ class Found:
     files : dict of split -> list of paths; of an image folder all its images, by class and name
     labels : dict of split -> ndarray (n_images,) int64, of an image folder; else empty
     classes : tuple of str, of an image folder; else empty
+    left_out : tuple of str, of an image folder: how many files of which class are not read, and why
     """
 
     layout: str
@@ -50,6 +56,7 @@ class Found:
     files: dict
     labels: dict
     classes: tuple = ()
+    left_out: tuple = ()
 
     def count(self, split):
         """Number of samples of a split, from names, sizes and headers; None where only reading could tell."""
@@ -156,48 +163,103 @@ def find_image_folder(folder):
 
 def _image_folder(folder, expected=()):
     """As `find_image_folder`. Of the classes `expected` all must be there if one is; other names are somebody's own."""
-    splits = {}
+    splits, left_out = {}, {}
     for split, names in (("train", ("train",)), ("test", ("test", "val"))):
         place = next((folder / name for name in names if (folder / name).is_dir()), folder / names[0])
-        splits[split] = place, _images_by_class(place)
-    _refuse_gaps(folder, splits, expected)
+        images, left_out[place] = _images_by_class(place)
+        splits[split] = place, images
+    _refuse_gaps(folder, splits, expected, left_out)
     classes = tuple(splits["train"][1])
     files = {split: [path for name in classes for path in images[name]] for split, (_, images) in splits.items()}
     labels = {
         split: np.repeat(np.arange(len(classes)), [len(images[name]) for name in classes])
         for split, (_, images) in splits.items()
     }
-    return Found(IMAGE_LAYOUT, folder, files, labels, classes)
+    said = tuple(f"{printable(p)}: {_why(reasons, name)}" for p, of in left_out.items() for name, reasons in of.items())
+    return Found(IMAGE_LAYOUT, folder, files, labels, tuple(map(printable, classes)), said)
 
 
-def _refuse_gaps(folder, splits, expected):
+def _refuse_gaps(folder, splits, expected, left_out):
     empty = [place for place, images in splits.values() if not any(images.values())]
     if len(empty) == 2:
         hint = unpack_hint(folder) or "Put one folder of images a class there"
-        raise FileNotFoundError(f"no images in {folder}: looked for {IMAGE_LAYOUT} (or val/ for test/). {hint}")
+        seen = "; ".join(_why(reasons, name) for of in left_out.values() for name, reasons in of.items())
+        seen = f" It holds {seen}." if seen else ""
+        raise FileNotFoundError(f"no images in {folder}: looked for {IMAGE_LAYOUT} (or val/ for test/).{seen} {hint}")
     if empty:
         full = next(place for place, _ in splits.values() if place not in empty)
         raise IncompleteData(f"there are images in {full}, and none in {empty[0]}")
     (_, train), (place, test) = splits.values()
     names = {name for images in (train, test) for name, paths in images.items() if paths}
     classes = sorted(set(train) | (set(expected) if names & set(expected) else set()))
-    strange = sorted(name for name, paths in test.items() if paths and name not in classes)
+    strange = sorted(printable(name) for name, paths in test.items() if paths and name not in classes)
     if strange:
         raise ValueError(f"{place} has classes that train has not: {strange}")
     for place, images in splits.values():
         absent = [name for name in classes if not images.get(name)]
         if absent:
-            raise IncompleteData(f"{place} has no images of {_some(absent)}, and {len(classes)} classes are expected")
+            seen = [_why(left_out[place][name], name) for name in absent if name in left_out[place]]
+            seen = f" ({_some(seen)})" if seen else ""
+            names = _some([printable(name) for name in absent])
+            raise IncompleteData(f"{place} has no images of {names}{seen}, and {len(classes)} classes are expected")
 
 
 def _images_by_class(place):
-    """Paths of the images in each folder of `place`, by name; os.scandir, since there may be millions."""
-    found = {}
-    entries = os.scandir(place) if place.is_dir() else ()
-    for folder in sorted(e.path for e in entries if e.is_dir() and not e.name.startswith(".")):
-        images = sorted(e.path for e in os.scandir(folder) if e.name.lower().endswith(IMAGE_SUFFIXES))
-        found[os.path.basename(folder)] = images
-    return found
+    """Paths of the images in each folder of `place`, by name, and what else lies there: {class: Counter of reasons}.
+
+    os.scandir, since there may be millions. Hidden files and folders are nobody's pictures.
+    """
+    found, left_out = {}, {}
+    for entry in _entries(place):
+        if _is_kind(entry, "is_dir"):
+            found[entry.name], reasons = _images_of_class(entry.path)
+        else:
+            reasons = Counter({"in no class": 1}) if entry.name.lower().endswith(IMAGE_SUFFIXES) else Counter()
+        name = entry.name if _is_kind(entry, "is_dir") else ""
+        if reasons:
+            left_out[name] = left_out.get(name, Counter()) + reasons
+    return found, left_out
+
+
+def _images_of_class(folder):
+    """Sorted paths of a class' images, and a Counter of what is not read: suffixes, broken links, deeper images."""
+    images, reasons = [], Counter()
+    for entry in _entries(folder):
+        if _is_kind(entry, "is_dir"):
+            deeper = sum(e.name.lower().endswith(IMAGE_SUFFIXES) for e in _entries(entry.path))
+            reasons["one folder deeper"] += deeper
+        elif not _is_kind(entry, "is_file"):
+            reasons["broken link"] += 1
+        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+            images.append(entry.path)
+        else:
+            reasons[os.path.splitext(entry.name)[1].lower() or "without a suffix"] += 1
+    return images, +reasons
+
+
+def _entries(folder):
+    """Entries of a folder that are not hidden, by name; none where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith((".", *NO_CLASSES))), key=lambda e: e.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_kind(entry, question):
+    """`is_dir` or `is_file` of an entry; False for a link that leads round in a circle."""
+    try:
+        return getattr(entry, question)()
+    except OSError:
+        return False
+
+
+def _why(reasons, name):
+    """'cat: 3 files left out (.webp: 2, one folder deeper: 1)'."""
+    each = ", ".join(f"{reason}: {n}" for reason, n in reasons.most_common(N_REASONS))
+    more = ", ..." if len(reasons) > N_REASONS else ""
+    total = reasons.total()
+    return f"{printable(name) or 'beside the classes'}: {total} file{'s' * (total > 1)} left out ({each}{more})"
 
 
 def unpack_hint(folder):

@@ -11,11 +11,13 @@ import os
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 from tqdm import tqdm
 
 from manifold_utils.compat import import_torchvision
+from manifold_utils.datasets.pictures import N_DECODERS, decode
 from manifold_utils.datasets.places import (
     CIFAR_BINARY,
     CIFAR_CLASSES,
@@ -40,7 +42,6 @@ FASHION_CLASSES = (
 )
 FASHION_SIDE, CIFAR_SIDE = 28, 32  # pixels of the images as they are published
 DOWNLOADS = {"fashion": ("FashionMNIST", 31), "cifar10": ("CIFAR10", 170)}  # torchvision's name, megabytes
-N_DECODERS = 4  # threads; decoding leaves the interpreter's lock
 CACHE_PREFIX = "cache-"
 CHUNK_IMAGES = 1000  # decoded at once
 
@@ -190,8 +191,9 @@ def list_image_folder(folder):
 
     Returns
     -------
-    (paths_train, y_train), (paths_test, y_test), classes
-        paths: ndarray of str, sorted by class and name; y int64; classes: sorted folder names of train.
+    Found
+        Files and labels of the splits, sorted by class and name, and the classes: sorted folder names of train. What
+        was left out is said in a warning.
 
     Raises
     ------
@@ -199,8 +201,19 @@ def list_image_folder(folder):
         A split, or a class of one, is missing or empty. ValueError if test has a class that train has not.
     """
     found = find_image_folder(folder)
-    train, test = ((np.array(found.files[s], dtype=object), found.labels[s]) for s in ("train", "test"))
-    return train, test, found.classes
+    if found.left_out:
+        warnings.warn("left out: " + "; ".join(found.left_out), stacklevel=2)
+    return found
+
+
+@lru_cache(maxsize=16)
+def folder_sizes(folder):
+    """(pictures of train, pictures of test, classes) of an image folder; None if it is not there, or incomplete."""
+    try:
+        found = find_image_folder(folder)
+    except (FileNotFoundError, ValueError):
+        return None
+    return len(found.files["train"]), len(found.files["test"]), len(found.classes)
 
 
 def read_image_folder(found, side):
@@ -260,27 +273,6 @@ def decoded(chunks, image_size=0, expected=0):
     with ThreadPoolExecutor(N_DECODERS) as pool:
         ahead, size = None, {"image_size": image_size, "expected": expected}
         for paths in [*chunks, None]:
-            behind, ahead = ahead, None if paths is None else [pool.submit(_decode, p, **size) for p in paths]
+            behind, ahead = ahead, None if paths is None else [pool.submit(decode, p, **size) for p in paths]
             if behind:
                 yield np.stack([future.result() for future in behind])
-
-
-def _decode(path, image_size, expected):
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            if image_size:
-                image.draft("RGB", (image_size, image_size))
-                image = ImageOps.fit(image.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except Exception as error:  # a damaged image can raise nearly anything: name the file for all of it
-        reason = str(error).replace(str(path), "it")
-        raise ValueError(f"{path} is not a readable image ({reason}); unpack it again, or delete it") from error
-    if expected and pixels.shape[1:] != (expected, expected):
-        height, width = pixels.shape[1:]
-        raise ValueError(
-            f"{path} has {width}x{height} pixels, and images of {expected}x{expected} are expected: put the data set's "
-            "own files there, or use the data set imagefolder, which resizes"
-        )
-    return pixels
