@@ -24,6 +24,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +42,17 @@ PROFILE = {
     "name": "tiny",
     "description": "Small enough to be killed a hundred times.",
     "dataset": {"name": "digits", "n_train": 100, "n_test": 50},
-    "defaults": {"batch_size": 25, "epochs": 40, "scale": 0.0625},
+    "defaults": {"batch_size": 25, "epochs": 200, "scale": 0.0625},
     "tile": 16,
-    "grids": {"main": {"blocks": [{"architecture": ["fc", "allcnn"], "seed": [1, 2, 3, 4, 5]}]}},
+    "grids": {"main": {"blocks": [{"architecture": ["fc", "allcnn"], "seed": [1, 2, 3, 4, 5, 6, 7, 8]}]}},
 }
 SPLITS = ("train", "test")
-KINDS, SHARES = ("alone", "workers", "book"), (0.5, 0.38, 0.12)
+KINDS, SHARES = ("alone", "workers", "book"), (0.6, 0.33, 0.07)
 WHEN, ODDS = ("training", "tiling", "anywhere"), (0.5, 0.35, 0.15)
 SPAN = {"training": 2.0, "tiling": 0.5, "anywhere": 6.0}  # seconds after a phase has begun within which the kill falls
 PATIENCE = 300.0  # seconds that a driver may take for anything
 ORPHANS = 30.0  # seconds that a killed driver's workers and kernels may live on
-WORKER_KILLS = 4  # in the life of one driver
+WORKER_KILLS = 8  # in the life of one driver
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -219,7 +220,9 @@ class Harness:
         """One driver, from its start to its end; True if it was killed, False if it finished before."""
         driver, killed, self.lives = Driver(self.profile, self.data("killed"), how), False, self.lives + 1
         for _ in range(WORKER_KILLS):
-            wait_for(driver, WHEN[self.rng.choice(3, p=ODDS)], self.rng)
+            when = WHEN[self.rng.choice(3, p=ODDS)]
+            trained = len(self.stored()) == self.n_runs
+            wait_for(driver, "tiling" if trained and when == "training" else when, self.rng)
             if not driver.alive():
                 break
             phase, family = driver.phase(), driver.family()
@@ -244,13 +247,16 @@ class Harness:
             if left:
                 self.fault(f"{len(left)} processes outlive their driver by {ORPHANS:g} s")
 
+    def stored(self):
+        """Paths of the runs that are in the store."""
+        return sorted(self.folder.glob("killed/atlases/tiny/predictions/[!.]*.zarr"))
+
     def look(self):
         """Read whatever is stored: it is whole and right, or it is not there."""
-        path = self.folder / "killed" / "atlases" / "tiny"
-        runs = sorted(path.glob("predictions/[!.]*.zarr"))
+        path, runs = self.folder / "killed" / "atlases" / "tiny", self.stored()
         for run in runs:
             self.same_run(path, run.stem)
-        self.found[f"{len(runs)} of {self.n_runs} runs stored"] += 1
+        self.found["runs missing" if len(runs) < self.n_runs else "all runs stored"] += 1
         self.found["temporary files"] += len(leftovers(path))
         for split in SPLITS:
             matrix = path / "distances" / f"{split}_bhattacharyya.zarr"
@@ -317,12 +323,15 @@ def full_disk(harness):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True).returncode:
         return "not tried: this user may not mount a small file system"
     try:
-        free = shutil.disk_usage(folder).free
-        (folder / "ballast").write_bytes(b"0" * (free - 700_000))
         driver = Driver(harness.profile, folder, "alone")
+        while driver.alive() and not any(folder.glob("atlases/tiny/predictions/[!.]*.zarr")):
+            time.sleep(0.02)
+        with suppress(OSError), open(folder / "ballast", "wb", buffering=0) as ballast:
+            while ballast.write(b"0" * 4096):
+                continue
         status, text = driver.wait(), driver.text()
         said = next((line for line in text.splitlines()[::-1] if line.startswith("OSError")), "")
-        if not status or "free the disk" not in said.lower() and "GB free" not in said:
+        if not status or str(folder) not in said or "free the disk" not in said.lower():
             harness.fault(f"a full disk ended in: {text[-600:]}")
         (folder / "ballast").unlink()
         harness.compare(harness.undisturbed("full"))
