@@ -15,6 +15,8 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+from manifold_utils.outside import check_json
+
 TEMPORARY = ".tmp-"
 MANIFEST = ".manifold-book.json"  # in a folder that a user named: what we wrote there
 OLD = "old-"  # after the random part of a temporary name: a folder that was moved aside
@@ -142,6 +144,7 @@ def write_json(path, value):
 
 def read_json(path):
     """Read one JSON file; a damaged one is named in the error."""
+    check_json(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

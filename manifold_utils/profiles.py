@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from manifold_utils import outside
 from manifold_utils.files import PROJECT, fingerprint
 from manifold_utils.strict_yaml import load_yaml
 
@@ -218,6 +219,13 @@ def _matches(setting, rule):
     return all(setting.get(key) == value for key, value in rule.items())
 
 
+def _grid_name(name):
+    try:
+        return outside.check_name(name, "grid")
+    except outside.Refused as error:
+        raise ValueError(str(error)) from error
+
+
 class Profile(_Strict):
     """One book: its data, its grids and the sizes of its analyses. Load with `Profile.load`."""
 
@@ -225,7 +233,7 @@ class Profile(_Strict):
     description: str
     dataset: DatasetConfig
     defaults: Block = Block()
-    grids: dict[str, Grid]
+    grids: dict[Annotated[str, AfterValidator(_grid_name)], Grid]  # names of folders and files
     metrics: list[Metric] = Field(["bhattacharyya"], min_length=1)
     tile: int = Field(1024, ge=16)  # points a side of a distance tile
     n_components: int = Field(50, ge=3)
@@ -307,6 +315,8 @@ def _layers(path, above=()):
     base = content.pop("base", None)
     if base is None:
         return [(path, content)]
+    if (path.parent / "atlas.json").is_file():
+        raise ValueError(f"{path}: key 'base': the profile of an atlas is whole and has no base (found {base!r})")
     if not isinstance(base, str):
         raise ValueError(f"{path}: key 'base': the name or the path of a profile is expected (found {base!r})")
     below = path.parent / _profile_path(base, path.parent)

@@ -16,6 +16,7 @@ PACKAGE = Path(manifold_utils.__file__).parent
 NAME = "manifold_utils"
 # From the ground up: a room or module may import what stands before it, never what stands after it.
 FLOORS = [
+    "outside",
     "files",
     "compat",
     "workers",

@@ -1,8 +1,9 @@
 """The store of one profile: runs, points, predictions, distances, embeddings, results.
 
 An atlas is a folder of Parquet, Zarr and JSON only, so that opening a stranger's atlas never runs code. Every file is
-written under a temporary name and renamed; prediction chunks carry crc32c checksums, and a damaged file is named. It
-computes nothing: distances come from `distances.tiles`, embeddings from `inpca`.
+written under a temporary name and renamed; prediction chunks carry crc32c checksums, and a damaged file is named. What
+comes from outside keeps the rules of `outside`, applied here before anything is read or followed. It computes nothing:
+distances come from `distances.tiles`, embeddings from `inpca`.
 """
 
 import fcntl
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from manifold_utils import outside
 from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
@@ -52,6 +54,7 @@ class Atlas:
                 f"no atlas at {self.path}. Make it with `python -m manifold_utils run --profile {self.path.name}`, "
                 "or set data_dir (or $MANIFOLD_DATA) to the folder that holds atlases/"
             )
+        outside.check_links(self.path)
         found = read_json(self.path / "atlas.json")["format"]
         if found != FORMAT:
             raise ValueError(
@@ -90,7 +93,7 @@ class Atlas:
 
     def space(self, name=""):
         """The atlas of another prediction space (a grid with a data set of its own); '' is the main space."""
-        return Atlas(self.path / "spaces" / name) if name else self
+        return Atlas(self._inside("spaces", outside.check_name(name, "space"))) if name else self
 
     @contextmanager
     def lock(self):
@@ -113,8 +116,14 @@ class Atlas:
             handle.truncate(0)
             handle.write(f"process {os.getpid()} on {socket.gethostname()}")
             handle.flush()
-            remove_leftovers(self.path / "predictions")
+            self.clear()
             yield self
+
+    def clear(self):
+        """Remove what killed writers left, and put back what they had moved aside. Only while no other one writes."""
+        for home in (self.path, *self.path.glob("spaces/*/")):
+            for folder in (home, *home.glob("*/")):
+                remove_leftovers(folder)
 
     # -- runs and points ---------------------------------------------------------------------------------------------
 
@@ -257,7 +266,7 @@ class Atlas:
 
     def distances_path(self, split, metric="bhattacharyya"):
         _check_split(split)
-        return self.path / "distances" / f"{split}_{metric}.zarr"
+        return self._inside("distances", f"{split}_{outside.check_name(metric, 'metric')}.zarr")
 
     def distances(self, split, metric="bhattacharyya"):
         """Distances between all points, opened lazily (`D[i:j]` reads rows, `np.asarray(D)` all of it).
@@ -270,11 +279,12 @@ class Atlas:
         path = self.distances_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 20 for this profile")
+        outside.check_matrix(path, len(self.points))
         return open_tiles(path, fingerprint=self.points_fingerprint())
 
     def embedding_path(self, split, metric="bhattacharyya"):
         _check_split(split)
-        return self.path / "embeddings" / f"{split}_{metric}.zarr"
+        return self._inside("embeddings", f"{split}_{outside.check_name(metric, 'metric')}.zarr")
 
     def embedding(self, split, metric="bhattacharyya"):
         """The embedding that chapter 30 made, an xarray Dataset.
@@ -288,6 +298,8 @@ class Atlas:
         path = self.embedding_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 30 for this profile")
+        n_points = len(self.points)
+        outside.check_arrays(path, {"embedding": (n_points, None), "fitted": (n_points,)})
         dataset = xr.load_dataset(path, engine="zarr", consolidated=False)
         if dataset.attrs["points"] != self.points_fingerprint():
             raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 30 again")
@@ -302,12 +314,16 @@ class Atlas:
     def figure_path(self, name):
         folder = self.path / "figures"
         folder.mkdir(exist_ok=True)
-        return folder / name
+        return folder / outside.check_name(name, "figure")
 
     # -- private -----------------------------------------------------------------------------------------------------
 
     def _run_path(self, run_id):
-        return self.path / "predictions" / f"{run_id}.zarr"
+        return self._inside("predictions", f"{outside.check_name(run_id, 'run')}.zarr")
+
+    def _inside(self, *parts):
+        """A path in this atlas; `outside.Refused` if a link leads out of it."""
+        return outside.inside(self.path.joinpath(*parts), self.path)
 
     def _owns(self, profile, grid):
         name = self.path.name if self.path.parent.name == "spaces" else ""
@@ -320,6 +336,7 @@ class Atlas:
                 return None
             raise FileNotFoundError(f"{path} is missing; run chapters 10 and 11 for this profile first")
         try:
+            outside.check_table(outside.inside(path, self.path), names="run")
             return pd.read_parquet(path)
         except Exception as error:  # pyarrow raises several kinds: name the file for all of them
             raise OSError(f"{path} is damaged ({error}); run chapter 11 again to rebuild it") from error

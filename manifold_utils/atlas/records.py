@@ -12,12 +12,14 @@ import pandas as pd
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
+from manifold_utils import outside
 from manifold_utils.files import atomic_path, fingerprint, read_json, refuse_foreign
 from manifold_utils.profiles import FACTORS
 
 SPLITS = ("train", "test")
 POINT_COLUMNS = ("step", "epoch", "phase", "loss_train", "error_train", "loss_test", "error_test")
 FINAL_COLUMNS = ("loss_train", "error_train", "loss_test", "error_test")
+RUN_FACTS = ("run", "status", "data", "seconds")  # that every run has, whoever trained it
 CURE = "delete the run and train it again, or record it again"
 
 
@@ -121,6 +123,7 @@ def load_run(path):
     path = Path(path)
     if not (path / "zarr.json").is_file():
         raise FileNotFoundError(f"no recorded run at {path}: make one with Recorder(data) and its save(path)")
+    outside.check_tree(path)
     facts = read_facts(path)
     run, log_probs = facts["run"], {split: read_predictions(path, split) for split in SPLITS}
     rest = {"factors": facts["config"], "status": run["status"], "seconds": run["seconds"], "info": facts["info"]}
@@ -133,21 +136,36 @@ def read_facts(path):
     OSError, naming the run and the cure, if they cannot be read or do not agree with their checksum.
     """
     try:
-        attributes = zarr.open_group(path, mode="r").attrs.asdict()
+        attributes = outside.check_group(path)
         facts = attributes["record"]
         if attributes["checksum"] != fingerprint(facts):
             raise ValueError("its facts do not agree with their checksum")
-    except (FileNotFoundError, KeyError, ValueError) as error:
+        if not _are_of_a_run(facts):
+            raise ValueError("its facts are not those of a run")
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise OSError(f"{path} is damaged ({error}); {CURE}") from error
     return facts
+
+
+def _are_of_a_run(facts):
+    parts = all(isinstance(facts[part], dict) for part in ("run", "config", "info", "points"))
+    return (
+        parts and set(RUN_FACTS) <= set(facts["run"]) and len({len(values) for values in facts["points"].values()}) < 2
+    )
 
 
 def open_predictions(path, split):
     """The zarr array of a split, nothing read yet. OSError, naming it and the cure, if it is missing or damaged."""
     try:
-        return zarr.open_array(path / split, mode="r")
-    except (FileNotFoundError, KeyError, ValueError) as error:
+        outside.check_tree(path / split)
+        outside.check_array(path / split, shape=(_n_points(path), None, None))
+        return zarr.open_array(path / split, mode="r", zarr_format=3)
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise OSError(f"{path / split} is missing or damaged ({error}); {CURE}") from error
+
+
+def _n_points(path):
+    return len(outside.check_group(path)["record"]["points"]["step"])
 
 
 def read_predictions(path, split):

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from manifold_utils import outside
 from manifold_utils.distances import pairwise
 from manifold_utils.files import atomic_path
 from manifold_utils.geometry import exchange_classes, geodesic, ignorance, progress, truth
@@ -112,6 +113,8 @@ def load_trajectories(atlas, split):
     path = atlas.path / "trajectories" / f"{split}.zarr"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run chapter 31 for this profile")
+    n_runs = atlas.points.run.nunique()
+    outside.check_arrays(outside.inside(path, atlas.path), {"distance": (None, n_runs, n_runs)})
     dataset = xr.load_dataset(path, engine="zarr", consolidated=False)
     if dataset.attrs["points"] != atlas.points_fingerprint():
         raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 31 again")
