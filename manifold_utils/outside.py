@@ -209,7 +209,7 @@ def _chunk_bytes(path, number, largest, codecs):
         raise Refused(f"{file} is a link or a device: only plain files are read; copy its content in")
     if "zstd" in codecs:
         with open(file, "rb") as handle:
-            unpacked = zstd_size(handle.read(ZSTD_HEADER))
+            unpacked = zstd_size(handle, CRC_BYTES if codecs[-1] == "crc32c" else 0)
         if unpacked is None or unpacked > largest + CRC_BYTES:
             said = "no size" if unpacked is None else f"{unpacked} bytes"
             raise Refused(f"{file} is damaged or foreign: it says {said} unpacked, its shape asks for {largest}")
@@ -218,25 +218,52 @@ def _chunk_bytes(path, number, largest, codecs):
     return found.st_size
 
 
-def zstd_size(head):
-    """Bytes to which a Zstandard frame says that it unpacks, from its first bytes (RFC 8878); None if it does not say.
+def zstd_size(handle, n_after=0):
+    """Bytes to which a Zstandard file unpacks, from its headers alone (RFC 8878); nothing is unpacked.
+
+    Parameters
+    ----------
+    handle : binary file, at its start
+    n_after : int
+        Bytes that follow the frame, of a checksum.
+
+    Returns
+    -------
+    int, or None if it is not one frame that says its size: several frames may unpack to anything
 
     Examples
     --------
+    >>> from io import BytesIO
     >>> from numcodecs.zstd import Zstd
-    >>> zstd_size(bytes(Zstd().encode(b"0" * 5000))[:18])
-    5000
+    >>> packed = bytes(Zstd().encode(b"0" * 5000))
+    >>> zstd_size(BytesIO(packed)), zstd_size(BytesIO(packed + packed))
+    (5000, None)
     """
-    if len(head) < 6 or head[:4] != ZSTD_MAGIC:
+    head = handle.read(ZSTD_HEADER)
+    if len(head) < ZSTD_HEADER // 3 or head[:4] != ZSTD_MAGIC:
         return None
     descriptor = head[4]
     single, code = descriptor >> 5 & 1, descriptor >> 6
     start = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]  # after the window and the dictionary's number
     width = (single, 2, 4, 8)[code]
-    field = head[start : start + width]
-    if not width or len(field) < width:
-        return None
-    return int.from_bytes(field, "little") + (256 if code == 1 else 0)
+    size = int.from_bytes(head[start : start + width], "little") + (256 if code == 1 else 0)
+    end = _end_of_blocks(handle, start + width)
+    whole = end is not None and end + (4 if descriptor & 4 else 0) + n_after == handle.seek(0, os.SEEK_END)
+    return size if width and whole else None
+
+
+def _end_of_blocks(handle, position):
+    """Where the blocks of a frame end that begin at `position`; None if a header is cut off or of no known kind."""
+    last = 0
+    while not last:
+        handle.seek(position)
+        header = handle.read(3)
+        number = int.from_bytes(header, "little")
+        last, kind, size = number & 1, number >> 1 & 3, number >> 3
+        if len(header) < 3 or kind == 3:
+            return None
+        position += 3 + (1 if kind == 1 else size)  # a block of the first kind is one byte, repeated
+    return position
 
 
 def check_arrays(path, sizes=None):

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import time
 import tracemalloc
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -255,11 +256,23 @@ def test_the_shape_of_a_run_is_that_of_its_points(run, changes, match):
 def test_a_chunk_unpacks_to_its_size_and_no_more(run):
     chunk = run / "train" / "c" / "0" / "0" / "0"
     bomb = bytes(Zstd(level=9).encode(np.zeros(2**24, "u1")))
-    assert zstd_size(bomb[:18]) == 2**24 and len(bomb) < 4000
+    assert zstd_size(BytesIO(bomb)) == 2**24 and len(bomb) < 4000
     chunk.write_bytes(bomb + b"0000")
     refused(lambda: load_run(run), "its shape asks for 3200")
+    chunk.write_bytes(bytes(Zstd().encode(bytes(3200))) + bomb + b"0000")  # a second frame, which numcodecs unpacks
+    refused(lambda: load_run(run), "no size unpacked")
     chunk.write_bytes(bomb[:4] + b"\0" + bomb[5:])  # a frame that does not say its size
     refused(lambda: load_run(run), "no size unpacked|its shape asks for")
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 65_791, 65_792, 300_000])
+@pytest.mark.parametrize("noise", [False, True])
+def test_the_size_of_a_frame_is_read_from_its_headers(n, noise):
+    content = np.random.default_rng(0).bytes(n) if noise else bytes(n)
+    for level in (0, 1, 9):
+        packed = bytes(Zstd(level=level).encode(content))
+        assert zstd_size(BytesIO(packed)) == n == zstd_size(BytesIO(packed + b"0000"), 4)
+        assert zstd_size(BytesIO(packed[:-1])) is None and zstd_size(BytesIO(packed + b"0")) is None
 
 
 @pytest.mark.parametrize("facts", [{}, {"run": 3}, [], "x", {"run": {}, "points": {"step": 7}}])

@@ -136,6 +136,8 @@ def _prepare(path, m, tile, dtype, made_from, rebuild):
             raise FileExistsError(f"{path} is there and is no matrix of tiles; choose another path")
         same_layout = (found.shape, found.chunks, str(found.dtype)) == ((m, m), (tile, tile), dtype)
         if same_layout and attributes == made_from:
+            for unfinished_file in path.glob("c/*/*.partial"):  # of zarr, when it was killed
+                unfinished_file.unlink(missing_ok=True)
             return
         if not rebuild:
             differs = [key for key, value in made_from.items() if attributes.get(key) != value] or ["layout"]
