@@ -62,6 +62,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 def drive(profile, folder, how, log):
     """What a driver does: train what is missing, then compute the tiles that are missing. Says in `log` where it is."""
     os.setsid()
+    _heed_interrupts()
     with open(log, "a", buffering=1, encoding="utf-8") as stream:
         os.dup2(stream.fileno(), 2)
 
@@ -73,6 +74,11 @@ def drive(profile, folder, how, log):
         except BaseException:
             stream.write(traceback.format_exc())
             raise
+
+
+def _heed_interrupts():
+    """A process started in the background by a script inherits that SIGINT is ignored; the kills need it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _drive(profile, folder, how, say):
@@ -401,6 +407,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where to work; a temporary folder by default")
     options = parser.parse_args()
+    _heed_interrupts()
     CONTEXT.set_forkserver_preload(["manifold_utils.training.grid", "manifold_utils.distances.tiles", "distributed"])
     with tempfile.TemporaryDirectory(prefix="kills-", dir=options.folder) as folder:
         began, harness = time.monotonic(), Harness(folder, options.seed)
