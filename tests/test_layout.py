@@ -108,7 +108,7 @@ def all_imports():
 def test_the_list_of_floors_is_the_package():
     assert set(FLOORS) == {room(name) for name in MODULES}
     assert len(MODULES) >= 50 and len(all_imports()) >= 150
-    assert len(list(PACKAGE.glob("*.py"))) <= 9, "files side by side at the top"
+    assert len(list(PACKAGE.glob("*.py"))) <= 10, "files side by side at the top"
 
 
 def test_imports_go_down():

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from manifold_utils import outside
-from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
+from manifold_utils.atlas.records import SPLITS, complete, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
 from manifold_utils.profiles import FACTORS, Profile
@@ -132,9 +132,9 @@ class Atlas:
         record.save(self._run_path(record.name), grid)
 
     def run_status(self, run_id):
-        """'finished', 'diverged', or None when the run is not in the store."""
+        """'finished', 'diverged', or None when the run is not in the store. OSError if a part of it is missing."""
         path = self._run_path(run_id)
-        return read_facts(path)["run"]["status"] if path.exists() else None
+        return complete(path)["run"]["status"] if path.exists() else None
 
     def collect(self, profile):
         """Rebuild runs.parquet and points.parquet from the stored runs, in the order of `profile`.

@@ -154,6 +154,14 @@ def _are_of_a_run(facts):
     )
 
 
+def complete(path):
+    """The facts of a stored run whose arrays are there in full size; OSError if not. Reads metadata and sizes only."""
+    facts = read_facts(path)
+    for split in SPLITS:
+        open_predictions(Path(path), split)
+    return facts
+
+
 def open_predictions(path, split):
     """The zarr array of a split, nothing read yet. OSError, naming it and the cure, if it is missing or damaged."""
     try:

@@ -42,6 +42,7 @@ class Chapter(_Strict):
     matrix: dict[str, Literal["grids", "spaces"] | list[str | int | float | bool]] = {}
     grids: list[str] = []  # that a profile must have; at other profiles the chapter is left out, and the runner says so
     seeds: int = Field(1, ge=1)  # that the grid `main` must have at least, likewise
+    trains: bool = False  # makes the runs of the profile's grids as well, all of which must be there
     alone: bool = False  # uses all cores itself, or measures time: nothing runs beside it
     minutes: float = Field(1.0, gt=0)  # on two cores at the digits profile
 

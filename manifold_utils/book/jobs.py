@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 
+from manifold_utils.book.artefacts import damaged, lacking, lacking_runs
 from manifold_utils.book.contents import (
     NOTEBOOKS,
     Book,
@@ -149,7 +150,7 @@ class Edition:
             return "not run yet"
         lost = self._missing(job)
         if lost:
-            return f"{', '.join(lost)} is missing"
+            return "; ".join(lost)
         before, now = read_json(self.record_path(job))["inputs"], self.inputs(job)
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         details = "; ".join(_difference(key, before.get(key), now.get(key)) for key in changed)
@@ -184,9 +185,7 @@ class Edition:
                     node = execute(source, temporary, values, folder=folder, **shared)
                     lost = self._missing(job)
                     if lost:
-                        raise NotebookFailed(
-                            f"it should have made {', '.join(lost)} (book.yaml), but nothing like it exists"
-                        )
+                        raise NotebookFailed(f"it should have made all that book.yaml lists, but {'; '.join(lost)}")
                 except NotebookFailed:
                     if temporary.is_file() and not self.kernels.stopped:
                         os.replace(temporary, self.failed_path(job))
@@ -203,13 +202,24 @@ class Edition:
         write_json(self.record_path(job), {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
         return Outcome(job.name, "ran", seconds)
 
+    def damaged(self):
+        """Messages about everything in the atlas that does not read, against all checksums."""
+        return damaged(self.profile, self.atlas)
+
     def home(self, job):
         """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
         spaces = [value for name, value in job.values.items() if job.chapter.matrix[name] == "spaces" and value]
         return self.atlas.joinpath("spaces", *spaces) if spaces else self.atlas
 
     def _missing(self, job):
-        return [glob for glob in job.chapter.makes if not any(self.home(job).glob(glob))]
+        """Phrases about what the job should have made and is not there, or not whole."""
+        home, phrases = self.home(job), []
+        for glob in job.chapter.makes:
+            found = sorted(home.glob(glob))
+            phrases += [reason for path in found if (reason := lacking(path))] if found else [f"{glob} is missing"]
+        if job.chapter.trains:
+            phrases += filter(None, [lacking_runs(self.profile, self.atlas)])
+        return phrases
 
 
 def with_outputs_of(source, executed):
