@@ -63,7 +63,7 @@ def student(options):
 
 
 def html(options):
-    """Build the HTML book."""
+    """Build the HTML book. Notebooks from elsewhere get neither scripts nor files of this machine into its pages."""
     print(f"HTML book:          {pages.build_html(_edition(options), options.out)}")
     return 0
 
