@@ -106,7 +106,7 @@ class Driver:
     """A driver that runs: its process, its log, and what it has started."""
 
     def __init__(self, profile, data_dir, how):
-        self.how, self.log = how, Path(data_dir) / "driver.log"
+        self.how, self.log = how, Path(f"{data_dir}.log")  # beside the folder, whose disk may be full
         self.log.write_text("")
         if how == "book":
             call = [sys.executable, "-m", "manifold_utils", "run", "20", "--profile", str(profile)]

@@ -441,8 +441,7 @@ def test_foreign_scripts_and_settings_do_not_get_into_a_page(run, tiny, tmp_path
     edition.output.mkdir(parents=True)
     node, evil = read_notebook(tiny / "60_beyond.ipynb"), "<script>alert('evil')</script>"
     node.metadata["mystnb"] = {"execution_mode": "force"}
-    front = f"---\nmystnb:\n  execution_mode: force\n---\n\n{evil} <img src=x onerror=evil()> words"
-    node.cells.insert(1, nbformat.v4.new_markdown_cell(front))
+    node.cells.insert(1, nbformat.v4.new_markdown_cell(f"words $x^2$ <img src=x onerror=evil()> {evil}"))
     shown = {"text/html": f"<table class='k' onload='evil()'><tr><td>kept</td></tr></table>{evil}<iframe src=evil>"}
     figure = {"application/vnd.plotly.v1+json": {"data": [{"name": "ours"}], "layout": {"height": "321"}}}
     outputs = [nbformat.v4.new_output("display_data", data=data) for data in (
@@ -451,7 +450,8 @@ def test_foreign_scripts_and_settings_do_not_get_into_a_page(run, tiny, tmp_path
     )]  # fmt: skip
     node.cells.append(nbformat.v4.new_code_cell(f"open({str(owned)!r}, 'w')", outputs=outputs))
     nbformat.write(node, edition.executed_path(edition.jobs(edition.book.chapters[0])[0]))
-    text = (build_html(edition).parent / "60_beyond.html").read_text(encoding="utf-8")
+    text = (build_html(edition, tmp_path / "pages").parent / "60_beyond.html").read_text(encoding="utf-8")
+    assert {"pages", "jupyter_execute"} & {path.name for path in tmp_path.iterdir()} == {"pages"}
     assert '"load": ["ui/safe"]' in text and "tex2jax_ignore" in text  # MathJax's own guard, beside what MyST sets
     assert not owned.exists() and "kept" in text and "words" in text and 'name": "ours' in text
     article = text.split("<article", 1)[1].split("</article>", 1)[0]

@@ -1,7 +1,7 @@
 """A guard for pages: whoever wrote the notebooks, no file of this machine gets into them, and no foreign script.
 
 A Sphinx extension, loaded by the settings that `pages` writes. Directives are off, but for a few that read nothing;
-pictures and downloads come from the build's own folders; HTML is cleaned to tables and text. Our own figures need their
+pictures and downloads come from the build's own folder; HTML is cleaned to tables and text. Our own figures need their
 script: they carry a token that is drawn for each build, so that no notebook can know it.
 """
 
@@ -59,7 +59,7 @@ def _close_directives(app):
 
 def _check(app, doctree):
     """Clean the HTML of a page, and refuse its pictures and downloads from elsewhere on this machine."""
-    folders = [os.path.realpath(folder) for folder in (app.srcdir, app.outdir)]
+    home = os.path.realpath(app.srcdir) + os.sep
     for node in list(doctree.findall(nodes.raw)):
         token = app.config.guard_token
         if not (token and token in node.astext()):
@@ -68,7 +68,7 @@ def _check(app, doctree):
     for node in list(doctree.findall(lambda n: isinstance(n, nodes.image | addnodes.download_reference))):
         target = node.get("uri") or node.get("reftarget", "")
         path = os.path.realpath(os.path.join(app.srcdir, target.lstrip("/") if target.startswith("/") else target))
-        if not (target.startswith(REMOTE) or any(path.startswith(folder + os.sep) for folder in folders)):
+        if not (target.startswith(REMOTE) or path.startswith(home)):
             said = "it shows or offers the file %r, which is not part of the book"  # a warning ends the build
             logging.getLogger(__name__).warning(said, target, location=app.env.docname)
             node.parent.remove(node)

@@ -37,6 +37,7 @@ SPHINX_SETTINGS = {
     "myst_dmath_double_inline": True,
     "mathjax3_config": {"loader": {"load": ["ui/safe"]}},  # no links to scripts in formulas
     "myst_heading_anchors": 3,
+    "exclude_patterns": ["_build", "_doctrees"],
     "nb_execution_mode": "off",
     "nb_merge_streams": True,
     "nb_output_stderr": "remove",  # progress bars
@@ -185,12 +186,15 @@ def _index(edition, jobs):
 
 
 def _sphinx(staging, pages):
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", str(staging), str(pages)]
+    """Build in the staging folder, since MyST-NB writes beside the pages too; then move the pages to their place."""
+    staging, made = Path(staging), Path(staging) / "_build" / "html"
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", str(staging), str(made)]
     paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     given = {"capture_output": True, "text": True, "env": {**os.environ, "PYTHONPATH": paths}}
-    done = subprocess.run([*command, "-d", str(Path(staging) / "_doctrees")], **given)
+    done = subprocess.run([*command, "-d", str(staging / "_doctrees")], **given)
     if done.returncode:
         raise RuntimeError(f"Sphinx is not content with the pages:\n{done.stderr.replace(str(staging), '').strip()}")
+    shutil.move(made, pages)
 
 
 def chapters_markdown(book):
