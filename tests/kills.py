@@ -7,7 +7,7 @@ worker processes, and the command line with its kernels. Each is killed (alone, 
 SIGKILL, SIGTERM or SIGINT; after each kill everything in the store is read and compared with an undisturbed atlas, and
 the next driver resumes. A finished atlas is compared bit by bit, removed, and begun again. Then: a full disk, two
 drivers at once, a scheduler that is killed and started again. Exit status 1 if anything is not as it should be.
-It takes minutes, so it is no part of `make test`, where tests/test_kills.py does the same three times.
+It takes minutes, so it is no part of `make test`, which kills a driver, a worker, a kernel and a tiling once each.
 """
 
 import argparse

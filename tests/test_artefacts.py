@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_atlas import record
-from test_outside import atlas, made  # noqa: F401 - fixtures
+from test_outside import atlas, cut_into, edit, made  # noqa: F401 - fixtures
 
 from manifold_utils.__main__ import main
 from manifold_utils.atlas import Atlas
@@ -40,6 +40,16 @@ def test_a_chunk_that_is_gone_is_noticed(atlas, name, harm):  # noqa: F811
     assert lacking(path) == ""
     harm(first_chunk(path))
     assert path.name in lacking(path) and ("missing" in lacking(path) or "incomplete" in lacking(path))
+
+
+def test_a_matrix_of_a_stranger_costs_nothing_to_look_at(atlas):  # noqa: F811
+    path = atlas.distances_path("train")
+    edit(path, shape=[10**6, 10**6], chunk_grid=cut_into(1, 1))
+    assert "1000000000000 tiles of 1 x 1" in lacking(path)
+    profile = Profile.load("smoke")
+    profile = profile.model_copy(update={"grids": {"main": profile.grids["main"]}})
+    (message,) = damaged(profile, atlas.path)
+    assert str(path) in message and "but there are 12 points" in message
 
 
 @pytest.mark.parametrize("name", ["points.parquet", "labels_test.parquet", "atlas.json"])

@@ -38,9 +38,10 @@ def lacking(path):
         if found.get("attributes", {}).get("format") != FORMAT:
             outside.check_array(path, types=tuple(outside.DATA_TYPES))
             return ""
+        outside.check_matrix(path, found["shape"][0])
         tiles = Tiles(path)
         n_missing, n_tiles = len(unfinished(tiles, path)), len(list(tile_numbers(len(tiles), tiles.tile)))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{path} is incomplete ({error})"
     return f"{n_missing} of {n_tiles} tiles of {path} are missing" if n_missing else ""
 
@@ -101,6 +102,11 @@ def damaged(profile, folder):
 def _damaged_arrays(atlas):
     """Messages about matrices, embeddings and trajectories."""
     for path in sorted(atlas.path.glob("distances/[!.]*.zarr")):
+        try:
+            outside.check_matrix(path, len(atlas.points))
+        except OSError as error:
+            yield str(error)
+            continue
         yield from (f"{file} is damaged ({why}); delete it and run again" for file, why in verify_tiles(path).items())
     loaders = {"embeddings": atlas.embedding, "trajectories": lambda split: load_trajectories(atlas, split)}
     for folder, load in loaders.items():
