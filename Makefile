@@ -15,7 +15,7 @@ BOOK := $(PY) -m manifold_utils
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book run html test scale lint lab sync data publish readme student status plan contact-sheet lock clean
+.PHONY: help env book run html test scale kills lint lab sync data publish readme student status plan contact-sheet lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: lint ## lint, unit tests, the whole book at smoke
 
 scale: env ## a matrix of 20,000 points out of core: killed, resumed, checked (minutes, 3 GB of disk)
 	@$(PY) tests/scale.py
+
+kills: env ## a hundred kills at random moments while training and tiling (tens of minutes)
+	@$(PY) tests/kills.py
 
 lab: env ## open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab notebooks

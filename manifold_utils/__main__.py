@@ -37,10 +37,13 @@ def run(options):
 
 
 def status(options):
-    """One line a job."""
-    for name, state, reason in book_status(_edition(options)):
+    """One line a job. With --deep, everything stored is read against its checksums; status 1 if a part is damaged."""
+    edition = _edition(options)
+    for name, state, reason in book_status(edition):
         print(f"{state:7} {name}" + (f": {reason}" if reason else ""))
-    return 0
+    found = edition.damaged() if options.deep else []
+    print(*(f"damaged {message}" for message in found), sep="\n", end="\n" if found else "")
+    return 1 if found else 0
 
 
 def sync(options):
@@ -65,7 +68,7 @@ def student(options):
 
 
 def html(options):
-    """Build the HTML book."""
+    """Build the HTML book. Notebooks from elsewhere get neither scripts nor files of this machine into its pages."""
     print(f"HTML book:          {pages.build_html(_edition(options), options.out)}")
     return 0
 
@@ -183,7 +186,7 @@ def _parser():
     sub.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value of a parameter"
     )
-    command("status", status)
+    command("status", status).add_argument("--deep", action="store_true", help="read everything against its checksums")
     command("html", html).add_argument("--out", default="", help="folder of the pages (default: html/ in the atlas)")
     command("plan", plan)
     _add_import(command("import", import_, with_profile=False))

@@ -18,6 +18,8 @@ import uuid
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from manifold_utils.outside import check_json
+
 TEMPORARY = ".tmp-"
 MANIFEST = ".manifold-book.json"  # in a folder that a user named: what we wrote there
 CHECKSUM = "checksum"  # the last key of a JSON file
@@ -318,6 +320,7 @@ def read_json(path):
 
     A file without a checksum, older or from elsewhere, is read as it is.
     """
+    check_json(path)
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         checksum = value.pop(CHECKSUM, None) if isinstance(value, dict) else None

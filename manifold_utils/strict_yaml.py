@@ -1,13 +1,17 @@
 """YAML as people read it: numbers are decimal and finite, and no key is given twice.
 
 PyYAML reads 010 as eight, 1:30 as ninety and .inf as infinity, keeps the last of two equal keys without a word, and
-takes 1e-3 for text. Every YAML file of the project is read here. It knows no profile.
+takes 1e-3 for text. A text is bounded in length, depth and in what its aliases expand to, since a few lines can stand
+for billions of values. Every YAML file of the project is read here. It knows no profile.
 """
 
 import re
 
 import yaml
 
+LONGEST = 200_000  # characters; the largest profile has 5,000
+DEEPEST = 50  # mappings and lists inside each other
+MOST_NODES = 100_000  # values of a text whose aliases are written out
 NUMBERS = {
     "tag:yaml.org,2002:int": r"^[-+]?(0|[1-9][0-9]*)$",
     "tag:yaml.org,2002:float": r"^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$",
@@ -15,6 +19,22 @@ NUMBERS = {
 
 
 class _Loader(yaml.SafeLoader):
+    depth = 0
+
+    def compose_node(self, parent, index):
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"more than {DEEPEST} mappings and lists inside each other")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_node(self):
+        node = super().get_single_node()
+        if _written_out(node, {}) > MOST_NODES:
+            raise yaml.composer.ComposerError(None, None, f"its aliases stand for more than {MOST_NODES} values")
+        return node
+
     def construct_mapping(self, node, deep=False):
         seen = {}
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else []:
@@ -23,6 +43,18 @@ class _Loader(yaml.SafeLoader):
                 lines = f"lines {first.start_mark.line + 1} and {key.start_mark.line + 1}"
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is given twice, in {lines}")
         return super().construct_mapping(node, deep)
+
+
+def _written_out(node, known):
+    """Number of values below a node when its aliases are written out; infinite where it contains itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = float("inf")  # what an alias inside the node itself sees
+        pairs = isinstance(node, yaml.MappingNode)
+        children = [part for entry in node.value for part in entry] if pairs else node.value
+        known[id(node)] = 1 + sum(_written_out(child, known) for child in children)
+    return known[id(node)]
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -49,7 +81,8 @@ def load_yaml(text):
     Raises
     ------
     yaml.YAMLError
-        Not YAML, or a key is given twice in one mapping; the message says where.
+        Not YAML, or a key is given twice in one mapping; the message says where. Too long, too deep, or too much when
+        its aliases are written out.
 
     Examples
     --------
@@ -60,4 +93,9 @@ def load_yaml(text):
     ...
     yaml.constructor.ConstructorError: the key 'seed' is given twice, in lines 1 and 1
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    if len(text) > LONGEST:
+        raise yaml.YAMLError(f"{len(text)} characters; at most {LONGEST} are read")
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except ValueError as error:  # a number of thousands of digits, the 31st of February
+        raise yaml.YAMLError(f"a value that is none: {error}") from error

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,7 +159,10 @@ def test_a_promise_that_is_not_kept_is_a_failure(run, tiny):
     (tiny / "book.yaml").write_text(BOOK.replace("figures/10_*.txt", "figures/10_*.png"), encoding="utf-8")
     with pytest.raises(BookFailed) as failure:
         run(["10"])
-    assert "should have made figures/10_*.png" in failure.value.outcomes[0].message
+    assert (
+        "should have made all that book.yaml lists, but figures/10_*.png is missing"
+        in failure.value.outcomes[0].message
+    )
 
 
 def test_artefacts_of_a_prediction_space_lie_in_its_own_folder(run, tiny, executed):
@@ -381,8 +385,6 @@ def test_pages_need_no_network(run, tiny, tmp_path):
 
 def remote_resources(folder):
     """Scripts, styles, pictures and fonts that a folder's pages would fetch from the network."""
-    import re
-
     tag = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"'](?:https?:)?//[^\"']*", re.I)
     style = re.compile(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^\"')]*", re.I)
     found = [hit for path in folder.glob("*.html") for hit in tag.findall(path.read_text(encoding="utf-8"))]
@@ -397,6 +399,65 @@ def test_a_malformed_page_is_an_error_that_quotes_sphinx(run, tiny, tmp_path):
     run()
     with pytest.raises(RuntimeError, match="99_nowhere"):
         build_html(Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny))
+
+
+HOSTILE = {
+    "```{{literalinclude}} {secret}\n```": "directive 'literalinclude' is off",
+    "```{{include}} {secret}\n```": "directive 'include' is off",
+    "````{{note}}\n```{{parsed-literal}}\n:class: nested\n{secret}\n```\n````": "directive 'parsed-literal' is off",
+    "```{{raw}} html\n:file: {secret}\n```": "directive 'raw' is off",
+    "```{{csv-table}}\n:file: {secret}\n```": "directive 'csv-table' is off",
+    "```{{eval-rst}}\n.. topic:: x\n\n   .. include:: {secret}\n```": "directive 'topic' is off",
+    "```{{eval-rst}}\n.. |x| image:: {secret}\n\n|x|\n```": "directive 'image' is off",
+    "```{{figure}} {secret}\n```": "directive 'figure' is off",
+    "![x]({secret})": "image file not readable",  # Sphinx looks for it below its own folder
+    "![x](../../../../../../..{secret}?1)": "secret.txt?1",
+    "![x](../../../../../..{secret})": "the file '../../../../../..{secret}'",
+    "{{download}}`x <{secret}>`": "download file not readable",
+    "{{download}}`x <../../../../../..{secret}>`": "the file '../../../../../..{secret}'",
+    "[x](../../../../../../..{secret})": "the file '../../../../../../..{secret}'",
+}
+
+
+def test_no_file_of_this_machine_gets_into_a_page(tiny, tmp_path):
+    """Whatever an executed notebook from elsewhere asks for, the build ends with an error that names it."""
+    (tiny / "book.yaml").write_text(BOOK.split("- {")[0] + "- {" + BOOK.split("- {")[-1], encoding="utf-8")
+    secret, edition = tmp_path / "secret.txt", Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny)
+    secret.write_text("hunter2")
+    edition.output.mkdir(parents=True)
+    executed = read_notebook(tiny / "60_beyond.ipynb")
+    executed.cells += [nbformat.v4.new_markdown_cell(text.format(secret=secret)) for text in HOSTILE]
+    nbformat.write(executed, edition.executed_path(edition.jobs(edition.book.chapters[0])[0]))
+    with pytest.raises(RuntimeError) as caught:
+        build_html(edition, tmp_path / "pages")
+    said = str(caught.value)
+    assert [expected for expected in HOSTILE.values() if expected.format(secret=secret) not in said] == [], said
+    assert "hunter2" not in said and not (tmp_path / "pages").exists()
+
+
+def test_foreign_scripts_and_settings_do_not_get_into_a_page(run, tiny, tmp_path):
+    (tiny / "book.yaml").write_text(BOOK.split("- {")[0] + "- {" + BOOK.split("- {")[-1], encoding="utf-8")
+    edition, owned = Edition("smoke", data_dir=str(tmp_path / "data"), folder=tiny), tmp_path / "owned"
+    edition.output.mkdir(parents=True)
+    node, evil = read_notebook(tiny / "60_beyond.ipynb"), "<script>alert('evil')</script>"
+    node.metadata["mystnb"] = {"execution_mode": "force"}
+    node.cells.insert(1, nbformat.v4.new_markdown_cell(f"words $x^2$ <img src=x onerror=evil()> {evil}"))
+    shown = {"text/html": f"<table class='k' onload='evil()'><tr><td>kept</td></tr></table>{evil}<iframe src=evil>"}
+    figure = {"application/vnd.plotly.v1+json": {"data": [{"name": "ours"}], "layout": {"height": "321"}}}
+    outputs = [nbformat.v4.new_output("display_data", data=data) for data in (
+        shown, {"application/javascript": "evil()"}, {"text/markdown": evil}, {"image/svg+xml": f"<svg>{evil}</svg>"},
+        figure,
+    )]  # fmt: skip
+    node.cells.append(nbformat.v4.new_code_cell(f"open({str(owned)!r}, 'w')", outputs=outputs))
+    nbformat.write(node, edition.executed_path(edition.jobs(edition.book.chapters[0])[0]))
+    text = (build_html(edition, tmp_path / "pages").parent / "60_beyond.html").read_text(encoding="utf-8")
+    assert {"pages", "jupyter_execute"} & {path.name for path in tmp_path.iterdir()} == {"pages"}
+    assert '"load": ["ui/safe"]' in text and "tex2jax_ignore" in text  # MathJax's own guard, beside what MyST sets
+    assert not owned.exists() and "kept" in text and "words" in text and 'name": "ours' in text
+    article = text.split("<article", 1)[1].split("</article>", 1)[0]
+    scripts = re.findall(r"<script\b.*?</script>", article, re.S)
+    assert [s for s in scripts if "Plotly.newPlot" in s] and not [s for s in scripts if "evil" in s]
+    assert not re.search(r"<(iframe|img)\b[^>]*(evil|onerror)|<[a-z]+ [^>]*onload", article)
 
 
 def test_a_figure_cannot_end_its_script_early():

@@ -124,6 +124,20 @@ def test_trajectories_at_equal_progress(atlas):
     assert list(runs.index) == list(atlas.runs.index)
 
 
+def test_a_run_is_resampled_by_the_clock_of_its_own_checkpoints(atlas):
+    """At the progress of a checkpoint stands that checkpoint: neither its neighbour nor one of another phase."""
+    run, points = atlas.runs.index[1], atlas.points
+    rows = np.flatnonzero(points.run == run)
+    early = points.assign(phase=points.phase.mask(points.index.isin(rows[:2]), "pretrain"))
+    try:
+        atlas.save_points(early)
+        main, values = rows[2:], atlas.run_log_probs(run, "test")
+        found = resampled(atlas, "test", [run], points.progress_test[main].to_numpy())[0]
+    finally:
+        atlas.save_points(points)
+    np.testing.assert_allclose(np.exp(found), np.exp(values[2:]), atol=1e-5)
+
+
 def test_the_bar_of_trajectories_moves_within_a_pass_and_ends_full(atlas, capsys, monkeypatch):
     bars = []
 

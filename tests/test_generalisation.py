@@ -245,6 +245,7 @@ def test_a_run_is_put_on_the_clock_of_what_it_was_fitted_to():
     atlas = FakeAtlas()
     assert np.array_equal(own_road(atlas, "a"), atlas.predictions[1:])
     assert own_clock(atlas, "a").error.tolist() == [0.5, 0.5]
+    assert own_clock(atlas, "a").progress.tolist() == [0.1, 0.2]  # of the checkpoints of `own_road`, and of no others
     clock = own_clock(atlas, "a", fitted=[0, 0])
     assert clock.error.tolist() == [0.0, 0.0] and clock.progress.is_monotonic_increasing
     assert np.allclose(own_road(atlas, "a", [0, 0])[:, 1], atlas.predictions[1:, 1, ::-1])

@@ -16,6 +16,7 @@ PACKAGE = Path(manifold_utils.__file__).parent
 NAME = "manifold_utils"
 # From the ground up: a room or module may import what stands before it, never what stands after it.
 FLOORS = [
+    "outside",
     "files",
     "compat",
     "workers",
@@ -116,7 +117,7 @@ def all_imports():
 def test_the_list_of_floors_is_the_package():
     assert set(FLOORS) == {room(name) for name in MODULES}
     assert len(MODULES) >= 50 and len(all_imports()) >= 150
-    assert len(list(PACKAGE.glob("*.py"))) <= 9, "files side by side at the top"
+    assert len(list(PACKAGE.glob("*.py"))) <= 10, "files side by side at the top"
 
 
 def test_imports_go_down():

@@ -8,6 +8,7 @@ import json
 import math
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,24 @@ def test_contact_sheet_shows_all_figures(data_dir, atlas):
     assert status == 0, text
     with Image.open(atlas / "contact_sheet.png") as sheet:
         assert min(sheet.size) > 300
+
+
+def test_a_run_a_tile_and_a_chunk_that_were_deleted_are_made_again(data_dir, atlas):
+    """The cure that a message about damage names: delete what it names, run again; nothing else changes."""
+    before, opened = hashes(atlas / "predictions") | hashes(atlas / "distances"), Atlas(atlas)
+    run = opened.runs.index[0]
+    tile = next(opened.distances_path("test").glob("c/*/*"))
+    shutil.rmtree(atlas / "predictions" / f"{run}.zarr")
+    tile.unlink()
+    (opened.embedding_path("test") / "embedding" / "c" / "0" / "0").unlink()
+    states = {name: (state, reason) for name, state, reason in book_status(Edition("smoke", data_dir=str(data_dir)))}
+    stale = {name: reason for name, (state, reason) in states.items() if state == "stale"}
+    assert set(stale) == {"11_training", "20_distances", "30_inpca"}
+    assert f"run {run} is missing" in stale["11_training"] and "tiles of" in stale["20_distances"]
+    status, text = command(data_dir, "run", "30")
+    assert status == 0 and text.count("ran   ") == 3, text
+    assert hashes(atlas / "predictions") | hashes(atlas / "distances") == before
+    assert command(data_dir, "status", "--deep")[0] == 0
 
 
 def test_shown_chapters_give_the_same_numbers_in_another_order(data_dir, atlas):

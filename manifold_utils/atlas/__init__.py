@@ -1,8 +1,9 @@
 """The store of one profile: runs, points, predictions, distances, embeddings, results.
 
 An atlas is a folder of Parquet, Zarr and JSON only, so that opening a stranger's atlas never runs code. Every file is
-written under a temporary name and renamed; prediction chunks carry crc32c checksums, and a damaged file is named. It
-computes nothing: distances come from `distances.tiles`, embeddings from `inpca`.
+written under a temporary name and renamed; prediction chunks carry crc32c checksums, and a damaged file is named. What
+comes from outside keeps the rules of `outside`, applied here before anything is read or followed. It computes nothing:
+distances come from `distances.tiles`, embeddings from `inpca`.
 """
 
 import os
@@ -15,10 +16,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from manifold_utils import outside
 from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
 from manifold_utils.atlas.columns import as_factor
 from manifold_utils.atlas.recorded import record_runs
-from manifold_utils.atlas.records import open_predictions, read_facts, read_predictions
+from manifold_utils.atlas.records import complete, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import (
     atomic_path,
@@ -69,6 +71,7 @@ class Atlas:
                 f"no atlas at {self.path}. Make it with `python -m manifold_utils run --profile {self.path.name}`, "
                 "or set data_dir (or $MANIFOLD_DATA) to the folder that holds atlases/"
             )
+        outside.check_links(self.path)
         facts = read_json(self.path / "atlas.json")
         self.splits, found = tuple(s for s in SPLITS if s in facts.get("splits", SPLITS)), facts["format"]
         if found != FORMAT:
@@ -121,7 +124,7 @@ class Atlas:
 
     def space(self, name=""):
         """The atlas of another prediction space (a grid with a data set of its own); '' is the main space."""
-        return Atlas(self.path / "spaces" / name) if name else self
+        return Atlas(self._inside("spaces", outside.check_name(name, "space"))) if name else self
 
     @contextmanager
     def lock(self):
@@ -134,8 +137,14 @@ class Atlas:
         """
         refusal = "is being written by {holder}; wait for it to end, or work in another data_dir"
         with hold(self.path / "lock", f"{self.path} {refusal}"):
-            remove_leftovers(self.path / "predictions")
+            self.clear()
             yield self
+
+    def clear(self):
+        """Remove what killed writers left, and put back what they had moved aside. Only while no other one writes."""
+        for home in (self.path, *self.path.glob("spaces/*/")):
+            for folder in (home, *home.glob("*/")):
+                remove_leftovers(folder)
 
     # -- runs and points ---------------------------------------------------------------------------------------------
 
@@ -144,9 +153,9 @@ class Atlas:
         record.save(self._run_path(record.name), grid)
 
     def run_status(self, run_id):
-        """'finished', 'diverged', or None when the run is not in the store."""
+        """'finished', 'diverged', or None when the run is not in the store. OSError if a part of it is missing."""
         path = self._run_path(run_id)
-        return read_facts(path)["run"]["status"] if path.exists() else None
+        return complete(path)["run"]["status"] if path.exists() else None
 
     def collect(self, profile, order=()):
         """Rebuild runs.parquet and points.parquet from the stored runs, in the order of `profile`.
@@ -297,7 +306,7 @@ class Atlas:
 
     def distances_path(self, split, metric="bhattacharyya"):
         self._check_split(split)
-        return self.path / "distances" / f"{split}_{metric}.zarr"
+        return self._inside("distances", f"{split}_{outside.check_name(metric, 'metric')}.zarr")
 
     def distances(self, split, metric="bhattacharyya"):
         """Distances between all points, opened lazily (`D[i:j]` reads rows, `np.asarray(D)` all of it).
@@ -310,14 +319,12 @@ class Atlas:
         path = self.distances_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 20 for this profile")
-        tiles = open_tiles(path, fingerprint=self.points_fingerprint())
-        if tiles.shape != (len(self.points),) * 2:
-            raise OSError(f"{path} is damaged (its shape is {tiles.shape}); delete it, and {self.cure('20')}")
-        return tiles
+        outside.check_matrix(path, len(self.points))
+        return open_tiles(path, fingerprint=self.points_fingerprint())
 
     def embedding_path(self, split, metric="bhattacharyya"):
         self._check_split(split)
-        return self.path / "embeddings" / f"{split}_{metric}.zarr"
+        return self._inside("embeddings", f"{split}_{outside.check_name(metric, 'metric')}.zarr")
 
     def embedding(self, split, metric="bhattacharyya"):
         """The embedding that chapter 30 made, an xarray Dataset.
@@ -329,6 +336,8 @@ class Atlas:
         path = self.embedding_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 30 for this profile")
+        n_points = len(self.points)
+        outside.check_arrays(path, {"embedding": (n_points, None), "fitted": (n_points,)})
         dataset = read_arrays(path, self.cure("30"))
         if dataset.attrs["points"] != self.points_fingerprint():
             raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 30 again")
@@ -386,7 +395,7 @@ class Atlas:
 
     def figure_path(self, name):
         """Path of a figure, in its folder."""
-        return self.folder("figures") / name
+        return self.folder("figures") / outside.check_name(name, "figure")
 
     # -- private -----------------------------------------------------------------------------------------------------
 
@@ -396,7 +405,11 @@ class Atlas:
         return self.path.parent.parent if self.path.parent.name == "spaces" else self.path
 
     def _run_path(self, run_id):
-        return self.path / "predictions" / f"{run_id}.zarr"
+        return self._inside("predictions", f"{outside.check_name(run_id, 'run')}.zarr")
+
+    def _inside(self, *parts):
+        """A path in this atlas; `outside.Refused` if a link leads out of it."""
+        return outside.inside(self.path.joinpath(*parts), self.path)
 
     def _named(self):
         """The columns of `runs` that are levels of factors."""

@@ -12,9 +12,11 @@ import pandas as pd
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
+from manifold_utils import outside
 from manifold_utils.files import atomic_path, fingerprint, read_json, refuse_foreign
 from manifold_utils.profiles import SPLITS
 
+RUN_FACTS = ("run", "status", "data", "seconds")  # that every run has, whoever trained it
 CURE = "delete the run and train it again, or record it again"
 
 
@@ -148,6 +150,7 @@ def load_run(path):
     path = Path(path).expanduser()
     if not (path / "zarr.json").is_file():
         raise FileNotFoundError(f"no recorded run at {path}: make one with Recorder(data) and its save(path)")
+    outside.check_tree(path)
     facts = read_facts(path)
     splits = [split for split in SPLITS if f"loss_{split}" in facts["points"]]
     run, log_probs = facts["run"], {split: read_predictions(path, split) for split in splits}
@@ -162,25 +165,50 @@ def read_facts(path):
     OSError, naming the run and the cure, if they cannot be read or do not agree with their checksum.
     """
     try:
-        attributes = zarr.open_group(path, mode="r").attrs.asdict()
+        attributes = outside.check_group(path)
         facts = attributes["record"]
         if attributes["checksum"] != fingerprint(facts):
             raise ValueError("its facts do not agree with their checksum")
+        if not _are_of_a_run(facts):
+            raise ValueError("its facts are not those of a run")
     except Exception as error:  # zarr raises several kinds for damaged metadata: name the run for all of them
         raise OSError(f"{path} is damaged ({error}); {CURE}") from error
+    return facts
+
+
+def _are_of_a_run(facts):
+    parts = all(isinstance(facts[part], dict) for part in ("run", "config", "info", "points"))
+    return (
+        parts and set(RUN_FACTS) <= set(facts["run"]) and len({len(values) for values in facts["points"].values()}) < 2
+    )
+
+
+def complete(path):
+    """The facts of a stored run whose arrays are there in full size; OSError if not. Reads metadata and sizes only."""
+    facts = read_facts(path)
+    for split in SPLITS:
+        open_predictions(Path(path), split)
     return facts
 
 
 def open_predictions(path, split):
     """The zarr array of a split, nothing read yet. OSError, naming it and the cure, if it is missing or damaged."""
     try:
-        found = zarr.open_array(path / split, mode="r")
+        outside.check_tree(path / split)
+        outside.check_array(path / split, shape=(_n_points(path), None, None))
+        found = zarr.open_array(path / split, mode="r", zarr_format=3)
         expected = read_facts(path).get("shapes", {}).get(split)  # runs of before have none
         if expected is not None and list(found.shape) != expected:
             raise ValueError(f"its shape is {found.shape}, not {tuple(expected)}")
+    except outside.Refused:
+        raise
     except Exception as error:  # zarr raises several kinds: name the array for all of them
         raise OSError(f"{path / split} is missing or damaged ({error}); {CURE}") from error
     return found
+
+
+def _n_points(path):
+    return len(outside.check_group(path)["record"]["points"]["step"])
 
 
 def read_predictions(path, split):

@@ -8,8 +8,9 @@ never written, and only one runner works on an atlas at a time.
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from manifold_utils.atlas import Atlas
 from manifold_utils.book.forecast import Forecast
 from manifold_utils.book.jobs import Edition, Outcome
 from manifold_utils.book.kernel import Position
@@ -101,6 +102,9 @@ def run_book(edition, chapters=None, *, jobs=1, force=False, only=False, listene
     forced = {c.id for c in wanted if force and (not chapters or c.id in chapters)}
     with _one_runner(edition.output):
         remove_leftovers(edition.output)
+        if (edition.atlas / "atlas.json").is_file():
+            with suppress(RuntimeError), Atlas(edition.atlas).lock():  # clears what killed writers left
+                pass  # held by another: what it writes now is no leftover
         outcomes = _Schedule(edition, [j for c in wanted for j in edition.jobs(c)], jobs, forced, listener).all()
     if any(outcome.bad for outcome in outcomes):
         raise BookFailed(outcomes)

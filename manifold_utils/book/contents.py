@@ -44,6 +44,7 @@ class Chapter(Wants):
     makes: list[str] = []  # globs of artefacts ({split}: one a split); each must match something after the chapter
     given: bool = False  # an atlas of recorded runs has what it makes: there, it counts as done
     matrix: dict[str, Literal["grids", "spaces"] | list[str | int | float | bool]] = {}
+    trains: bool = False  # makes the runs of the profile's grids as well, all of which must be there
     alone: bool = False  # uses all cores itself, or measures time: nothing runs beside it
     minutes: float = Field(1.0, gt=0)  # on two cores at the digits profile
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 
+from manifold_utils.book.artefacts import damaged, lacking, lacking_runs
 from manifold_utils.book.contents import (
     NOTEBOOKS,
     Book,
@@ -170,7 +171,7 @@ class Edition:
             return "not run yet" if not self.record_path(job).is_file() else "its record is damaged"
         lost = self._missing(job)
         if lost:
-            return f"{', '.join(lost)} is missing"
+            return "; ".join(lost)
         before, now = record["inputs"], self.inputs(job)
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         details = "; ".join(_difference(key, before.get(key), now.get(key)) for key in changed)
@@ -232,9 +233,7 @@ class Edition:
                     node = execute(source, temporary, values, folder=folder, **shared)
                     lost = self._missing(job)
                     if lost:
-                        raise NotebookFailed(
-                            f"it should have made {', '.join(lost)} (book.yaml), but nothing like it exists"
-                        )
+                        raise NotebookFailed(f"it should have made all that book.yaml lists, but {'; '.join(lost)}")
                 except NotebookFailed as error:
                     if temporary.is_file() and not self.kernels.stopped and error.error != NotEnough.__name__:
                         os.replace(temporary, self.failed_path(job))
@@ -263,14 +262,24 @@ class Edition:
         elsewhere = str(self.out) if self.place(job) != self.atlas else ""
         return {RUN_VARIABLE: _run_name(job, key), "MANIFOLD_OUT": elsewhere}
 
+    def damaged(self):
+        """Messages about everything in the atlas that does not read, against all checksums."""
+        return damaged(self.profile, self.atlas)
+
     def home(self, job):
         """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
         spaces = [value for name, value in job.values.items() if job.chapter.matrix[name] == "spaces" and value]
         return self.place(job).joinpath("spaces", *spaces) if spaces else self.place(job)
 
     def _missing(self, job):
-        several = (glob for one in job.chapter.makes for glob in _of_splits(one, self.profile.splits))
-        return [glob for glob in several if not any(self.home(job).glob(glob))]
+        """Phrases about what the job should have made and is not there, or not whole."""
+        home, phrases = self.home(job), []
+        for glob in (glob for one in job.chapter.makes for glob in _of_splits(one, self.profile.splits)):
+            found = sorted(home.glob(glob))
+            phrases += [reason for path in found if (reason := lacking(path))] if found else [f"{glob} is missing"]
+        if job.chapter.trains and self.profile.kind != RECORDED:
+            phrases += filter(None, [lacking_runs(self.profile, self.atlas)])
+        return phrases
 
 
 def _of_splits(glob, splits):

@@ -2,12 +2,14 @@
 
 Sphinx with myst-nb makes the pages; mathematics (MathJax), interactive figures (plotly) and search lie beside them.
 Code cells tagged `hide-input`, `hide-cell` or `remove-cell` are folded or left out, solutions are folded. The README's
-marked blocks come from book.yaml and from the published run (see `publishing`).
-It executes no notebook and computes no number.
+marked blocks come from book.yaml and from the published run (see `publishing`). Notebooks may come from elsewhere: no
+file of this machine and no script of theirs gets into a page (see `guard`). It executes no notebook.
 """
 
 import json
+import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -31,10 +33,12 @@ PARTS = {
 SPHINX_SETTINGS = {
     "author": "The manifold book authors",
     "copyright": "The manifold book authors, MIT License",
-    "extensions": ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline"],
+    "extensions": ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline", "manifold_utils.book.guard"],
     "myst_enable_extensions": ["dollarmath", "amsmath", "colon_fence"],
     "myst_dmath_double_inline": True,
+    "mathjax3_config": {"loader": {"load": ["ui/safe"]}},  # no links to scripts in formulas
     "myst_heading_anchors": 3,
+    "exclude_patterns": ["_build", "_doctrees"],
     "nb_execution_mode": "off",
     "nb_merge_streams": True,
     "nb_output_stderr": "remove",  # progress bars
@@ -51,7 +55,7 @@ STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
 .cell_output pre { white-space: pre-wrap; }
 """
 # The library is loaded once a page, by whichever figure comes first; `</` must not end the script early.
-FIGURE = """<div id="{name}" style="width: 100%; min-height: {height}px"></div>
+FIGURE = """<div id="{name}" data-made-by="{token}" style="width: 100%; min-height: {height}px"></div>
 <script>(function draw() {{
   if (!window.Plotly) {{
     if (!document.getElementById("plotly-library"))
@@ -97,19 +101,26 @@ def build_html(edition, out=""):
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
     target = Path(out or edition.out / "html").resolve()
-    place = owned_folder if out else atomic_path  # html/ in the atlas is ours
+    place, token = owned_folder if out else atomic_path, secrets.token_hex(16)  # html/ in the atlas is ours
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
         for job in (job for _, several in jobs for job in several):
-            nbformat.write(page(read_notebook(edition.executed_path(job))), Path(staging) / f"{job.name}.ipynb")
-        _write_settings(Path(staging), edition)
+            made = page(read_notebook(edition.executed_path(job)), token)
+            nbformat.write(made, Path(staging) / f"{job.name}.ipynb")
+        _write_settings(Path(staging), edition, token)
         (Path(staging) / "index.md").write_text(_index(edition, jobs), encoding="utf-8")
         _sphinx(staging, pages)
     return target / "index.html"
 
 
-def page(executed):
-    """An executed notebook as its page: solutions folded, injected parameters out of sight, plotly figures as HTML."""
+def page(executed, token=""):
+    """An executed notebook as its page: solutions folded, injected parameters out of sight, plotly figures as HTML.
+
+    Of its metadata only what a page needs is kept: among the rest may be settings of the builder, such as to execute
+    it. `token` marks the figures as made here.
+    """
+    executed.metadata = _only(executed.metadata, ("kernelspec", "language_info"))
     for cell in executed.cells:
+        cell.metadata = _only(cell.metadata, ("tags",))
         labels, hidden = tags(cell), set()
         if "solution" in labels:
             hidden.add("hide-cell")
@@ -120,20 +131,31 @@ def page(executed):
             cell.metadata["tags"] = [*labels, *sorted(hidden)]
         for number, output in enumerate(cell.get("outputs", [])):
             if PLOTLY in output.get("data", {}):
-                output.data = nbformat.from_dict({"text/html": _figure(output.data[PLOTLY], f"{cell.id}-{number}")})
+                output.data = nbformat.from_dict(
+                    {"text/html": _figure(output.data[PLOTLY], f"{cell.id}-{number}", token)}
+                )
     return executed
 
 
-def _figure(figure, name):
+def _only(metadata, keys):
+    return nbformat.from_dict({key: metadata[key] for key in keys if key in metadata})
+
+
+def _figure(figure, name, token):
     text = json.dumps({key: figure[key] for key in ("data", "layout", "frames", "config") if key in figure})
-    height = figure.get("layout", {}).get("height") or 450
-    return FIGURE.format(name=f"figure-{name}", height=height, figure=text.replace("</", "<\\/"))
+    height, name = int(figure.get("layout", {}).get("height") or 450), re.sub(r"[^\w-]", "", name)
+    return FIGURE.format(name=f"figure-{name}", token=token, height=height, figure=text.replace("<", "\\u003c"))
 
 
-def _write_settings(staging, edition):
+def _write_settings(staging, edition, token):
     import plotly
 
-    settings = {**SPHINX_SETTINGS, "project": edition.book.title, "html_title": edition.book.title}
+    settings = {
+        **SPHINX_SETTINGS,
+        "project": edition.book.title,
+        "html_title": edition.book.title,
+        "guard_token": token,
+    }
     lines = [f"{key} = {value!r}" for key, value in settings.items()]
     (staging / "conf.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (staging / "_static").mkdir()
@@ -171,10 +193,15 @@ def _index(edition, jobs):
 
 
 def _sphinx(staging, pages):
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", str(staging), str(pages)]
-    done = subprocess.run([*command, "-d", str(Path(staging) / "_doctrees")], capture_output=True, text=True)
+    """Build in the staging folder, since MyST-NB writes beside the pages too; then move the pages to their place."""
+    staging, made = Path(staging), Path(staging) / "_build" / "html"
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", str(staging), str(made)]
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    given = {"capture_output": True, "text": True, "env": {**os.environ, "PYTHONPATH": paths}}
+    done = subprocess.run([*command, "-d", str(staging / "_doctrees")], **given)
     if done.returncode:
         raise RuntimeError(f"Sphinx is not content with the pages:\n{done.stderr.replace(str(staging), '').strip()}")
+    shutil.move(made, pages)
 
 
 def chapters_markdown(book):

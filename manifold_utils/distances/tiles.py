@@ -93,7 +93,7 @@ def write_tiles(
             "threads": None if client is None else 1,
             "device": resources.device,
         }
-        todo = unfinished(zarr.open_array(path, mode="r"), path)
+        todo = unfinished(zarr.open_array(path, mode="r", zarr_format=3), path)
         n_tiles = len(list(tile_numbers(m, tile)))
         bar = tqdm(
             total=n_tiles, initial=n_tiles - len(todo), desc=f"{metric} tiles", unit="tile", disable=not show_progress
@@ -127,7 +127,7 @@ def _prepare(path, m, tile, dtype, made_from, rebuild):
     """Make the zarr array at `path`, or leave it there if it was made from the same."""
     if path.exists():
         try:
-            found = zarr.open_array(path, mode="r")
+            found = zarr.open_array(path, mode="r", zarr_format=3)
             attributes = dict(found.attrs)
         except Exception as error:  # zarr raises several kinds for what is not an array
             raise FileExistsError(
@@ -137,6 +137,8 @@ def _prepare(path, m, tile, dtype, made_from, rebuild):
             raise FileExistsError(f"{path} is there and is no matrix of tiles; choose another path")
         same_layout = (found.shape, found.chunks, str(found.dtype)) == ((m, m), (tile, tile), dtype)
         if same_layout and attributes == made_from:
+            for unfinished_file in path.glob("c/*/*.partial"):  # of zarr, when it was killed
+                unfinished_file.unlink(missing_ok=True)
             return
         if not rebuild:
             differs = [key for key, value in made_from.items() if attributes.get(key) != value] or ["layout"]
@@ -180,14 +182,14 @@ def _compute(reader, path, todo, settings, client, n_processes):
 
 def _parts(reader, path, number):
     """Readers of a tile's rows and of its columns (None on the diagonal), small enough to travel."""
-    m, tile = reader.shape[0], zarr.open_array(path, mode="r").chunks[0]
+    m, tile = reader.shape[0], zarr.open_array(path, mode="r", zarr_format=3).chunks[0]
     rows, columns = (span(k, tile, m) for k in number)
     return reader.points(rows), None if rows == columns else reader.points(columns)
 
 
 def _write_tile(rows, columns, path, number, settings):
     """Compute one tile and store it; runs on a worker."""
-    array = zarr.open_array(path, mode="r+")
+    array = zarr.open_array(path, mode="r+", zarr_format=3)
     tile, m = array.chunks[0], array.shape[0]
     first, second = span(number[0], tile, m), span(number[1], tile, m)
     n_samples = rows.shape[1]
@@ -224,7 +226,7 @@ class Tiles:
     def __init__(self, path):
         self.path = Path(path)
         try:
-            self._array = zarr.open_array(self.path, mode="r")
+            self._array = zarr.open_array(self.path, mode="r", zarr_format=3)
         except Exception as error:  # zarr raises several kinds for damaged metadata: name the file for all of them
             named = self.path / "zarr.json"
             raise OSError(f"{named} is missing or damaged ({error}); delete {self.path}, {CURE}") from error
@@ -297,7 +299,7 @@ def verify_tiles(path, *, remove=False):
     dict {file: reason} of damaged and missing tiles; with `remove` the damaged files are deleted, so that
     `write_tiles` computes them again.
     """
-    array, damaged = zarr.open_array(path, mode="r"), {}
+    array, damaged = zarr.open_array(path, mode="r", zarr_format=3), {}
     incomplete = set(unfinished(array, path))
     for i, j in tile_numbers(array.shape[0], array.chunks[0]):
         file = tile_file(path, i, j)

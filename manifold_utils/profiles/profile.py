@@ -7,8 +7,9 @@ values are refused with the file and the key. It trains nothing and counts no pa
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
+from manifold_utils import outside
 from manifold_utils.files import PROJECT
 from manifold_utils.profiles.design import BOOK_DESIGN, SPLITS
 from manifold_utils.profiles.grids import Block, Grid
@@ -19,6 +20,13 @@ from manifold_utils.profiles.runs import DatasetConfig, RunConfig
 PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
 
 
+def _grid_name(name):
+    try:
+        return outside.check_name(name, "grid")
+    except outside.Refused as error:
+        raise ValueError(str(error)) from error
+
+
 class Profile(Analyses):
     """One book: its data, its grids and the sizes of its analyses. Load with `Profile.load`."""
 
@@ -27,7 +35,7 @@ class Profile(Analyses):
     description: str
     dataset: DatasetConfig
     defaults: Block = Block()
-    grids: dict[str, Grid]
+    grids: dict[Annotated[str, AfterValidator(_grid_name)], Grid]  # names of folders and files
 
     @field_validator("grids")
     @classmethod

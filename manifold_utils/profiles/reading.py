@@ -73,6 +73,8 @@ def layers_of(path, above=()):
     base = content.pop("base", None)
     if base is None:
         return [(path, content)]
+    if (path.parent / "atlas.json").is_file():
+        raise ValueError(f"{path}: key 'base': the profile of an atlas is whole and has no base (found {base!r})")
     if not isinstance(base, str):
         raise ValueError(f"{path}: key 'base': the name or the path of a profile is expected (found {base!r})")
     below = path.parent / _file_of(base, path.parent)

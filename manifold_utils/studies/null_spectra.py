@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from manifold_utils import outside
 from manifold_utils.atlas.checked import read_table, write_table
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca import InPCA
@@ -254,6 +255,8 @@ def load(atlas, split):
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
         raise FileNotFoundError(f"{absent[0]} is missing; run chapter 32 for this profile")
+    for path in paths:
+        outside.check_table(outside.inside(path, atlas.path))
     return tuple(read_table(path, atlas.cure("32")) for path in paths)
 
 

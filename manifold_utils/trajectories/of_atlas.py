@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from manifold_utils import outside
 from manifold_utils.atlas.checked import read_arrays, write_arrays
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes, geodesic, ignorance, progress, truth
@@ -114,6 +115,8 @@ def load_trajectories(atlas, split):
     path = atlas.path / "trajectories" / f"{split}.zarr"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run chapter 31 for this profile")
+    n_runs = atlas.points.run.nunique()
+    outside.check_arrays(outside.inside(path, atlas.path), {"distance": (None, n_runs, n_runs)})
     dataset = read_arrays(path, atlas.cure("31"))
     if dataset.attrs["points"] != atlas.points_fingerprint():
         raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 31 again")
