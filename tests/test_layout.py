@@ -33,6 +33,7 @@ FLOORS = [
     "recording",
     "training",
     "plots",
+    "explorer",
     "book",
     "studies",
     "__main__",
