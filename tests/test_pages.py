@@ -21,8 +21,8 @@ def chapter(*cells):
 
 
 def learned(text, title="# How many?\n\n**What.** A count."):
-    section = MARKDOWN("## What we learned")
-    return chapter(MARKDOWN(title), CODE("1", outputs=[printed("Not this.")]), section, CODE("2", outputs=[printed(text)]))
+    before, after = CODE("1", outputs=[printed("Not this.")]), CODE("2", outputs=[printed(text)])
+    return chapter(MARKDOWN(title), before, MARKDOWN("## What we learned"), after)
 
 
 def test_sentences_leave_out_tables_and_fragments():
@@ -97,7 +97,8 @@ def test_a_live_figure_has_a_label_and_its_runs_under_the_mouse():
     x, runs = rng.normal(size=(6, 3)), ["a", "a", "b", "b", "c", "c"]
     figure = embedding_3d(x, x[:2], list("ppqqpp"), [0.1, 0.9] * 3, [3, 2, 1], [0.5, 0.7, 0.8], title="All", runs=runs)
     shown = Shown(figure)._repr_mimebundle_()[PLOTLY]
-    assert [t for t in shown["data"][0]["text"] if t] == [f"{r}<br>progress {s}" for r in "ac" for s in ("0.10", "0.90")]
+    said = [text for text in shown["data"][0]["text"] if text]
+    assert said == [f"{run}<br>progress {s}" for run in "ac" for s in ("0.10", "0.90")]
     cell = CODE("f", outputs=[nbformat.v4.new_output("execute_result", data={PLOTLY: shown})])
     html = page(chapter(cell)).cells[0].outputs[0].data["text/html"]
     assert 'aria-label="All. Interactive figure' in html and "scrollZoom: false" in html and "ResizeObserver" in html
