@@ -1,7 +1,7 @@
 """The explorer: a whole atlas in one page that needs no network, for turning, colouring, growing and brushing.
 
-`build_explorer` writes the page: deck.gl (deck.gl.LICENSE) draws it with WebGL, `contents` has its numbers, explorer.js
-what the controls do. It computes no distances but those of the thinned null world.
+`build_explorer` writes the page: deck.gl (deck.gl.LICENSE) draws it with WebGL, `numbers` gathers what it shows, and
+explorer.js has what the controls do. It computes no distances but those of the thinned null world.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from html import escape
 from pathlib import Path
 
-from manifold_utils.explorer.contents import contents
+from manifold_utils.explorer.numbers import contents
 from manifold_utils.files import atomic_path
 
 HERE = Path(__file__).parent
