@@ -108,7 +108,7 @@ def write(staging, edition, jobs):
         draw_poster(atlas, staging / "_static" / POSTER)
         build_explorer(atlas, staging / "_extra" / "explore.html", pictures=lambda split: pictures(edition, split))
     for chapter, _ in jobs:
-        _thumbnail(edition.atlas / "figures", chapter.id, staging / "_static")
+        _thumbnail([edition.out / "figures", edition.atlas / "figures"], chapter.id, staging / "_static")
     (staging / "index.md").write_text(_index(staging, edition, jobs), encoding="utf-8")
 
 
@@ -154,9 +154,9 @@ def pictures(edition, split):
     return np.uint8(255 * (x / max(1, x.max()))) if x.max() < 32 else x
 
 
-def _thumbnail(figures, id_, folder):
+def _thumbnail(places, id_, folder):
     """The first figure of a chapter, small; none where it has no figure."""
-    found = next(iter(sorted(figures.glob(f"{id_}_*.png"))), None)
+    found = next((path for figures in places for path in sorted(figures.glob(f"{id_}_*.png"))), None)
     if found is not None:
         with Image.open(found) as image:
             small = image.convert("RGB")
@@ -173,7 +173,7 @@ def _index(staging, edition, jobs):
         lines += [picture, "", f"*{said}*", ""]
         lines += ['<a href="explore.html"><strong>Turn it, colour it, brush it: open the explorer</strong></a>', ""]
     about = f"Everything below was computed at the profile **{edition.profile.name}**: {edition.profile.description}"
-    lines += ["## What this atlas shows", "", about, "", headline_of_atlas(edition.atlas)]
+    lines += ["## What this atlas shows", "", about, "", headline_of_atlas(edition.out)]
     lines += ["## Run it yourself", "", *_commands(edition, jobs)]
     lines += ["## The chapters", "", *_table(staging, edition, jobs)]
     absent = [c.title for c, several in jobs if not several]
