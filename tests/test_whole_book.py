@@ -200,7 +200,8 @@ def test_a_figure_in_three_dimensions_turns_and_the_wheel_scrolls(browser, pages
     figure.wait_for(timeout=60_000)
     figure.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
-    camera = "e => (({x, y, z}) => [x, y, z, e.clientWidth, e._fullLayout.width])(e._fullLayout.scene.camera.eye)"
+    eye = "e._fullLayout.scene._scene.getCamera().eye"
+    camera = f"e => (({{x, y, z}}) => [x, y, z, e.clientWidth, e._fullLayout.width])({eye})"
     before, box = figure.evaluate(camera), figure.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.wheel(0, 40)

@@ -44,7 +44,7 @@ SPHINX_SETTINGS = {
 }
 # Wide enough for a line of code, 88 characters between both side bars; printed sentences are folded instead of cut.
 STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
-.bd-main .cell_input pre { font-size: 0.78rem; }
+.bd-main .cell_input pre { font-size: 0.76rem; }
 .cell_output pre { white-space: pre-wrap; }
 .cell_output, .bd-article table { overflow-x: auto; }
 .bd-article figure { margin: 1rem 0; } .bd-article figure figcaption { font-size: 0.85rem; }
