@@ -73,6 +73,13 @@ def test_headings_and_figures_are_numbered_and_captioned():
     assert second["figure"]["caption"].startswith("**Figure 42.2.**")
 
 
+def test_two_pictures_of_one_cell_have_a_caption_each():
+    node = page(chapter(CODE("two", outputs=[picture("First."), printed("x"), picture("Second.")])), "42")
+    assert [c.metadata["mystnb"]["image"]["alt"] for c in node.cells] == ["First.", "Second."]
+    assert len({c.id for c in node.cells}) == 2 and "remove-input" in node.cells[1].metadata["tags"]
+    nbformat.validate(node)
+
+
 @pytest.mark.parametrize(
     ("source", "prompt"),
     [

@@ -55,6 +55,7 @@ def page(executed, number="", others=()):
         Solutions folded, injected parameters out of sight, plotly figures as HTML.
     """
     with_answer(executed)
+    executed.cells = [part for cell in executed.cells for part in _one_picture_each(cell)]
     counts = {"section": 0, "figure": 0}
     for cell in executed.cells:
         if cell.cell_type == "markdown":
@@ -66,6 +67,22 @@ def page(executed, number="", others=()):
         links = ", ".join(f"[{name}]({file})" for name, file in others)
         executed.cells[0].source += f"\n\nThe same chapter in the book's other prediction spaces: {links}."
     return executed
+
+
+def _one_picture_each(cell):
+    """The cell, and a cell without source for each picture after its first: captions belong to cells."""
+    outputs, groups = cell.get("outputs", []), [[]]
+    for output in outputs:
+        if "image/png" in output.get("data", {}) and any("image/png" in o.get("data", {}) for o in groups[-1]):
+            groups.append([])
+        groups[-1].append(output)
+    if len(groups) == 1:
+        return [cell]
+    cell.outputs, parts = groups[0], [cell]
+    for k, group in enumerate(groups[1:], start=1):
+        shown = nbformat.v4.new_code_cell("", outputs=group, metadata={"tags": ["remove-input"]})
+        parts.append({**shown, "id": f"{cell.get('id', 'cell')}-{k}"})
+    return [nbformat.from_dict(part) for part in parts]
 
 
 def _numbered(source, number, counts):

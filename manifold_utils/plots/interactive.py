@@ -63,8 +63,8 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explaine
         height=640,
         template="plotly_white",
         scene={**axes, "aspectmode": "data", "camera": {"eye": {"x": 0.15, "y": -1.75, "z": 0.7}}},
-        margin={"l": 20, "r": 20, "t": 50, "b": 30},
-        legend={"itemsizing": "constant"},
+        margin={"l": 20, "r": 20, "t": 100, "b": 30},
+        legend={"itemsizing": "constant", "orientation": "h", "y": 1.0, "yanchor": "bottom"},  # the scene has all width
         **_controls(limits),
     )
     return figure
@@ -129,9 +129,10 @@ def _reference(reference):
     """The geodesic, ignorance (a square) and truth (a star, as in every figure of the book), in black."""
     road = dict(zip("xyz", reference[:, :3].T, strict=True))
     first, last = (dict(zip("xyz", reference[[k], :3].T, strict=True)) for k in (0, -1))
-    line = {"mode": "lines", "name": "geodesic", "line": {"color": "black", "width": 6}, "hoverinfo": "name"}
+    line = {"mode": "lines", "name": "geodesic to truth \u2605", "line": {"color": "black", "width": 6}, "hoverinfo": "name"}
     square = {"color": "black", "size": 6, "symbol": "square"}
     star = {"text": ["\u2605"], "textfont": {"color": "black", "size": 22}, "mode": "text"}
+    star |= {"textposition": "middle center", "showlegend": False}
     return [
         go.Scatter3d(**road, **line),
         go.Scatter3d(**first, mode="markers", name="ignorance", marker=square, hoverinfo="name"),
