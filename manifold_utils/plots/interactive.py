@@ -129,12 +129,12 @@ def _reference(reference):
     """The geodesic, ignorance (a square) and truth (a star, as in every figure of the book), in black."""
     road = dict(zip("xyz", reference[:, :3].T, strict=True))
     first, last = (dict(zip("xyz", reference[[k], :3].T, strict=True)) for k in (0, -1))
-    line = {"mode": "lines", "name": "geodesic to truth \u2605", "line": {"color": "black", "width": 6}, "hoverinfo": "name"}
+    line = {"mode": "lines", "name": "geodesic to truth \u2605", "hoverinfo": "name"}
     square = {"color": "black", "size": 6, "symbol": "square"}
     star = {"text": ["\u2605"], "textfont": {"color": "black", "size": 22}, "mode": "text"}
     star |= {"textposition": "middle center", "showlegend": False}
     return [
-        go.Scatter3d(**road, **line),
+        go.Scatter3d(**road, **line, line={"color": "black", "width": 6}),
         go.Scatter3d(**first, mode="markers", name="ignorance", marker=square, hoverinfo="name"),
         go.Scatter3d(**last, **star, name="truth", hoverinfo="name"),
     ]
