@@ -35,6 +35,7 @@ FLOORS = [
     "recording",
     "training",
     "plots",
+    "explorer",
     "book",
     "studies",
     "__main__",

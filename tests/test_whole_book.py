@@ -131,8 +131,118 @@ def test_pages_are_complete_and_need_no_network(data_dir, atlas):
     missing = [job.name for job in JOBS if not (folder / f"{job.name}.html").is_file()]
     assert missing == [] and (folder / "index.html").is_file() and (folder / "searchindex.js").is_file()
     index = (folder / "index.html").read_text(encoding="utf-8")
-    assert all(f'href="{job.name}.html"' in index for job in JOBS)
+    assert all((f'href="{job.name}.html"' in index) == (not job.space) for job in JOBS)
+    assert all(f'href="{job.name}.html"' in (folder / f"{job.chapter.notebook}.html").read_text() for job in JOBS)
     assert remote_resources(folder) == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser, with WebGL in software where there is no card."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine: the pages are not opened (Debian: apt-get install chromium)")
+    quiet = ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    software = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=quiet + software)
+
+
+@pytest.fixture(scope="module")
+def pages(data_dir, atlas):
+    status, text = command(data_dir, "html")
+    assert status == 0, text
+    return atlas / "html"
+
+
+def opened(browser, path, width=1300):
+    """A page, and what it complained of: errors, and requests that leave the disk."""
+    page, complaints = browser.new_page(viewport={"width": width, "height": 900}), []
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    local = ("file:", "data:", "blob:")
+    page.on("request", lambda r: None if r.url.startswith(local) else complaints.append(r.url))
+    page.goto(path.as_uri(), wait_until="load")
+    return page, complaints
+
+
+CUT = "() => [...document.querySelectorAll('.cell_input pre')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+ALTS = "() => [...document.images].filter(i => i.closest('article')).map(i => i.getAttribute('alt'))"
+OVERFLOW = "() => document.scrollingElement.scrollWidth - window.innerWidth"
+
+
+@pytest.mark.parametrize("name", ["index", "00", "11", "20", "42", "44", "60", "63", "90", "99"])
+def test_a_page_in_a_browser_has_no_error_no_cut_code_and_no_nameless_picture(browser, pages, name):
+    notebook = "index" if name == "index" else BOOK.by_id[name].notebook
+    page, complaints = opened(browser, pages / f"{notebook}.html")
+    assert complaints == [] and page.evaluate(CUT) == 0
+    alts = page.evaluate(ALTS)
+    assert alts and all(alt is not None and not alt.endswith(".png") for alt in alts)
+    if name != "index":
+        assert all(len(alt) >= 20 for alt in alts) and "On this atlas" in page.inner_text("article")
+    page.close()
+
+
+def test_the_front_fits_a_phone_and_leads_to_every_chapter(browser, pages):
+    page, complaints = opened(browser, pages / "index.html", width=390)
+    assert complaints == [] and page.evaluate(OVERFLOW) <= 1
+    rows = page.locator("table.chapters tr:not(.part)").count()
+    assert rows == len({job.chapter.id for job in JOBS})
+    page.close()
+
+
+def test_a_figure_in_three_dimensions_turns_and_the_wheel_scrolls(browser, pages):
+    page, complaints = opened(browser, pages / f"{BOOK.by_id['40'].notebook}.html")
+    figure = page.locator(".js-plotly-plot").first
+    figure.wait_for(timeout=60_000)
+    figure.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    eye = "e._fullLayout.scene._scene.getCamera().eye"
+    camera = f"e => (({{x, y, z}}) => [x, y, z, e.clientWidth, e._fullLayout.width])({eye})"
+    before, box = figure.evaluate(camera), figure.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, 40)
+    page.wait_for_timeout(500)
+    assert figure.evaluate(camera)[:3] == pytest.approx(before[:3]), "the wheel does not zoom"
+    box = figure.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 150, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(1000)
+    after = figure.evaluate(camera)
+    assert after[:3] != pytest.approx(before[:3], abs=1e-3), "a drag turns it"
+    assert after[3] == pytest.approx(after[4], abs=2), "it is as wide as its column"
+    assert complaints == []
+    page.close()
+
+
+def test_the_explorer_shows_every_point_and_says_what_is_brushed(browser, pages, atlas):
+    page, complaints = opened(browser, pages / "explore.html")
+    n_points = len(Atlas(atlas).points)
+    page.wait_for_function("() => window.explorer && explorer.scene.getViewports().length", timeout=60_000)
+    assert f"{n_points:,} points" in page.inner_text("#counts")
+    page.select_option("#view", "2")
+    page.wait_for_timeout(1000)
+    page.click("#select")
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] - 2, steps=3)
+    page.mouse.up()
+    n_runs = Atlas(atlas).points.run.nunique()
+    assert page.inner_text("#summary") == f"{n_points} points of {n_runs} of {n_runs} runs."
+    assert page.locator("#runs tr").count() == min(n_runs, 40) + 1 and page.locator("#curves polyline").count()
+    assert page.locator("#samples canvas").count() == 12, "with pictures of the digits"
+    page.fill("#progress", "0.5")
+    reached = page.evaluate("() => explorer.pointsInside(-1e9, -1e9, 1e9, 1e9).length")
+    assert 0 < reached < n_points, "the slider hides what comes later"
+    page.select_option("#world", "null")
+    assert "null world" in page.inner_text("#labels") and complaints == []
+    page.close()
 
 
 def test_contact_sheet_shows_all_figures(data_dir, atlas):

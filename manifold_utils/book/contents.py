@@ -39,7 +39,7 @@ class Chapter(Wants):
     id: ChapterId
     notebook: Annotated[str, Field(pattern=r"^\d\d_[a-z0-9_]+$")]  # file name without its ending
     title: str
-    kind: Literal["make", "show", "beyond"]
+    kind: Literal["make", "show", "beyond", "verdict"]
     needs: list[str] = []  # chapter ids, or globs of artefacts that must exist
     makes: list[str] = []  # globs of artefacts ({split}: one a split); each must match something after the chapter
     given: bool = False  # an atlas of recorded runs has what it makes: there, it counts as done
@@ -66,6 +66,11 @@ class Job:
 
     chapter: Chapter
     values: dict = field(default_factory=dict, hash=False)
+
+    @property
+    def space(self):
+        """The prediction space that it works on; "" for the main one, and for a chapter that has no such parameter."""
+        return next((v for k, v in self.values.items() if self.chapter.matrix[k] == "spaces"), "")
 
     @property
     def name(self):

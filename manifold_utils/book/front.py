@@ -1,10 +1,34 @@
-"""What the front of the book says about its headline: the explained stress, and what it can and cannot prove.
+"""The front of the book: the claim, one picture, what was found with its null, how to run it, and the chapters.
 
 The same sentences, from named results, stand on the first HTML page (of its own atlas) and in the README (of the
 published runs). It computes no number.
 """
 
+from html import escape
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from manifold_utils.atlas import Atlas
+from manifold_utils.book.contents import read_notebook
 from manifold_utils.claims import load_results, reference_cards
+from manifold_utils.datasets import load_dataset
+from manifold_utils.explorer import build_explorer
+from manifold_utils.plots import POSTER_SIZE, plot_poster, save_figure, use_house_style
+
+CLAIM = (
+    "**The claim.** While they train, deep networks of very different architecture, size, optimiser and regularisation "
+    "move along one low-dimensional manifold in the space of their predictions."
+)
+PARTS = {
+    "make": "Make: from data to an embedded manifold",
+    "show": "Show: the paper's figures",
+    "beyond": "Beyond the paper",
+    "verdict": "The verdict",
+}
+POSTER = "front.png"
+THUMBNAIL = 240  # pixels: twice what it is shown at
 
 PROOF = (
     "The explained stress of all train points cannot prove that networks share a manifold, because every network that "
@@ -65,4 +89,137 @@ def headlines_markdown(reference):
     """The README's paragraphs on all published runs, real images first."""
     folders = {name: reference / name for name in reference_cards(folder=reference)}
     said = [headline(load_results(folder), f"`{name}`") for name, folder in folders.items()]
-    return "\n\n".join([PROOF, *(f"* {text}" for text in said if text)])
+    posters = [f"notebooks/reference/{name}/{POSTER}" for name, path in folders.items() if (path / POSTER).is_file()]
+    shown = [f"![Runs on their way from ignorance to truth, one line each]({path})" for path in posters[:1]]
+    return "\n\n".join([CLAIM, *shown, PROOF, *(f"* {text}" for text in said if text)])
+
+
+def write(staging, edition, jobs, token):
+    """Write the first page, its pictures and the explorer into the folder that pages are made from.
+
+    Parameters
+    ----------
+    staging : Path with the folders _static and _extra
+    edition : Edition
+    jobs : list of (Chapter, list of Job), in reading order
+    token : str
+        Marks our own HTML for the guard of the pages, see `guard`.
+    """
+    if (edition.atlas / "embeddings").is_dir():
+        atlas = Atlas(edition.atlas)
+        draw_poster(atlas, staging / "_static" / POSTER)
+        build_explorer(atlas, staging / "_extra" / "explore.html", pictures=lambda split: pictures(edition, split))
+    for chapter, _ in jobs:
+        _thumbnail([edition.out / "figures", edition.atlas / "figures"], chapter.id, staging / "_static")
+    (staging / "index.md").write_text(_index(staging, edition, jobs, token), encoding="utf-8")
+
+
+def draw_poster(atlas, path):
+    """Draw every run of the grid `main` as a line, and return how many there are."""
+    split = atlas.splits[0]
+    table, embedding = atlas.table("main"), atlas.embedding(split)
+    if embedding.sizes["component"] < 3:
+        return 0
+    use_house_style()
+    fig, ax = plt.subplots(figsize=POSTER_SIZE)
+    coordinates, road = embedding.embedding.values[table.index, :3], embedding.reference_embedding.values[:, :3]
+    plot_poster(ax, coordinates, road, table.run, table[atlas.family], atlas.family)
+    save_figure(fig, path, alt=poster_text(atlas))
+    return table.run.nunique()
+
+
+def poster_text(atlas):
+    """What the poster shows, in words."""
+    table, split = atlas.table("main"), atlas.splits[0]
+    return (
+        f"{table.run.nunique()} runs, one line each, on their way from ignorance (square) to truth (star) in the space "
+        f"of their {split} predictions; colours are {atlas.family}, the black curve is the geodesic."
+    )
+
+
+def pictures(edition, split):
+    """Recorded samples of a split as (n, height, width, channels) uint8; None where the atlas' data are no pictures.
+
+    Data sets whose files are not there have no pictures either: an atlas can be looked at without them.
+    """
+    declared = getattr(edition.profile, "dataset", None)
+    if declared is None:
+        return None
+    try:
+        data = load_dataset(declared, edition.given["data_dir"])
+    except FileNotFoundError:
+        return None
+    x = {"train": data.x_train, "test": data.x_test}[split]
+    if getattr(x, "ndim", 0) != 4 or x.shape[1] not in (1, 3):
+        return None
+    x = x[data.recorded(split)].numpy().transpose(0, 2, 3, 1)
+    return np.uint8(255 * (x / max(1, x.max()))) if x.max() < 32 else x
+
+
+def _thumbnail(places, id_, folder):
+    """The first figure of a chapter, small; none where it has no figure."""
+    found = next((path for figures in places for path in sorted(figures.glob(f"{id_}_*.png"))), None)
+    if found is not None:
+        with Image.open(found) as image:
+            small = image.convert("RGB")
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
+            small.save(folder / f"chapter_{id_}.png")
+
+
+def _index(staging, edition, jobs, token):
+    """The text of the first page."""
+    lines = [f"# {edition.book.title}", "", CLAIM, ""]
+    if (staging / "_static" / POSTER).is_file():
+        said = poster_text(Atlas(edition.atlas))
+        picture = f'<a href="explore.html"><img src="_static/{POSTER}" alt="{escape(said)}"></a>'
+        link = '<a href="explore.html"><strong>Turn it, colour it, brush it: open the explorer</strong></a>'
+        lines += [f'<div data-made-by="{token}">{picture}<p><em>{escape(said)}</em></p><p>{link}</p></div>', ""]
+    about = f"Everything below was computed at the profile **{edition.profile.name}**: {edition.profile.description}"
+    lines += ["## What this atlas shows", "", about, "", headline_of_atlas(edition.out)]
+    lines += ["## Run it yourself", "", *_commands(edition, jobs)]
+    lines += ["## The chapters", "", *_table(staging, edition, jobs, token)]
+    absent = [c.title for c, several in jobs if not several and edition.lacking(c)]
+    if absent:
+        lines += ["", f"Left out, since this profile does not have what they are about: {', '.join(absent)}."]
+    open_ = [c.title for c, several in jobs if not several and edition.jobs(c)]
+    if open_:
+        lines += ["", f"Not run yet: {', '.join(open_)}."]
+    for kind, caption in PARTS.items():
+        entries = [(c, job) for c, several in jobs for job in several if c.kind == kind and not job.space]
+        if entries:
+            lines += ["", "```{toctree}", ":maxdepth: 1", ":hidden:", f':caption: "{caption}"', ""]
+            lines += [*(f"{c.id} {c.title} <{job.name}>" for c, job in entries), "```", ""]
+    return "\n".join(lines)
+
+
+def _commands(edition, jobs):
+    minutes = sum(chapter.minutes for chapter, several in jobs if several)
+    return [
+        "A machine needs Python 3.11, make, gcc and git, and nothing else:",
+        "",
+        "```shell",
+        f"make book PROFILE={edition.profile.name}    # runs every chapter and builds these pages",
+        "make lab                      # opens the notebooks in JupyterLab",
+        "```",
+        "",
+        f"The default book takes about {minutes:.0f} minutes on two cores. A run that is interrupted resumes.",
+        "",
+    ]
+
+
+def _table(staging, edition, jobs, token):
+    """The chapters with their pictures and questions, as HTML."""
+    rows = []
+    for kind, caption in PARTS.items():
+        listed = [(c, several) for c, several in jobs if several and c.kind == kind]
+        rows += [f'<tr class="part"><td colspan="4">{escape(caption)}</td></tr>'] if listed else []
+        for chapter, several in listed:
+            question = read_notebook(edition.book.path(chapter)).cells[0].source.splitlines()[0].removeprefix("# ")
+            picture = f"chapter_{chapter.id}.png"
+            shown = f'<img src="_static/{picture}" alt="">' if (staging / "_static" / picture).is_file() else ""
+            link = f'<a href="{several[0].name}.html">{escape(chapter.title)}</a>'
+            rows.append(
+                f"<tr><td>{shown}</td><td>{chapter.id}</td><td>{link}<br>{escape(question)}</td>"
+                f'<td class="minutes">{chapter.minutes:g} min</td></tr>'
+            )
+    return [f'<table class="chapters" data-made-by="{token}">', *rows, "</table>"]

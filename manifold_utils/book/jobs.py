@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 
+from manifold_utils.book.answers import with_answer
 from manifold_utils.book.artefacts import damaged, lacking, lacking_runs
 from manifold_utils.book.contents import (
     NOTEBOOKS,
@@ -268,8 +269,8 @@ class Edition:
 
     def home(self, job):
         """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
-        spaces = [value for name, value in job.values.items() if job.chapter.matrix[name] == "spaces" and value]
-        return self.place(job).joinpath("spaces", *spaces) if spaces else self.place(job)
+        place = self.place(job)
+        return place / "spaces" / job.space if job.space else place
 
     def _missing(self, job):
         """Phrases about what the job should have made and is not there, or not whole."""
@@ -292,7 +293,8 @@ def _run_name(job, key):
 
 
 def with_outputs_of(source, executed):
-    """The cells of `source` with the outputs of `executed`, whose code cells are the same in the same order."""
+    """The cells of `source` with the outputs of `executed`, whose code cells are the same in the same order; the answer
+    stands below the title."""
     injected = [cell for cell in executed.cells if "injected-parameters" in tags(cell)]
     done = iter([c for c in executed.cells if c.cell_type == "code" and c not in injected])
     merged = nbformat.from_dict({**executed, "cells": []})
@@ -302,18 +304,18 @@ def with_outputs_of(source, executed):
             ran = next(done)
             cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
         merged.cells += [cell, *(injected if "parameters" in tags(cell) else [])]
-    return merged
+    return with_answer(merged)
 
 
 def _tidy(node, job):
-    """Papermill's notes without what belongs to one machine (paths), and what the notebook is a run of."""
+    """Papermill's notes without what belongs to one machine (paths), what the notebook is a run of, and its answer."""
     notes = node.metadata.papermill
     kept = {key: notes[key] for key in ("parameters", "start_time", "duration") if key in notes}
     node.metadata.papermill = nbformat.from_dict(kept)
     node.metadata["book"] = {"job": job.name, "chapter": job.chapter.id}
     for cell in node.cells:
         cell.metadata.pop("papermill", None)
-    return node
+    return with_answer(node)
 
 
 def _write(node, path):

@@ -1,12 +1,11 @@
 """What a reader sees without running anything: the HTML book, the README's tables, the contact sheet of all figures.
 
-Sphinx with myst-nb makes the pages; mathematics (MathJax), interactive figures (plotly) and search lie beside them.
-Code cells tagged `hide-input`, `hide-cell` or `remove-cell` are folded or left out, solutions are folded. The README's
-marked blocks come from book.yaml and from the published run (see `publishing`). Notebooks may come from elsewhere: no
-file of this machine and no script of theirs gets into a page (see `guard`). It executes no notebook.
+Sphinx with myst-nb makes the pages (`page` one of them, `front` the first); mathematics (MathJax), interactive figures
+(plotly), the explorer and search lie beside them. The README's marked blocks come from book.yaml and from the published
+run (see `publishing`). Notebooks may come from elsewhere: no file of this machine and no script of theirs gets into a
+page (see `guard`). It executes no notebook and computes no number.
 """
 
-import json
 import os
 import re
 import secrets
@@ -18,18 +17,14 @@ from pathlib import Path
 
 import nbformat
 
-from manifold_utils.book.contents import Book, read_notebook, tags
-from manifold_utils.book.front import headline_of_atlas, headlines_markdown
-from manifold_utils.book.publishing import PLOTLY, REFERENCE, stale
+from manifold_utils.book import front
+from manifold_utils.book.contents import Book, read_notebook
+from manifold_utils.book.page import page
+from manifold_utils.book.publishing import REFERENCE, stale
 from manifold_utils.claims import reference_cards, scorecards_markdown
 from manifold_utils.files import PROJECT, atomic_path, owned_folder
 from manifold_utils.profiles import RECORDED
 
-PARTS = {
-    "make": "Make: from data to an embedded manifold",
-    "show": "Show: the paper's figures",
-    "beyond": "Beyond the paper",
-}
 SPHINX_SETTINGS = {
     "author": "The manifold book authors",
     "copyright": "The manifold book authors, MIT License",
@@ -38,34 +33,32 @@ SPHINX_SETTINGS = {
     "myst_dmath_double_inline": True,
     "mathjax3_config": {"loader": {"load": ["ui/safe"]}},  # no links to scripts in formulas
     "myst_heading_anchors": 3,
-    "exclude_patterns": ["_build", "_doctrees"],
+    "math_number_all": True,
+    "math_numfig": False,
+    "exclude_patterns": ["_build", "_doctrees", "_extra"],
     "nb_execution_mode": "off",
     "nb_merge_streams": True,
     "nb_output_stderr": "remove",  # progress bars
     "nb_ipywidgets_js": {},  # its default is a CDN
     "html_theme": "sphinx_book_theme",
     "html_theme_options": {"use_download_button": True, "show_toc_level": 2, "home_page_in_toc": True},
+    "html_context": {"default_mode": "auto"},
     "html_static_path": ["_static"],
+    "html_extra_path": ["_extra"],
     "html_css_files": ["book.css"],
     "html_show_sourcelink": False,
 }
 # Wide enough for a line of code, 88 characters between both side bars; printed sentences are folded instead of cut.
 STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
-.bd-main .cell_input pre { font-size: 0.78rem; }
+.bd-main .cell_input pre { font-size: 0.76rem; }
 .cell_output pre { white-space: pre-wrap; }
+.cell_output, .bd-article table { overflow-x: auto; }
+.bd-article figure { margin: 1rem 0; } .bd-article figure figcaption { font-size: 0.85rem; }
+.chapters { width: 100%; border-collapse: collapse; } .chapters td { padding: 6px 10px 6px 0; vertical-align: middle; }
+.chapters img { width: 120px; max-height: 84px; object-fit: contain; background: white; }
+.chapters .part td { padding-top: 1.2rem; font-weight: 600; }
+@media (max-width: 600px) { .chapters .minutes { display: none; } .chapters img { width: 72px; } }
 """
-# The library is loaded once a page, by whichever figure comes first; `</` must not end the script early.
-FIGURE = """<div id="{name}" data-made-by="{token}" style="width: 100%; min-height: {height}px"></div>
-<script>(function draw() {{
-  if (!window.Plotly) {{
-    if (!document.getElementById("plotly-library"))
-      document.head.append(Object.assign(document.createElement("script"),
-        {{id: "plotly-library", src: "_static/plotly.min.js"}}));
-    return setTimeout(draw, 50);
-  }}
-  Plotly.newPlot("{name}", {figure});
-}})();</script>"""
-KINDS = {"make": "Make", "show": "Show: the paper's figures", "beyond": "Beyond the paper"}
 SHEET_FONT = 16  # pixels of the names on a contact sheet
 
 
@@ -103,48 +96,19 @@ def build_html(edition, out=""):
     target = Path(out or edition.out / "html").resolve()
     place, token = owned_folder if out else atomic_path, secrets.token_hex(16)  # html/ in the atlas is ours
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
-        for job in (job for _, several in jobs for job in several):
-            made = page(read_notebook(edition.executed_path(job)), token)
-            nbformat.write(made, Path(staging) / f"{job.name}.ipynb")
-        _write_settings(Path(staging), edition, token)
-        (Path(staging) / "index.md").write_text(_index(edition, jobs), encoding="utf-8")
+        staging = Path(staging)
+        for several in (several for _, several in jobs if several):
+            names = [(job.space or "main", f"{job.name}.ipynb") for job in several]
+            for job, own in zip(several, names, strict=True):
+                others = [name for name in names if name != own]
+                node = page(read_notebook(edition.executed_path(job)), job.chapter.id, others, token)
+                if job.space:
+                    node.metadata["orphan"] = True  # reached from its chapter, not from the side bar
+                nbformat.write(node, staging / f"{job.name}.ipynb")
+        _write_settings(staging, edition, token)
+        front.write(staging, edition, jobs, token)
         _sphinx(staging, pages)
     return target / "index.html"
-
-
-def page(executed, token=""):
-    """An executed notebook as its page: solutions folded, injected parameters out of sight, plotly figures as HTML.
-
-    Of its metadata only what a page needs is kept: among the rest may be settings of the builder, such as to execute
-    it. `token` marks the figures as made here.
-    """
-    executed.metadata = _only(executed.metadata, ("kernelspec", "language_info"))
-    for cell in executed.cells:
-        cell.metadata = _only(cell.metadata, ("tags",))
-        labels, hidden = tags(cell), set()
-        if "solution" in labels:
-            hidden.add("hide-cell")
-            cell.metadata["mystnb"] = {"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-        if "injected-parameters" in labels:
-            hidden.add("remove-cell")
-        if hidden - set(labels):
-            cell.metadata["tags"] = [*labels, *sorted(hidden)]
-        for number, output in enumerate(cell.get("outputs", [])):
-            if PLOTLY in output.get("data", {}):
-                output.data = nbformat.from_dict(
-                    {"text/html": _figure(output.data[PLOTLY], f"{cell.id}-{number}", token)}
-                )
-    return executed
-
-
-def _only(metadata, keys):
-    return nbformat.from_dict({key: metadata[key] for key in keys if key in metadata})
-
-
-def _figure(figure, name, token):
-    text = json.dumps({key: figure[key] for key in ("data", "layout", "frames", "config") if key in figure})
-    height, name = int(figure.get("layout", {}).get("height") or 450), re.sub(r"[^\w-]", "", name)
-    return FIGURE.format(name=f"figure-{name}", token=token, height=height, figure=text.replace("<", "\\u003c"))
 
 
 def _write_settings(staging, edition, token):
@@ -159,37 +123,10 @@ def _write_settings(staging, edition, token):
     lines = [f"{key} = {value!r}" for key, value in settings.items()]
     (staging / "conf.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (staging / "_static").mkdir()
+    (staging / "_extra").mkdir()
     (staging / "_static" / "book.css").write_text(STYLE, encoding="utf-8")
     library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     shutil.copyfile(library, staging / "_static" / "plotly.min.js")
-
-
-def _index(edition, jobs):
-    """The first page: a sentence on the profile, then the chapters in their parts."""
-    lines = [
-        f"# {edition.book.title}",
-        "",
-        f"Executed at the profile **{edition.profile.name}**: {edition.profile.description}",
-        "",
-        headline_of_atlas(edition.out),
-    ]
-    absent = [c.title for c, several in jobs if not several and edition.lacking(c)]
-    if absent:
-        lines += [f"Left out, since this profile does not have what they are about: {', '.join(absent)}.", ""]
-    open_ = [c.title for c, several in jobs if not several and edition.jobs(c)]
-    if open_:
-        lines += [f"Not run yet: {', '.join(open_)}.", ""]
-    for kind, caption in PARTS.items():
-        entries = [(c, job) for c, several in jobs for job in several if c.kind == kind]
-        if not entries:
-            continue
-        lines += ["```{toctree}", ":maxdepth: 1", f':caption: "{caption}"', ""]
-        for chapter, job in entries:
-            values = ", ".join(str(value) for value in job.values.values() if value != "")
-            values = f" ({values})" if values else ""
-            lines.append(f"{chapter.id} {chapter.title}{values} <{job.name}>")
-        lines += ["```", ""]
-    return "\n".join(lines)
 
 
 def _sphinx(staging, pages):
@@ -204,15 +141,20 @@ def _sphinx(staging, pages):
     shutil.move(made, pages)
 
 
-def chapters_markdown(book):
-    """The table of chapters: number, title, the chapter's question, minutes; grouped by kind."""
+def chapters_markdown(book, reference=REFERENCE):
+    """The table of chapters: number, title, the chapter's question, minutes; in their parts.
+
+    A title leads to the executed notebook of a published run, real images first; to the source where there is none.
+    """
     lines = ["| | chapter | question | minutes (2 cores) |", "|---|---|---|---|"]
-    for kind, name in KINDS.items():
+    for kind, name in front.PARTS.items():
         listed = [c for c in book.chapters if c.kind == kind]
         lines += [f"| | **{name}** | | |"] if listed else []
         for c in listed:
             question = read_notebook(book.path(c)).cells[0].source.splitlines()[0].removeprefix("# ")
-            lines.append(f"| {c.id} | [{c.title}](notebooks/{c.notebook}.ipynb) | {question} | {c.minutes:g} |")
+            runs = [f"reference/{name}/{c.notebook}.ipynb" for name in reference_cards(folder=reference)]
+            shown = next((path for path in runs if (Path(reference).parent / path).is_file()), f"{c.notebook}.ipynb")
+            lines.append(f"| {c.id} | [{c.title}](notebooks/{shown}) | {question} | {c.minutes:g} |")
     return "\n".join(lines)
 
 
@@ -228,8 +170,8 @@ def render(text, reference=REFERENCE):
     newer = {name: ", ".join(stale(Path(reference) / name)) or "none" for name in cards}
     listed = "; ".join(f"`{name}`: {chapters}" for name, chapters in newer.items())
     table = f"{scorecards_markdown(cards)}\n\nChapters whose code is newer than the published run: {listed}."
-    headlines = headlines_markdown(Path(reference))
-    blocks = {"headline": headlines, "chapters": chapters_markdown(Book()), "scorecard": table}
+    headlines = front.headlines_markdown(Path(reference))
+    blocks = {"headline": headlines, "chapters": chapters_markdown(Book(), reference), "scorecard": table}
     for name, content in blocks.items():
         pattern = re.compile(rf"(<!-- {name}:begin[^>]*-->\n)(.*?)(<!-- {name}:end -->)", re.S)
         if not pattern.search(text):

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import nbformat
 
+from manifold_utils.atlas import Atlas
 from manifold_utils.book.contents import NOTEBOOKS, PLACES, Book, Job, code_cells, read_notebook, tags
+from manifold_utils.book.front import POSTER, draw_poster
 from manifold_utils.book.jobs import with_outputs_of
 from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, remove_leftovers
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
@@ -62,7 +64,7 @@ class Published:
 
 
 def publish(edition, folder=REFERENCE, budget=BUDGET):
-    """Write what is finished of an atlas to `folder`/<profile>/: NN.json and NN_name.ipynb.
+    """Write what is finished of an atlas to `folder`/<profile>/: NN.json, NN_name.ipynb and the front's picture.
 
     Parameters
     ----------
@@ -103,6 +105,8 @@ def publish(edition, folder=REFERENCE, budget=BUDGET):
             temporary.write_text(text, encoding="utf-8")
     for path in _obsolete(edition, target):
         path.unlink()
+    if (edition.atlas / "embeddings").is_dir():
+        draw_poster(Atlas(edition.atlas), target / POSTER)
     outrun = [job.name for job in ready if edition.why(job)]
     return Published(target, {name: len(text.encode()) for name, text in texts.items()}, width, left_out, outrun)
 

@@ -4,6 +4,8 @@ A trajectory grows with progress: a slider, or the play button, shows it up to e
 come from `inpca`.
 """
 
+import json
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,9 +15,11 @@ from manifold_utils.levels import sorted_levels
 from manifold_utils.plots.embeddings import as_series, axis_label
 from manifold_utils.plots.style import style_of
 
+PLOTLY = "application/vnd.plotly.v1+json"
+
 
 def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explained_stress, *, title, runs=None,
-                 n_frames=21, size=2.5):  # fmt: skip
+                 hover=None, n_frames=21, size=2.5):  # fmt: skip
     """Three-dimensional scatter, or trajectories if `runs` are given, that grow with progress.
 
     Parameters
@@ -31,6 +35,8 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explaine
     runs : (n_points,) sequence, optional
         The run of every point, in order of time: thin lines join the points of a run, each up to the last checkpoint
         before its progress exceeds the slider's value.
+    hover : (n_points,) sequence of str, optional
+        What is said of a point under the mouse; its run, where that is given, and its progress by default.
     n_frames : int
         Positions of the slider.
 
@@ -38,21 +44,20 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explaine
     -------
     plotly Figure
     """
-    levels = as_series(levels)
-    clock = pd.Series(np.asarray(progress, dtype=float))
+    levels, progress = as_series(levels), np.asarray(progress, dtype=float)
+    clock = pd.Series(progress)
     if runs is not None:  # progress need not be monotone, a drawn line is
         runs = np.asarray(runs)
         clock = clock.groupby(runs).cummax()
-    names = sorted_levels(levels)
-    colours, limits = [style_of(name, levels)[0] for name in names], np.linspace(0, 1, n_frames)
-
-    def traces(limit):
-        shown = (clock <= limit + 1e-9).to_numpy()
-        rows = [np.flatnonzero(shown & (levels == name).to_numpy()) for name in names]
-        return [_family(coordinates, *one, runs, size) for one in zip(rows, names, colours, strict=True)]
-
-    figure = go.Figure([*traces(1.0), *_reference(reference)])
-    figure.frames = [go.Frame(data=traces(x), traces=list(range(len(names))), name=f"{x:.2f}") for x in limits]
+    if hover is None:
+        known = [""] * len(levels) if runs is None else [f"{run}<br>" for run in runs]
+        hover = [f"{name}progress {s:.2f}" for name, s in zip(known, progress, strict=True)]
+    names, limits = sorted_levels(levels), np.linspace(0, 1, n_frames)
+    rows = [_rows((levels == name).to_numpy(), runs) for name in names]
+    colours = [style_of(name, levels)[0] for name in names]
+    traces = [_family(coordinates, *one, hover, runs, size) for one in zip(rows, names, colours, strict=True)]
+    figure = go.Figure([*traces, *_reference(reference)])
+    figure.frames = [_frame(traces, rows, clock.to_numpy(), x) for x in limits]
     titles = [_plain(axis_label(k, eigenvalues, explained_stress)) for k in range(3)]
     axes = {f"{a}axis": {"title": {"text": text}} for a, text in zip("xyz", titles, strict=True)}
     figure.update_layout(
@@ -60,8 +65,8 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explaine
         height=640,
         template="plotly_white",
         scene={**axes, "aspectmode": "data", "camera": {"eye": {"x": 0.15, "y": -1.75, "z": 0.7}}},
-        margin={"l": 20, "r": 20, "t": 50, "b": 30},
-        legend={"itemsizing": "constant"},
+        margin={"l": 20, "r": 20, "t": 100, "b": 30},
+        legend={"itemsizing": "constant", "orientation": "h", "y": 1.0, "yanchor": "bottom"},  # the scene has all width
         **_controls(limits),
     )
     return figure
@@ -92,42 +97,66 @@ def _controls(limits):
     }
 
 
-def _family(coordinates, rows, name, colour, runs, size):
-    """One trace: the points of a family, with a gap between runs so that lines do not join them."""
-    points = coordinates[rows, :3].astype(float)
-    if runs is not None and len(rows):
-        breaks = np.flatnonzero(runs[rows][1:] != runs[rows][:-1]) + 1
-        points = np.insert(points, breaks, np.nan, axis=0)
-    if not len(points):
-        points = np.full((1, 3), np.nan)  # an empty trace would leave the legend
+def _rows(member, runs):
+    """Row numbers of a family's points, with -1 between two runs, so that lines do not join them."""
+    rows = np.flatnonzero(member)
+    if runs is None or not len(rows):
+        return rows
+    return np.insert(rows, np.flatnonzero(runs[rows][1:] != runs[rows][:-1]) + 1, -1)
+
+
+def _family(coordinates, rows, name, colour, hover, runs, size):
+    """One trace: the points of a family, all of them."""
+    points = np.where((rows < 0)[:, None], np.nan, coordinates[rows, :3].astype(float))
     return go.Scatter3d(
         **dict(zip("xyz", np.float32(points).T, strict=True)),
         mode="markers" if runs is None else "lines+markers",
         name=str(name),
+        text=["" if k < 0 else hover[k] for k in rows],
+        hoverinfo="text+name",
         marker={"size": size, "color": colour, "opacity": 0.7},
         line={"color": colour, "width": 1},
     )
 
 
+def _frame(traces, rows, clock, limit):
+    """The points up to a value of progress: the others have no third coordinate, and so are not drawn."""
+    late = [np.where(r < 0, True, clock[r] > limit + 1e-9) for r in rows]
+    data = [{"type": "scatter3d", "z": np.where(hide, np.nan, t.z)} for t, hide in zip(traces, late, strict=True)]
+    return go.Frame(data=data, traces=list(range(len(traces))), name=f"{limit:.2f}")
+
+
 def _reference(reference):
-    """The geodesic, ignorance and truth, in black."""
-    ends = {"ignorance": (0, "square"), "truth": (-1, "diamond")}
-    line = {"mode": "lines", "name": "geodesic", "line": {"color": "black", "width": 6}}
-    traces = [go.Scatter3d(**dict(zip("xyz", reference[:, :3].T, strict=True)), **line)]
-    for name, (k, symbol) in ends.items():
-        place = dict(zip("xyz", reference[[k], :3].T, strict=True))
-        marker = {"color": "black", "size": 6, "symbol": symbol}
-        traces.append(go.Scatter3d(**place, mode="markers", name=name, marker=marker))
-    return traces
+    """The geodesic, ignorance (a square) and truth (a star, as in every figure of the book), in black."""
+    road = dict(zip("xyz", reference[:, :3].T, strict=True))
+    first, last = (dict(zip("xyz", reference[[k], :3].T, strict=True)) for k in (0, -1))
+    line = {"mode": "lines", "name": "geodesic to truth \u2605", "hoverinfo": "name"}
+    square = {"color": "black", "size": 6, "symbol": "square"}
+    star = {"text": ["\u2605"], "textfont": {"color": "black", "size": 22}, "mode": "text"}
+    star |= {"textposition": "middle center", "showlegend": False}
+    return [
+        go.Scatter3d(**road, **line, line={"color": "black", "width": 6}),
+        go.Scatter3d(**first, mode="markers", name="ignorance", marker=square, hoverinfo="name"),
+        go.Scatter3d(**last, **star, name="truth", hoverinfo="name"),
+    ]
+
+
+class Shown:
+    """A figure as a notebook keeps it: numbers only, which JupyterLab and the book's pages draw with one library."""
+
+    def __init__(self, figure):
+        self.figure = figure
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        title = self.figure.layout.title.text or "interactive figure"
+        return {PLOTLY: json.loads(self.figure.to_json()), "text/plain": title}
 
 
 def save_interactive(figure, path):
     """Write the figure as one HTML file with plotly's script inside, and return it for display in the notebook.
 
-    The file is complete by itself; the notebook's output embeds it as well, so that both work without a network.
+    The file is complete by itself. The notebook's output has the figure's numbers without the script.
     """
-    from IPython.display import HTML
-
     with atomic_path(path) as temporary:
         figure.write_html(temporary, include_plotlyjs=True, full_html=True, auto_play=False)
-    return HTML(figure.to_html(include_plotlyjs=True, full_html=False, auto_play=False))
+    return Shown(figure)
