@@ -27,7 +27,7 @@ def run(options):
         return 1
     counts = {status: sum(o.status == status for o in outcomes) for status in dict.fromkeys(o.status for o in outcomes)}
     print(", ".join(f"{n} {status}" for status, n in counts.items()))
-    print(f"executed notebooks: {edition.output}\nfigures:            {edition.atlas / 'figures'}")
+    print(f"executed notebooks: {edition.output}\nfigures:            {edition.out / 'figures'}")
     return 0
 
 
@@ -92,7 +92,7 @@ def data(options):
 
 def contact_sheet(options):
     """All figures in one picture."""
-    atlas = _edition(options).atlas
+    atlas = _edition(options).out
     path = Path(options.out or atlas / "contact_sheet.png")
     pages.contact_sheet(atlas / "figures", path)
     print(f"contact sheet:      {path}")

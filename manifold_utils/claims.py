@@ -5,7 +5,10 @@ those of all chapters, lays the paper's number beside ours, and draws a conclusi
 notebooks/claims.yaml, which compare with what a world without the effect gives. It computes no result itself.
 """
 
+import ast
+import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +22,8 @@ from manifold_utils.files import PROJECT, read_json, write_json
 from manifold_utils.strict_yaml import load_yaml
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas", "numba")
+RUN_VARIABLE = "MANIFOLD_RUN"  # set by the book's runner: the job, and the fingerprint of all that it depends on
+PLACES = ("data_dir", "client")  # parameters that say where things happen; results do not depend on them
 CLAIMS_FILE = PROJECT / "notebooks" / "claims.yaml"
 REFERENCE = PROJECT / "notebooks" / "reference"
 
@@ -151,9 +156,9 @@ def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu")
     started : float, optional
         `time.time()` at the chapter's start; gives the seconds.
     """
-    folder = atlas.path / "results"
-    folder.mkdir(exist_ok=True)
     made = {
+        "run": os.environ.get(RUN_VARIABLE) or None,
+        "parameters": _parameters(),
         "profile": atlas.profile.name,
         "data": atlas.profile.dataset.name,
         "seed": seed,
@@ -164,8 +169,45 @@ def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu")
         "versions": {p: version(p) for p in PACKAGES},
         "points": atlas.points_fingerprint() if (atlas.path / "points.parquet").is_file() else None,
     }
-    write_json(folder / f"{chapter}.json", {"chapter": chapter, "results": results, "made": made})
+    value = {"chapter": chapter, "results": results, "made": made}
+    write_json(atlas.folder("results") / f"{chapter}.json", value)
     return results_table(results)
+
+
+def _parameters():
+    """Values of the names in the chapter's parameters cell, as they are now; empty outside a notebook.
+
+    In a kernel the cell is the first that holds nothing but `name = literal` and names the profile.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    values = shell.user_ns if shell else {}
+    names = next((found for found in map(_assigned, values.get("In", [])) if "profile" in found), [])
+    return {name: values[name] for name in names if name in values and name not in PLACES}
+
+
+def _assigned(source):
+    """Names that a cell of nothing but `name = literal` assigns; none for another cell."""
+    try:
+        body = ast.parse(source).body
+        for line in body:
+            ast.literal_eval(line.value)
+        return [line.targets[0].id for line in body]
+    except (SyntaxError, ValueError, AttributeError):
+        return []
+
+
+def by_hand(folder):
+    """Results that the book's runner did not make: dict of chapter -> its parameters then.
+
+    A notebook that is opened and run by hand, or executed by papermill alone, saves its results where the book does.
+    Results from before this was noted count as the book's own.
+
+    Parameters
+    ----------
+    folder : path, or list of paths, see `load_results`
+    """
+    made = {path.stem: read_json(path).get("made", {}) for path in _files(folder)}
+    return {chapter: m["parameters"] for chapter, m in made.items() if "run" in m and m["run"] is None}
 
 
 def results_table(results):
@@ -174,9 +216,15 @@ def results_table(results):
 
 
 def load_results(folder):
-    """All results of an atlas' results folder: dict of '<chapter>.<name>' -> result."""
-    files = sorted(Path(folder).glob("*.json"))
-    return {f"{f.stem}.{name}": value for f in files for name, value in read_json(f)["results"].items()}
+    """All results of a folder, or of several (`Atlas.results_folders`; of one chapter the last one's): dict of
+    '<chapter>.<name>' -> result."""
+    return {f"{f.stem}.{name}": value for f in _files(folder) for name, value in read_json(f)["results"].items()}
+
+
+def _files(folder):
+    """Paths of the results files of a folder, or of several, of which later ones win."""
+    folders = folder if isinstance(folder, list | tuple) else [folder]
+    return list({path.name: path for each in folders for path in sorted(Path(each).glob("*.json"))}.values())
 
 
 def load_claims(path=CLAIMS_FILE):
@@ -186,7 +234,7 @@ def load_claims(path=CLAIMS_FILE):
 
 def data_of(folder):
     """The data set that the results of a folder are about; '' where no file says."""
-    made = [read_json(f)["made"] for f in sorted(Path(folder).glob("*.json"))]
+    made = [read_json(f)["made"] for f in _files(folder)]
     return next((m["data"] for m in made if "data" in m), "")
 
 
@@ -195,7 +243,7 @@ def scorecard(folder, claims=None):
 
     Parameters
     ----------
-    folder : path of results, of an atlas or of a reference run
+    folder : path of results, of an atlas or of a reference run, or list of paths, see `load_results`
     claims : list of Claim, optional
         By default those of the book.
 

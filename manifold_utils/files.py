@@ -6,19 +6,26 @@ proved to be ours. It does not know what an atlas is (see `atlas`).
 """
 
 import ctypes
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import socket
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
 MANIFEST = ".manifold-book.json"  # in a folder that a user named: what we wrote there
+CHECKSUM = "checksum"  # the last key of a JSON file
 OLD = "old-"  # after the random part of a temporary name: a folder that was moved aside
 N_NAMED = 3  # foreign files that an error names
+FULL, CLOSED = {errno.ENOSPC, errno.EDQUOT}, {errno.EROFS, errno.EACCES, errno.EPERM}  # a disk; a folder
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # of a file system
+NEARLY_FULL = 2**16  # bytes free below which a write that failed without saying why is taken to have met a full disk
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
@@ -36,6 +43,149 @@ def data_root(folder=""):
     return Path(folder or os.environ.get("MANIFOLD_DATA") or PROJECT / "data").expanduser().resolve()
 
 
+def out_root():
+    """Folder for figures and results that $MANIFOLD_OUT names, or None: then they go into the atlas.
+
+    A class can share one read-only atlas this way, and a sweep over parameters leaves the atlas' own results alone.
+    """
+    named = os.environ.get("MANIFOLD_OUT", "")
+    return Path(named).expanduser().resolve() if named else None
+
+
+class CannotWrite(OSError):
+    """A disk is full or a folder is read-only; one line says what, where and what to do. `errno` is the system's."""
+
+    def __init__(self, path, error, cure=""):
+        path = Path(path)
+        folder = next((p for p in (path, *path.parents) if p.is_dir()), Path("/"))
+        free = shutil.disk_usage(folder).free
+        if error.errno in CLOSED:
+            what = f"{folder} is read-only ({os.strerror(error.errno)})"
+            cure = cure or "choose another data_dir, or set $MANIFOLD_OUT to a folder for figures and results"
+        else:
+            what = f"the disk of {folder} is full ({size_in_words(free)} free)"
+            cure = cure or "free some space or choose another data_dir, and call the same command again"
+        super().__init__(f"cannot write {path}: {what}; {cure}. What is finished is kept")
+        self.errno = error.errno
+
+    @staticmethod
+    def explains(error, path):
+        """Whether an OSError is about a full disk or a closed folder."""
+        folder = next((p for p in Path(path).parents if p.is_dir()), Path("/"))
+        unsaid = error.errno is None and shutil.disk_usage(folder).free < NEARLY_FULL  # numpy's, for one
+        return not isinstance(error, CannotWrite) and (unsaid or error.errno in FULL | CLOSED)
+
+
+@contextmanager
+def writing(path, cure=""):
+    """Inside, an OSError about a full disk or a read-only folder becomes `CannotWrite`, which names `path`.
+
+    Examples
+    --------
+    >>> with writing("/some/file"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+        ...
+    manifold_utils.files.CannotWrite: cannot write /some/file: the disk of / is full (...
+    """
+    try:
+        yield
+    except OSError as error:
+        if CannotWrite.explains(error, path):
+            raise CannotWrite(path, error, cure) from error
+        raise
+
+
+def size_in_words(n_bytes):
+    """A number of bytes in the unit that fits.
+
+    Examples
+    --------
+    >>> size_in_words(0), size_in_words(2_345), size_in_words(1.28e12)
+    ('0 B', '2.3 kB', '1.3 TB')
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(n_bytes) < 999.5 or unit == "TB":
+            return f"{n_bytes:.0f} {unit}" if unit == "B" or n_bytes >= 99.5 else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+
+
+def in_words(seconds):
+    """A duration as a reader wants it: seconds below two minutes, then minutes, hours and minutes, days and hours.
+
+    Examples
+    --------
+    >>> in_words(95), in_words(410), in_words(9000), in_words(12_345_678)
+    ('95 s', '7 min', '2 h 30 min', '142 d 21 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+@contextmanager
+def hold(path, refusal):
+    """Hold the lock file `path`; it goes free when the process ends, however it ends.
+
+    A file system without locks (some network mounts) gets a second file beside it, `<path>.held`, which exists only
+    while the lock is held; one that a dead process of this machine left is taken over.
+
+    Parameters
+    ----------
+    path : path
+    refusal : str
+        Message of the error, with {holder}.
+
+    Raises
+    ------
+    RuntimeError
+        Another process holds it.
+    """
+    path, me = Path(path), f"process {os.getpid()} on {socket.gethostname()}"
+    with ExitStack() as stack:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = stack.enter_context(open(path, "a+", encoding="utf-8"))
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            raise RuntimeError(refusal.replace("{holder}", handle.read().strip() or "another process")) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            stack.enter_context(_held_by_name(path.with_name(f"{path.name}.held"), me, refusal))
+        with writing(path):
+            handle.truncate(0)
+            handle.write(me)
+            handle.flush()
+        yield
+
+
+@contextmanager
+def _held_by_name(path, me, refusal):
+    """A lock that is the existence of a file."""
+    if path.is_file():
+        holder = path.read_text(encoding="utf-8", errors="replace").strip()
+        found = re.fullmatch(r"process (\d+) on (.*)", holder)
+        if not found or found[2] != socket.gethostname() or Path(f"/proc/{found[1]}").exists():
+            said = refusal.replace("{holder}", holder or "another process")
+            raise RuntimeError(f"{said} (if that process is gone, delete {path})")
+        path.unlink()
+    with open(path, "x", encoding="utf-8") as handle:
+        handle.write(me)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def fingerprint(value, length=16):
     """Hexadecimal SHA-256 (first `length` digits) of any JSON-able value; equal values give equal fingerprints."""
     text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
@@ -48,21 +198,28 @@ def atomic_path(path):
 
     Works for files and folders. A folder that is there already changes places with the new one in one step where the
     system can; elsewhere it is moved aside first, and `remove_leftovers` brings it back if a kill came in between.
+    CannotWrite, in one line, if the disk is full or the folder read-only.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        yield temporary
-        if not (path.is_dir() and temporary.is_dir()):
-            os.replace(temporary, path)
-        elif not _exchange(temporary, path):
-            old = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{OLD}{path.name}")
-            os.rename(path, old)
-            os.rename(temporary, path)
-            _remove(old)
-    finally:
-        _remove(temporary)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _put(temporary, path)
+        finally:
+            _remove(temporary)
+
+
+def _put(temporary, path):
+    """`temporary` takes the place of `path`."""
+    if not (path.is_dir() and temporary.is_dir()):
+        os.replace(temporary, path)
+    elif not _exchange(temporary, path):
+        old = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{OLD}{path.name}")
+        os.rename(path, old)
+        os.rename(temporary, path)
+        _remove(old)
 
 
 def _exchange(one, other):
@@ -117,7 +274,7 @@ def refuse_foreign(path, ours):
 def _remove(path):
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+    elif path.exists() or path.is_symlink():  # a read-only folder complains even about what is not there
         path.unlink(missing_ok=True)
 
 
@@ -135,14 +292,26 @@ def remove_leftovers(folder):
 
 
 def write_json(path, value):
-    """Write `value` as indented JSON to `path`, atomically. NaN and infinity are refused: write None or a text."""
+    """Write `value` as indented JSON to `path`, atomically; a dictionary gets a checksum as its last key.
+
+    NaN and infinity are refused: write None or a text.
+    """
+    stamp = {CHECKSUM: fingerprint(value)} if isinstance(value, dict) else {}
+    text = json.dumps({**value, **stamp} if stamp else value, indent=1, allow_nan=False)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path):
-    """Read one JSON file; a damaged one is named in the error."""
+    """Read one JSON file; a damaged one (no JSON, or not what its checksum says) is named in the ValueError.
+
+    A file without a checksum, older or from elsewhere, is read as it is.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged (not JSON: {error}); delete it and run its chapter again") from error
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        checksum = value.pop(CHECKSUM, None) if isinstance(value, dict) else None
+        if checksum is not None and checksum != fingerprint(value):
+            raise ValueError("it does not agree with its checksum")
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are kinds of it
+        raise ValueError(f"{path} is damaged ({error}); delete it and run its chapter again") from error
+    return value

@@ -60,7 +60,7 @@ print(
 
 # %%
 outline = planning.plan(settings)
-outline.table
+outline.in_words()
 
 # %% [markdown]
 # `main` is the grid of the paper's figures, at this profile's size. The others answer questions of their own: other starts, other sizes, other data.

@@ -93,7 +93,7 @@ assert np.abs(reached_progress - stations).max() < 0.05, (
 # Chapter 32 shuffled every run within classes (its samples change places with samples of their own class, independently of all other runs) and counted the axes that 90 % of the stress needs at equal progress. It did so for a ladder of worlds that know more and more: *curve*, *class*, *difficulty*, *confusion*, *real*. This atlas stands beside the published runs on other data. *Prediction:* on which data do runs share most beyond their learning curves?
 
 # %%
-sources = {f"{atlas.profile.name} (this atlas)": atlas.path / "results"}
+sources = {f"{atlas.profile.name} (this atlas)": atlas.results_folders}
 for folder in sorted(claims.REFERENCE.glob("*")):
     if folder.name != atlas.profile.name and (folder / "32.json").is_file():
         sources[f"{folder.name} (published)"] = folder

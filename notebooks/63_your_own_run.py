@@ -117,7 +117,7 @@ pd.DataFrame({name: run.points.iloc[-1] for name, run in runs.items()})
 
 # %%
 for name, run in runs.items():
-    folder = run.save(atlas.path / "guests" / name.replace(" ", "_"))
+    folder = run.save(atlas.folder("guests") / name.replace(" ", "_"))
     again = recording.load_run(folder)
     recording.check_same_space(again, atlas)
     assert again.points.equals(run.points), "the points came back"

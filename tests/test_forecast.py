@@ -9,8 +9,9 @@ import pytest
 from tqdm import tqdm
 
 from manifold_utils.book import Outcome, Terminal
-from manifold_utils.book.forecast import Forecast, in_words
+from manifold_utils.book.forecast import Forecast
 from manifold_utils.book.kernel import Position
+from manifold_utils.files import in_words
 
 
 class Tiny:

@@ -5,9 +5,9 @@ written under a temporary name and renamed; prediction chunks carry crc32c check
 computes nothing: distances come from `distances.tiles`, embeddings from `inpca`.
 """
 
-import fcntl
 import os
-import socket
+import shlex
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,24 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
 from manifold_utils.atlas.records import SPLITS, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
-from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, remove_leftovers, write_json
-from manifold_utils.profiles import FACTORS, Profile
+from manifold_utils.files import (
+    atomic_path,
+    data_root,
+    fingerprint,
+    hold,
+    out_root,
+    read_json,
+    remove_leftovers,
+    write_json,
+    writing,
+)
+from manifold_utils.profiles import FACTORS, PROFILE_FOLDER, Profile
 
+OWNER = ".manifold-out.json"  # in $MANIFOLD_OUT: whose figures and results it holds
+STAMP = "# checksum "  # the first line of a frozen profile
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
 
@@ -80,13 +93,21 @@ class Atlas:
 
         `profile_name` is a name, or the path of a profile's .yaml file.
         """
-        name = Profile.load(profile_name).name if Path(profile_name).suffix == ".yaml" else profile_name
-        return cls(data_root(data_dir) / "atlases" / name)
+        path = Path(profile_name).expanduser()
+        name = Profile.load(str(path)).name if path.suffix == ".yaml" else profile_name
+        atlas = cls(data_root(data_dir) / "atlases" / name)
+        if out_root() is None and not os.access(atlas.path, os.W_OK):
+            warnings.warn(
+                f"{atlas.path} is read-only: set $MANIFOLD_OUT to a folder for figures and results, which cannot be "
+                "kept otherwise",
+                stacklevel=2,
+            )
+        return atlas
 
     @property
     def profile(self):
         """The frozen `Profile` that this atlas was last made from."""
-        return Profile.load(str(self.path / "profile.yaml"))
+        return Profile.load(str(_unaltered(self.path / "profile.yaml")))
 
     def space(self, name=""):
         """The atlas of another prediction space (a grid with a data set of its own); '' is the main space."""
@@ -101,18 +122,8 @@ class Atlas:
         RuntimeError
             If another process holds the atlas; names that process.
         """
-        with open(self.path / "lock", "a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                handle.seek(0)
-                raise RuntimeError(
-                    f"{self.path} is being written by {handle.read().strip() or 'another process'}; "
-                    "wait for it to end, or work in another data_dir"
-                ) from error
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
+        refusal = "is being written by {holder}; wait for it to end, or work in another data_dir"
+        with hold(self.path / "lock", f"{self.path} {refusal}"):
             remove_leftovers(self.path / "predictions")
             yield self
 
@@ -148,10 +159,9 @@ class Atlas:
         ]
         points = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame({"run": [], "step": []})
         points = points[["run", *[c for c in points if c != "run"]]]
-        if self._points_key(points) != self._points_key(self._parquet("points", missing=None)):
+        if self._points_key(points) != self._stored_points_key():
             self.save_points(points)
-        with atomic_path(self.path / "runs.parquet") as temporary:
-            runs.to_parquet(temporary)
+        write_table(self.path / "runs.parquet", runs)
         return runs, self.points
 
     @property
@@ -185,8 +195,7 @@ class Atlas:
 
     def save_points(self, points):
         """Replace points.parquet, for instance with more columns. The rows must stay as they are."""
-        with atomic_path(self.path / "points.parquet") as temporary:
-            points.to_parquet(temporary)
+        write_table(self.path / "points.parquet", points)
 
     def table(self, grid=None):
         """Points joined with their run's grid and factors; the index is the row number in every array of the atlas.
@@ -252,8 +261,8 @@ class Atlas:
     def save_labels(self, split, labels):
         """Keep the true classes, so that figures need no data set."""
         _check_split(split)
-        with atomic_path(self.path / f"labels_{split}.parquet") as temporary:
-            pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)}).to_parquet(temporary)
+        table = pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)})
+        write_table(self.path / f"labels_{split}.parquet", table)
 
     def distances_path(self, split, metric="bhattacharyya"):
         _check_split(split)
@@ -270,7 +279,10 @@ class Atlas:
         path = self.distances_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 20 for this profile")
-        return open_tiles(path, fingerprint=self.points_fingerprint())
+        tiles = open_tiles(path, fingerprint=self.points_fingerprint())
+        if tiles.shape != (len(self.points),) * 2:
+            raise OSError(f"{path} is damaged (its shape is {tiles.shape}); delete it, and {self.cure('20')}")
+        return tiles
 
     def embedding_path(self, split, metric="bhattacharyya"):
         _check_split(split)
@@ -283,12 +295,10 @@ class Atlas:
         (component), reference_embedding (reference, component) with the coordinate `reference` naming ignorance,
         truth and points of the geodesic. `point` holds the row numbers of `points`.
         """
-        import xarray as xr
-
         path = self.embedding_path(split, metric)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run chapter 30 for this profile")
-        dataset = xr.load_dataset(path, engine="zarr", consolidated=False)
+        dataset = read_arrays(path, self.cure("30"))
         if dataset.attrs["points"] != self.points_fingerprint():
             raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 30 again")
         return dataset
@@ -296,15 +306,63 @@ class Atlas:
     def save_embedding(self, dataset, split, metric="bhattacharyya"):
         """Store an embedding Dataset, stamped with the points that it belongs to."""
         stamped = dataset.assign_attrs(points=self.points_fingerprint())
-        with atomic_path(self.embedding_path(split, metric)) as temporary:
-            stamped.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+        write_arrays(self.embedding_path(split, metric), stamped)
+
+    def cure(self, *chapters):
+        """What to do about a damaged file, for the end of an error: the command that runs these chapters again."""
+        whole = self._whole
+        known = (PROFILE_FOLDER / f"{whole.name}.yaml").is_file()
+        profile = whole.name if known else shlex.quote(str(whole / "profile.yaml"))
+        root = whole.parent.parent
+        place = "" if root.resolve() == data_root() else f" --data-dir {shlex.quote(str(root))}"
+        called = f"python -m manifold_utils run --profile {profile}{place} --force {' '.join(chapters)}"
+        return f"make it again with `{called}`"
+
+    @property
+    def out(self):
+        """Folder of what chapters leave to be looked at: $MANIFOLD_OUT if it is set, else the atlas itself."""
+        root = out_root()
+        return self.path if root is None else root / self.path.relative_to(self._whole)
+
+    def folder(self, name):
+        """The folder `name` (figures, results, guests, nulls) of `out`, made if it is not there.
+
+        Raises
+        ------
+        CannotWrite
+            A read-only atlas without $MANIFOLD_OUT, or a full disk.
+        ValueError
+            $MANIFOLD_OUT holds what came from another atlas: numbers of two atlases would stand side by side.
+        """
+        root, place = out_root(), self.out / name
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
+        if root is not None:
+            owner = read_json(root / OWNER)["atlas"] if (root / OWNER).is_file() else None
+            if owner is None:
+                write_json(root / OWNER, {"atlas": self._whole.name})
+            elif owner != self._whole.name:
+                raise ValueError(
+                    f"$MANIFOLD_OUT is {root}, which holds figures and results of the atlas {owner!r}; set it to "
+                    f"another folder for {self._whole.name!r}"
+                )
+        return place
+
+    @property
+    def results_folders(self):
+        """Folders of named results, those that win last: of the atlas and, if it is another, of `out`."""
+        return list(dict.fromkeys([self.path / "results", self.out / "results"]))
 
     def figure_path(self, name):
-        folder = self.path / "figures"
-        folder.mkdir(exist_ok=True)
-        return folder / name
+        """Path of a figure, in its folder."""
+        return self.folder("figures") / name
 
     # -- private -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _whole(self):
+        """Path of the atlas that a prediction space belongs to; of a whole atlas its own."""
+        return self.path.parent.parent if self.path.parent.name == "spaces" else self.path
 
     def _run_path(self, run_id):
         return self.path / "predictions" / f"{run_id}.zarr"
@@ -319,10 +377,14 @@ class Atlas:
             if missing is None:
                 return None
             raise FileNotFoundError(f"{path} is missing; run chapters 10 and 11 for this profile first")
+        return read_table(path, self.cure("10", "11") if name.startswith("labels") else self.cure("11", "31"))
+
+    def _stored_points_key(self):
+        """Key of the table on disk; None where there is none, or it is damaged and has to be made again."""
         try:
-            return pd.read_parquet(path)
-        except Exception as error:  # pyarrow raises several kinds: name the file for all of them
-            raise OSError(f"{path} is damaged ({error}); run chapter 11 again to rebuild it") from error
+            return self._points_key(self._parquet("points", missing=None))
+        except OSError:
+            return None
 
     @staticmethod
     def _points_key(points):
@@ -335,9 +397,16 @@ def _make(path, profile):
     if not (path / "atlas.json").is_file():
         write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name})
     with atomic_path(path / "profile.yaml") as temporary:
-        temporary.write_text(
-            yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False), encoding="utf-8"
-        )
+        text = yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        temporary.write_text(f"{STAMP}{fingerprint(text)}\n{text}", encoding="utf-8")
+
+
+def _unaltered(path):
+    """The path of a frozen profile; OSError if it is not as its first line says (older ones have no such line)."""
+    first, _, text = path.read_bytes().decode("utf-8", "replace").partition("\n")
+    if first.startswith(STAMP) and first.removeprefix(STAMP) != fingerprint(text):
+        raise OSError(f"{path} is damaged (it does not agree with its checksum); chapter 10 writes it again")
+    return path
 
 
 def _check_split(split):

@@ -86,7 +86,8 @@ class RunRecord:
         if len(self.points):
             run |= {f"final_{k}": float(self.points.iloc[-1][k]) for k in FINAL_COLUMNS}
         points = self.points.to_dict(orient="list")
-        return {"run": run, "config": self.factors, "info": self.info, "points": points}
+        shapes = {split: list(np.shape(self.log_probs[split])) for split in SPLITS}
+        return {"run": run, "config": self.factors, "info": self.info, "points": points, "shapes": shapes}
 
 
 def _files_of_run(path):
@@ -137,7 +138,7 @@ def read_facts(path):
         facts = attributes["record"]
         if attributes["checksum"] != fingerprint(facts):
             raise ValueError("its facts do not agree with their checksum")
-    except (FileNotFoundError, KeyError, ValueError) as error:
+    except Exception as error:  # zarr raises several kinds for damaged metadata: name the run for all of them
         raise OSError(f"{path} is damaged ({error}); {CURE}") from error
     return facts
 
@@ -145,9 +146,13 @@ def read_facts(path):
 def open_predictions(path, split):
     """The zarr array of a split, nothing read yet. OSError, naming it and the cure, if it is missing or damaged."""
     try:
-        return zarr.open_array(path / split, mode="r")
-    except (FileNotFoundError, KeyError, ValueError) as error:
+        found = zarr.open_array(path / split, mode="r")
+        expected = read_facts(path).get("shapes", {}).get(split)  # runs of before have none
+        if expected is not None and list(found.shape) != expected:
+            raise ValueError(f"its shape is {found.shape}, not {tuple(expected)}")
+    except Exception as error:  # zarr raises several kinds: name the array for all of them
         raise OSError(f"{path / split} is missing or damaged ({error}); {CURE}") from error
+    return found
 
 
 def read_predictions(path, split):

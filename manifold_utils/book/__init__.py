@@ -5,17 +5,15 @@ skipped (see `jobs`). A failure stops what depends on it, and nothing else. An i
 never written, and only one runner works on an atlas at a time.
 """
 
-import fcntl
-import os
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from manifold_utils.book.forecast import Forecast, in_words
+from manifold_utils.book.forecast import Forecast
 from manifold_utils.book.jobs import Edition, Outcome
 from manifold_utils.book.kernel import Position
-from manifold_utils.files import remove_leftovers
+from manifold_utils.files import hold, in_words, remove_leftovers
 from manifold_utils.workers import n_cores
 
 __all__ = ["BookFailed", "Edition", "Outcome", "Quiet", "Terminal", "book_status", "run_book"]
@@ -189,16 +187,7 @@ class _Schedule:
 @contextmanager
 def _one_runner(folder):
     """Hold the folder of executed notebooks; a second runner is refused. A dead runner's hold vanishes with it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".runner", "a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.seek(0)
-            raise RuntimeError(f"another run of the book (process {handle.read()}) works in {folder}") from error
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
+    with hold(folder / ".runner", f"another run of the book ({{holder}}) works in {folder}"):
         yield
 
 

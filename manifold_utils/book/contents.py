@@ -17,12 +17,12 @@ import nbformat
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from manifold_utils.book.dependencies import imported_modules
+from manifold_utils.claims import PLACES
 from manifold_utils.files import PROJECT, fingerprint
 from manifold_utils.strict_yaml import load_yaml
 
 NOTEBOOKS = PROJECT / "notebooks"
 CONFLICT_MARKS = ("<<<<<<< ", ">>>>>>> ")
-PLACES = ("data_dir", "client")  # parameters that say where things happen; results do not depend on them
 ChapterId = Annotated[str, Field(pattern=r"^\d\d$")]
 
 

@@ -60,17 +60,3 @@ def _seconds_before(path):
 def _seconds(match):
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return 3600 * hours + MINUTE * minutes + seconds
-
-
-def in_words(seconds):
-    """A duration as a reader wants it: seconds below two minutes, then minutes, then hours and minutes.
-
-    Examples
-    --------
-    >>> in_words(95), in_words(410), in_words(9000)
-    ('95 s', '7 min', '2 h 30 min')
-    """
-    if seconds < 2 * MINUTE:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / MINUTE)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -108,7 +108,7 @@ def write(staging, edition, jobs):
         draw_poster(atlas, staging / "_static" / POSTER)
         build_explorer(atlas, staging / "_extra" / "explore.html", pictures=lambda split: pictures(edition, split))
     for chapter, _ in jobs:
-        _thumbnail(edition.atlas / "figures", chapter.id, staging / "_static")
+        _thumbnail(edition.out / "figures", chapter.id, staging / "_static")
     (staging / "index.md").write_text(_index(staging, edition, jobs), encoding="utf-8")
 
 
@@ -173,7 +173,7 @@ def _index(staging, edition, jobs):
         lines += [picture, "", f"*{said}*", ""]
         lines += ['<a href="explore.html"><strong>Turn it, colour it, brush it: open the explorer</strong></a>', ""]
     about = f"Everything below was computed at the profile **{edition.profile.name}**: {edition.profile.description}"
-    lines += ["## What this atlas shows", "", about, "", headline_of_atlas(edition.atlas)]
+    lines += ["## What this atlas shows", "", about, "", headline_of_atlas(edition.out)]
     lines += ["## Run it yourself", "", *_commands(edition, jobs)]
     lines += ["## The chapters", "", *_table(staging, edition, jobs)]
     absent = [c.title for c, several in jobs if not several]

@@ -24,7 +24,8 @@ from manifold_utils.book.contents import (
     tags,
 )
 from manifold_utils.book.kernel import Kernels, NotebookFailed, execute
-from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, write_json
+from manifold_utils.claims import RUN_VARIABLE
+from manifold_utils.files import CannotWrite, atomic_path, data_root, fingerprint, out_root, read_json, write_json
 from manifold_utils.profiles import Profile
 
 
@@ -80,13 +81,14 @@ class Edition:
     """
 
     def __init__(self, profile, *, data_dir="", client="", parameters=None, folder=NOTEBOOKS):
-        path = Path(profile)
+        path = Path(profile).expanduser()
         self.profile_name = str(path.resolve()) if path.suffix == ".yaml" else str(profile)
         self.profile = Profile.load(self.profile_name)
         self.profile_fingerprint = fingerprint(self.profile.model_dump())
         self.book = Book(folder)
         self.atlas = atlas_folder(self.profile, data_dir)
-        self.output = self.atlas / "notebooks"
+        self.out = out_root() or self.atlas
+        self.output = self.out / "notebooks"
         self.given = {"profile": self.profile_name, "data_dir": _whole(data_dir)}
         self.given |= {"client": client} if client else {}
         self.extra = parameters or {}
@@ -98,19 +100,27 @@ class Edition:
 
     def needed(self, job):
         """Names of the jobs that `job` needs."""
-        return [j.name for id_ in self.book.needed(job.chapter) for j in self.jobs(self.book.by_id[id_])]
+        return [needed.name for needed in self._needed_jobs(job)]
+
+    def _needed_jobs(self, job):
+        return [needed for id_ in self.book.needed(job.chapter) for needed in self.jobs(self.book.by_id[id_])]
+
+    def place(self, job):
+        """The folder in which a job leaves its notebook, figures and results: $MANIFOLD_OUT for what is shown, else the
+        atlas."""
+        return self.atlas if job.chapter.kind == "make" else self.out
 
     def record_path(self, job):
         """The job's record; without it, the job is not done."""
-        return self.output / f"{job.name}.json"
+        return self.place(job) / "notebooks" / f"{job.name}.json"
 
     def executed_path(self, job):
         """The executed notebook."""
-        return self.output / f"{job.name}.ipynb"
+        return self.record_path(job).with_suffix(".ipynb")
 
     def failed_path(self, job):
         """The executed part of a notebook that failed."""
-        return self.output / f"{job.name}.failed.ipynb"
+        return self.record_path(job).with_suffix(".failed.ipynb")
 
     def check(self, chapters):
         """Refuse, before anything runs, values that no chapter takes, or that a chapter cannot take."""
@@ -136,25 +146,46 @@ class Edition:
 
     def inputs(self, job):
         """See `contents.job_inputs`. A needed job counts by its record, a needed artefact by its size and time."""
-        needs = {}
-        for name in self.needed(job):
-            path = self.output / f"{name}.json"
-            needs[name] = read_json(path)["fingerprint"] if path.is_file() else None
+        needs = {needed.name: (self._record(needed) or {}).get("fingerprint") for needed in self._needed_jobs(job)}
         for glob in (need for need in job.chapter.needs if need not in self.book.by_id):
             needs[glob] = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(self.atlas.glob(glob))]
         return job_inputs(self.book.path(job.chapter), self.parameters(job), self.profile_fingerprint, needs)
 
     def why(self, job):
         """Why a job must run, in a few words; "" if its result is up to date."""
-        if not (self.record_path(job).is_file() and self.executed_path(job).is_file()):
-            return "not run yet"
+        record = self._record(job)
+        if record is None or not self.executed_path(job).is_file():
+            return "not run yet" if not self.record_path(job).is_file() else "its record is damaged"
         lost = self._missing(job)
         if lost:
             return f"{', '.join(lost)} is missing"
-        before, now = read_json(self.record_path(job))["inputs"], self.inputs(job)
+        before, now = record["inputs"], self.inputs(job)
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         details = "; ".join(_difference(key, before.get(key), now.get(key)) for key in changed)
-        return f"changed: {details}" if changed else ""
+        return f"changed: {details}" if changed else self._strays(job, record)
+
+    def _record(self, job):
+        """The job's record; None where there is none, or it is damaged."""
+        try:
+            return read_json(self.record_path(job))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _strays(self, job, record):
+        """Which results of a chapter are not from the book's own run, in words; "" if all are."""
+        for path in sorted(self.home(job).glob(f"results/{job.chapter.id}*.json")):
+            try:
+                made = read_json(path)["made"]
+            except ValueError:
+                return f"{path.name} of its results is damaged"
+            if "run" not in made or (made["run"] or job.name).split()[0] != job.name:
+                continue  # older than this note, or another job's of the same chapter
+            if made["run"] is None:
+                given = ", ".join(f"{name}={value!r}" for name, value in made["parameters"].items())
+                return f"results/{path.name} is from a run by hand ({given}), not from the book's own"
+            if made["run"] != _run_name(job, record["fingerprint"]):
+                return f"results/{path.name} is from another run than its notebook"
+        return ""
 
     def settle(self, job):
         """Outcome of a job that need not run: `skipped`, or `refreshed` with the source's new prose; else None."""
@@ -164,7 +195,10 @@ class Edition:
         merged = with_outputs_of(source, executed)
         if [c.source for c in merged.cells] == [c.source for c in executed.cells]:
             return Outcome(job.name, "skipped", message="nothing changed")
-        _write(merged, self.executed_path(job))
+        try:
+            _write(merged, self.executed_path(job))
+        except CannotWrite:  # old prose in a read-only atlas harms nobody
+            return Outcome(job.name, "skipped", message="only the prose changed, and the atlas is read-only")
         return Outcome(job.name, "refreshed", message="only the prose changed")
 
     def execute(self, job, position, n_threads):
@@ -176,12 +210,12 @@ class Edition:
             `ran`, or `failed` with a message; the notebook of a failed job is kept as `<job>.failed.ipynb`.
         """
         start, source, inputs = time.perf_counter(), read_notebook(self.book.path(job.chapter)), self.inputs(job)
-        self.output.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_path(self.executed_path(job)) as temporary:
                 try:
                     values, folder = self.parameters(job), self.book.folder
                     shared = {"n_threads": n_threads, "kernels": self.kernels, "position": position}
+                    shared["variables"] = self._variables(job, fingerprint(inputs))
                     node = execute(source, temporary, values, folder=folder, **shared)
                     lost = self._missing(job)
                     if lost:
@@ -194,22 +228,37 @@ class Edition:
                     self.record_path(job).unlink(missing_ok=True)
                     raise
                 nbformat.write(_tidy(node, job), temporary)
+            self._keep_record(job, inputs, time.perf_counter() - start)
+        except OSError as error:  # a full disk or a read-only folder, in one line
+            return Outcome(job.name, "failed", time.perf_counter() - start, str(error))
         except NotebookFailed as error:
             kept = f"\nkept: {self.failed_path(job)}" if self.failed_path(job).is_file() else ""
             message = f"{job.chapter.notebook}.ipynb, {error}{kept}"
             return Outcome(job.name, "failed", time.perf_counter() - start, message)
+        return Outcome(job.name, "ran", time.perf_counter() - start)
+
+    def _keep_record(self, job, inputs, seconds):
         self.failed_path(job).unlink(missing_ok=True)
-        seconds = time.perf_counter() - start
         record = {"job": job.name, "fingerprint": fingerprint(inputs), "inputs": inputs, "seconds": round(seconds, 2)}
         write_json(self.record_path(job), {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
-        return Outcome(job.name, "ran", seconds)
+
+    def _variables(self, job, key):
+        """Environment variables that say whose results a kernel makes, and where they go."""
+        elsewhere = str(self.out) if self.place(job) != self.atlas else ""
+        return {RUN_VARIABLE: _run_name(job, key), "MANIFOLD_OUT": elsewhere}
 
     def home(self, job):
         """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
-        return self.atlas / "spaces" / job.space if job.space else self.atlas
+        place = self.place(job)
+        return place / "spaces" / job.space if job.space else place
 
     def _missing(self, job):
         return [glob for glob in job.chapter.makes if not any(self.home(job).glob(glob))]
+
+
+def _run_name(job, key):
+    """What results carry of the run that made them."""
+    return f"{job.name} {key}"
 
 
 def with_outputs_of(source, executed):

@@ -26,6 +26,9 @@ from manifold_utils.files import PROJECT
 
 SOURCE_LINES = 5  # lines of a failing cell that an error report shows
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+SOCKET_PATH = 103  # characters of a Unix socket's path: 107 on Linux, 103 on macOS
+PRIVATE_NAME = "book-xxxxxxxx/kernel-ipc-65535"  # as long as the longest name in a kernel's private folder
+SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm", os.path.expanduser("~"))
 HAS_UNIX_SOCKETS = os.name == "posix"
 
 
@@ -134,7 +137,7 @@ def _manager(folder, environment, kernels, groups):
     return Manager
 
 
-def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, position=None):
+def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, position=None, variables=None):
     """Execute a notebook and return the executed node; `output` is written as cells finish, also when one fails.
 
     Parameters
@@ -149,6 +152,8 @@ def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, 
         Working directory of the kernel.
     n_threads : int
         Threads for numerical libraries in the kernel.
+    variables : dict, optional
+        Further environment variables of the kernel.
 
     Raises
     ------
@@ -156,7 +161,8 @@ def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, 
         Names the cell, its section, its first lines and the error; or says that the kernel died, and where.
     """
     kernels, position, groups = kernels or Kernels(), position or Position(), []
-    private = tempfile.mkdtemp(prefix="book-")
+    private = _private_folder()
+    environment = kernel_environment(n_threads, private) | (variables or {})
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
     def cell_starts(cell, cell_index):
@@ -172,7 +178,7 @@ def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, 
             language="python",
             progress_bar=False,
             stderr_file=position,
-            kernel_manager_class=_manager(private, kernel_environment(n_threads, private), kernels, groups),
+            kernel_manager_class=_manager(private, environment, kernels, groups),
             resources={"metadata": {"path": str(folder)}},
             on_cell_start=cell_starts,
         )
@@ -188,6 +194,17 @@ def execute(notebook, output, parameters, *, folder, n_threads=1, kernels=None, 
         for group in groups:
             kernels.ended(group)
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _private_folder():
+    """A new folder for a kernel's sockets: in $TMPDIR, or in a shorter place if sockets there had too long a name."""
+    for place in (tempfile.gettempdir(), *SHORT_PLACES):
+        if len(os.path.join(place, PRIVATE_NAME)) <= SOCKET_PATH and os.access(place, os.W_OK):
+            return tempfile.mkdtemp(prefix="book-", dir=place)
+    raise OSError(
+        f"no folder for a kernel's sockets: their names may have {SOCKET_PATH} characters, {tempfile.gettempdir()} is "
+        f"too long for that, and {', '.join(SHORT_PLACES)} cannot be written; set $TMPDIR to a shorter path"
+    )
 
 
 def _where(notebook, index, source):

@@ -84,7 +84,7 @@ def build_html(edition, out=""):
     absent = [job.name for _, several in jobs for job in several if not edition.executed_path(job).is_file()]
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
-    target = Path(out or edition.atlas / "html").resolve()
+    target = Path(out or edition.out / "html").resolve()
     place = owned_folder if out else atomic_path  # html/ in the atlas is ours
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
         staging = Path(staging)

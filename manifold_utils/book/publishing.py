@@ -133,6 +133,8 @@ def _ready(edition):
             left_out[job.name] = "it failed"
         elif not path.is_file():
             left_out[job.name] = "it has not been run"
+        elif "by hand" in edition.why(job):
+            left_out[job.name] = edition.why(job)
         elif executed_fingerprint(path) != code_fingerprint(edition.book.path(job.chapter)):
             left_out[job.name] = "its code has changed since it was run"
         else:
@@ -155,7 +157,7 @@ def _numbers(edition, ready):
     """{file name: text} of the results of some jobs' chapters, stamped."""
     texts = {}
     for id_ in sorted({job.chapter.id for job in ready}):
-        path = edition.atlas / "results" / f"{id_}.json"
+        path = edition.out / "results" / f"{id_}.json"
         if path.is_file():
             stamped = {**read_json(path), "code": code_fingerprint(edition.book.path(edition.book.by_id[id_]))}
             texts[path.name] = json.dumps(_clean(stamped, edition, path.name), indent=1, allow_nan=False) + "\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from manifold_utils.files import TEMPORARY
+from manifold_utils.files import TEMPORARY, writing
 
 PROBED_POINTS, PROBED_SAMPLES = 5, 16  # entries that a fingerprint looks at: spread over the points, first samples
 
@@ -127,9 +127,10 @@ def as_source(source, path, *, spool):
         yield MappedSource.of(source)
     elif isinstance(source, np.ndarray) and spool:
         file = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-source.npy")
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            np.save(file, source)
+            with writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                np.save(file, source)
             yield MappedSource.of(np.load(file, mmap_mode="r"))
         finally:
             Path(file).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator
 from manifold_utils.distances.sources import as_source
-from manifold_utils.files import TEMPORARY, atomic_path
+from manifold_utils.files import TEMPORARY, atomic_path, writing
 from manifold_utils.workers import Resources, check_choice, resolve_device
 
 PAIR_BYTES = 48  # largest working memory a pair of a tile: accumulator, result, its converted and encoded copies
@@ -30,6 +30,7 @@ SMALLEST_TILE, LARGEST_TILE = 48, 2048  # bounds of the tile that is chosen when
 WAVE = 3  # tasks in the scheduler for each worker thread; more would only wait there
 FORMAT = "manifold tiles 1"
 THIS_PROCESS = Resources()  # with all its threads and half of the free memory
+CURE = "and run chapter 20 again (run --force 20), which computes what is missing"
 CHECKSUM_BYTES = 4  # crc32c appends them to each chunk
 
 
@@ -202,7 +203,8 @@ def _write_tile(rows, columns, path, number, settings):
         offsets = (first.start, start), (second.start, start)
         accumulate(total, p, q, names=("source", "source"), offsets=offsets)
     tile_file(path, *number).unlink(missing_ok=True)  # what a damaged disk left; zarr would try to read it
-    array[first, second] = total.result().astype(array.dtype)
+    with writing(tile_file(path, *number)):
+        array[first, second] = total.result().astype(array.dtype)
     return number
 
 
@@ -221,7 +223,11 @@ class Tiles:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._array = zarr.open_array(self.path, mode="r")
+        try:
+            self._array = zarr.open_array(self.path, mode="r")
+        except Exception as error:  # zarr raises several kinds for damaged metadata: name the file for all of them
+            named = self.path / "zarr.json"
+            raise OSError(f"{named} is missing or damaged ({error}); delete {self.path}, {CURE}") from error
         self.shape, self.dtype, self.chunks = self._array.shape, self._array.dtype, self._array.chunks
         self.tile, self.ndim, self.attrs = self.chunks[0], 2, dict(self._array.attrs)
 
@@ -258,13 +264,11 @@ class Tiles:
     def _read(self, rows, columns):
         try:
             block = self._array[rows, columns]
-        except ValueError as error:
-            raise OSError(
-                f"{self.path} holds a damaged tile ({error}); `verify_tiles` names it, and with remove=True the next "
-                "`write_tiles` computes it again"
-            ) from error
+        except (ValueError, RuntimeError) as error:
+            named = next(iter(verify_tiles(self.path)), self.path)
+            raise OSError(f"{named} is a damaged tile ({error}); delete it, {CURE}") from error
         if np.isnan(block).any():  # what zarr reads where a chunk is missing
-            raise OSError(f"{self.path} lacks tiles in rows {rows.start}:{rows.stop}; `write_tiles` goes on with it")
+            raise OSError(f"{self.path} lacks tiles in rows {rows.start}:{rows.stop}: go on {CURE}")
         return block
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from manifold_utils.atlas.checked import read_table, write_table
 from manifold_utils.distances import pairwise
-from manifold_utils.files import atomic_path
 from manifold_utils.inpca import InPCA
 from manifold_utils.statistics import WORLDS, jackknife_interval, null_world
 
@@ -190,11 +190,8 @@ def real_over_null(table, column="n_axes", null="class", *, ratio=True):
 
 def save(atlas, split, equal, every):
     """Store the tables of `equal_progress` and `all_points` as nulls/<split>_equal.parquet and <split>_all.parquet."""
-    folder = atlas.path / "nulls"
-    folder.mkdir(exist_ok=True)
     for name, table in {"equal": equal, "all": every}.items():
-        with atomic_path(folder / f"{split}_{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(atlas.folder("nulls") / f"{split}_{name}.parquet", table, preserve_index=False)
 
 
 def load(atlas, split):
@@ -205,11 +202,12 @@ def load(atlas, split):
     FileNotFoundError
         Chapter 32 has not run; the message says what to call.
     """
-    paths = [atlas.path / "nulls" / f"{split}_{name}.parquet" for name in ("equal", "all")]
+    folder = next((out / "nulls" for out in (atlas.out, atlas.path) if (out / "nulls").is_dir()), atlas.path / "nulls")
+    paths = [folder / f"{split}_{name}.parquet" for name in ("equal", "all")]
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
         raise FileNotFoundError(f"{absent[0]} is missing; run chapter 32 for this profile")
-    return tuple(pd.read_parquet(path) for path in paths)
+    return tuple(read_table(path, atlas.cure("32")) for path in paths)
 
 
 def ladder(equal, every):

@@ -19,13 +19,14 @@ from tqdm import tqdm
 
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
-from manifold_utils.files import read_json, write_json
+from manifold_utils.files import TEMPORARY, CannotWrite, read_json, size_in_words, write_json
 from manifold_utils.training.planning import n_bytes
 from manifold_utils.training.run import train_run
 from manifold_utils.workers import client as local_client
 from manifold_utils.workers import keep_memory
 
 WORKER_DEATHS = 1  # a run that takes more workers down with it than this is given up and reported
+PROBE_BYTES = 4096  # written to see whether a folder can be written
 _ONE_LOAD = threading.Lock()
 
 
@@ -151,19 +152,22 @@ def freeze_data(atlas, dataset, data_dir=""):
 
 def check_disk(folder, needed):
     """Raise OSError if `folder` cannot be written, or has less room than `needed` bytes (before compression)."""
-    probe = folder / ".tmp-probe"
+    probe = folder / f"{TEMPORARY}probe"
     try:
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
+        probe.write_bytes(b"0" * PROBE_BYTES)
     except OSError as error:
-        raise OSError(
-            f"cannot write to {folder}: {error.strerror or error}. Free the disk or choose another data_dir"
-        ) from error
+        if CannotWrite.explains(error, probe):
+            raise CannotWrite(folder, error) from error
+        raise OSError(f"cannot write to {folder}: {error.strerror or error}; choose another data_dir") from error
+    finally:
+        if probe.is_file():  # a full disk leaves a part of it
+            probe.unlink()
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(
-            f"the missing runs need up to {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
-            "choose another data_dir, or record fewer samples (record_every, n_test in the profile)"
+            f"the missing runs need up to {size_in_words(needed)} before compression and {folder} has "
+            f"{size_in_words(free)} free, {size_in_words(needed - free)} too little; free some space, choose another "
+            "data_dir, or record fewer samples (record_every, n_test in the profile)"
         )
 
 
@@ -239,7 +243,8 @@ def train_one(config, atlas_path, grid, data_dir="", device="auto"):
     try:
         Atlas(atlas_path).save_run(record, grid)
     except OSError as error:
-        raise DiskError(f"cannot store run {config.run_id} in {atlas_path}: {error.strerror or error}") from error
+        said = error if isinstance(error, CannotWrite) else error.strerror or error
+        raise DiskError(f"cannot store run {config.run_id} in {atlas_path}: {said}") from error
     return {"run": config.run_id, "status": record.status, "diverged_step": record.info["diverged_step"]}
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from manifold_utils.files import in_words, size_in_words
 from manifold_utils.networks import make_network, n_parameters
 from manifold_utils.training.run import Optimizer
 from manifold_utils.training.schedule import checkpoint_steps
@@ -38,8 +39,18 @@ class Plan:
     table: pd.DataFrame
     note: str
 
+    def in_words(self):
+        """The table with sizes and times in the units that fit, as a DataFrame of texts."""
+        table = self.table.astype(object)
+        for name in ("runs", "architectures", "parameters", "points"):
+            table[name] = [f"{n:,}" for n in self.table[name]]
+        table["predictions"] = [size_in_words(1e9 * n) for n in table.pop("gigabytes")]
+        if "minutes" in table:
+            table["time"] = [in_words(60 * n) for n in table.pop("minutes")]
+        return table
+
     def __repr__(self):
-        return f"{self.table.to_string(float_format=lambda v: f'{v:,.1f}')}\n{self.note}"
+        return f"{self.in_words().to_string()}\n{self.note}"
 
 
 def plan(profile, *, measure=True, n_workers=None):
@@ -85,9 +96,9 @@ def plan(profile, *, measure=True, n_workers=None):
     table.loc["total", "architectures"] = len({c.architecture for _, c in profile.configs()})
     whole = {name: int for name in ("runs", "architectures", "parameters", "points")}
     note = (
-        f"minutes: from {PROBE_STEPS} measured steps of each network on this CPU, one thread, over {n_workers} workers"
+        f"time: from {PROBE_STEPS} measured steps of each network on this CPU, one thread, over {n_workers} workers"
         if measure
-        else "minutes: not measured"
+        else "time: not measured"
     )
     return Plan(table.astype(whole), note)
 

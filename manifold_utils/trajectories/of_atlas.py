@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from manifold_utils.atlas.checked import read_arrays, write_arrays
 from manifold_utils.distances import pairwise
-from manifold_utils.files import atomic_path
 from manifold_utils.geometry import exchange_classes, geodesic, ignorance, progress, truth
 from manifold_utils.statistics import configurations
 from manifold_utils.trajectories import crossings, resample, tube_width
@@ -91,9 +91,8 @@ def compare_trajectories(atlas, split, grid, *, memory=MEMORY, show_progress=Tru
 
 def save_trajectories(atlas, dataset, split):
     """Store the Dataset as trajectories/<split>.zarr, stamped with the atlas' points."""
-    with atomic_path(atlas.path / "trajectories" / f"{split}.zarr") as temporary:
-        stamped = dataset.assign_attrs(points=atlas.points_fingerprint())
-        stamped.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+    stamped = dataset.assign_attrs(points=atlas.points_fingerprint())
+    write_arrays(atlas.path / "trajectories" / f"{split}.zarr", stamped)
 
 
 def load_trajectories(atlas, split):
@@ -107,12 +106,13 @@ def load_trajectories(atlas, split):
     Raises
     ------
     FileNotFoundError, ValueError
-        If it is missing or belongs to other points; the message says what to run.
+        If it is missing or belongs to other points; the message says what to run. OSError, naming the file, if it is
+        damaged.
     """
     path = atlas.path / "trajectories" / f"{split}.zarr"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run chapter 31 for this profile")
-    dataset = xr.load_dataset(path, engine="zarr", consolidated=False)
+    dataset = read_arrays(path, atlas.cure("31"))
     if dataset.attrs["points"] != atlas.points_fingerprint():
         raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 31 again")
     return dataset, atlas.runs.loc[dataset.run.values]
