@@ -12,9 +12,6 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.ready
 BOOK := $(PY) -m manifold_utils
-# What a clone cannot bring along: git's filter of .gitattributes, and that JupyterLab opens a text twin as a notebook.
-FILTER := [ ! -e .git ] || git config filter.notebook.clean "python3 -I manifold_utils/book/stripping.py"
-VIEWER := $(VENV)/bin/jupytext-config --settings-file $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json set-default-viewer python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -33,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the pinned packages into $(VENV) (a few minutes the first time)"
 	@$(PIP) install --quiet --quiet --progress-bar off -r requirements.lock
 	@$(PIP) install --quiet --quiet --no-deps --no-build-isolation --editable .
-	@$(FILTER)
+	@$(BOOK) settings >/dev/null
 	@touch $(STAMP)
 
 book: env ## run the whole book and build its pages: PROFILE=digits JOBS=2
@@ -57,8 +54,7 @@ scale: env ## a matrix of 20,000 points out of core: killed, resumed, checked (m
 	@$(PY) tests/scale.py
 
 lab: env ## open JupyterLab on the notebooks
-	@$(FILTER)
-	@$(VIEWER)
+	@$(BOOK) settings >/dev/null
 	@$(PY) -m jupyterlab notebooks
 
 sync: env ## bring each notebook and its text twin in step, and strip outputs

@@ -1,15 +1,16 @@
 """What git keeps of a chapter: its cells with their tags, and nothing that a machine, a kernel or an editor adds.
 
-JupyterLab writes outputs, execution counts, times, cell ids, folded cells, widgets, and the kernel's version into a
-notebook. `text_of` leaves them out and derives ids from the cells' content, so that equal content gives equal bytes.
-`python3 -I manifold_utils/book/stripping.py` does so from standard input to standard output: git's filter `notebook` (see
-.gitattributes; `make env` sets it). It uses the standard library only, because git starts it for each changed chapter.
+JupyterLab writes outputs, execution counts, times, ids, folded cells, widgets, and the kernel's version into a notebook.
+Here they are left out, and ids derived from the cells' content, so that equal content gives equal bytes: on `make sync`;
+when JupyterLab saves a chapter (outputs stay on disk; the package installs that as an extension of Jupyter's server);
+and in git's filter `notebook` (.gitattributes), which starts this file with the standard library only.
 """
 
 import hashlib
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 MAJOR, MINOR = 4, 5  # of the notebook format
@@ -24,17 +25,20 @@ def content(notebook):
     return [(c["cell_type"], _source(c), sorted(c["metadata"].get("tags", []))) for c in notebook["cells"]]
 
 
-def stripped(notebook):
+def stripped(notebook, *, keep_outputs=False):
     """A dictionary that holds a notebook's content and nothing else. Pasted pictures stay: they are content."""
     cells, seen = [], Counter()
     for (kind, source, labels), old in zip(content(notebook), notebook["cells"], strict=True):
         cell = {"cell_type": kind, "metadata": {"tags": labels} if labels else {}, "source": source}
-        cell |= {"execution_count": None, "outputs": []} if kind == "code" else {}
-        cell |= {"attachments": old["attachments"]} if old.get("attachments") else {}
+        if kind == "code":
+            kept = old if keep_outputs else {}
+            cell |= {"execution_count": kept.get("execution_count"), "outputs": kept.get("outputs", [])}
+        if old.get("attachments"):
+            cell["attachments"] = old["attachments"]
         digest = hashlib.sha256(json.dumps([kind, source, labels], separators=(",", ":")).encode()).hexdigest()
         seen[digest] += 1
         cells.append(cell | {"id": f"{digest[:ID_LENGTH]}-{seen[digest]}"})
-    metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
+    metadata = {"kernelspec": dict(KERNELSPEC), "language_info": {"name": "python"}}
     return {"cells": cells, "metadata": metadata, "nbformat": MAJOR, "nbformat_minor": MINOR}
 
 
@@ -53,6 +57,21 @@ def filtered(raw):
         return text_of(notebook).encode("utf-8") if notebook["nbformat"] == MAJOR else raw
     except (ValueError, KeyError, TypeError, AttributeError):
         return raw
+
+
+def before_saving(model, path, contents_manager, **_):
+    """Jupyter's hook before it writes a file: a chapter (a notebook beside a book.yaml) is stripped but for outputs."""
+    beside = Path(contents_manager.root_dir, path.strip("/")).parent / "book.yaml"
+    if model["type"] == "notebook" and model["content"]["nbformat"] == MAJOR and beside.is_file():
+        model["content"] = type(model["content"])(stripped(model["content"], keep_outputs=True))
+
+
+def _jupyter_server_extension_points():
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(app):
+    app.contents_manager.register_pre_save_hook(before_saving)
 
 
 def _source(cell):
