@@ -1,9 +1,9 @@
 """What git keeps of a chapter: its cells with their tags, and nothing that a machine, a kernel or an editor adds.
 
-JupyterLab writes outputs, execution counts, times, ids, folded cells, widgets, and the kernel's version into a notebook.
-Here they are left out, and ids derived from the cells' content, so that equal content gives equal bytes: on `make sync`;
-when JupyterLab saves a chapter (outputs stay on disk; the package installs that as an extension of Jupyter's server);
-and in git's filter `notebook` (.gitattributes), which starts this file with the standard library only.
+JupyterLab writes outputs, execution counts, times, ids, folded cells, widgets and the kernel's version into a notebook.
+Here they are left out, and ids are derived from the cells' content, so that equal content gives equal bytes. It is what
+`make sync` writes, what an extension of Jupyter's server writes when a chapter is saved (with its outputs), and what
+git's filter `notebook` keeps (.gitattributes), which starts this file with the standard library only.
 """
 
 import hashlib
