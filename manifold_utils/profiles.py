@@ -292,8 +292,13 @@ def _profile_path(name, folder):
     return Path(name) if str(name).endswith(".yaml") else folder / f"{name}.yaml"
 
 
+def known_profiles(folder=PROFILE_FOLDER):
+    """Names of the profiles of a folder, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
 def _known(folder):
-    return ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+    return ", ".join(known_profiles(folder)) or "none"
 
 
 def _layers(path, above=()):

@@ -29,7 +29,7 @@ from manifold_utils.plots.style import ARCHITECTURE_STYLE
 from manifold_utils.profiles import Architecture, DatasetConfig, RunConfig
 from manifold_utils.training import train_run
 digits = DatasetConfig(name="digits", n_train=200, n_test=50)
-run = RunConfig(dataset=digits, architecture="lenet", learning_rate=0.1, epochs=3, batch_size=20)
+run = RunConfig(dataset=digits, architecture="lenet", optimizer="adam", learning_rate=5e-3, epochs=3, batch_size=20)
 record = train_run(run, load_dataset(digits))
 assert record.status == "finished" and record.log_probs["test"].shape[1:] == (50, 10)
 assert record.points.loss_train.iloc[-1] < record.points.loss_train.iloc[0] - 0.5, record.points
@@ -41,9 +41,9 @@ assert len(set(ARCHITECTURE_STYLE.values())) >= 7 and ARCHITECTURE_STYLE["lenet"
 from manifold_utils.datasets import inventory, load_dataset
 from manifold_utils.profiles import DatasetConfig, RunConfig
 from manifold_utils.training import train_run
-wine = DatasetConfig(name="wine", n_train=90, n_test=60)
+wine = DatasetConfig(name="wine", n_train=90, n_test=50)
 data = load_dataset(wine)
-assert data.x_train.shape == (90, 13) and data.n_classes == 3 and len(data.y_test) == 60
+assert data.x_train.shape == (90, 13) and data.n_classes == 3 and len(data.y_test) == 50
 assert not {tuple(x) for x in data.x_train.tolist()} & {tuple(x) for x in data.x_test.tolist()}
 inputs, _ = next(data.batches("train", data.recorded("train"), 90))
 assert abs(inputs.mean(0)).max() < 1e-4 and abs(inputs.std(0) - 1).max() < 1e-3
@@ -71,13 +71,12 @@ assert set(METRICS) == set(get_args(Metric))
 """,
     "chapter": """
 import sys
-sys.path.insert(0, "tests")
-import test_notebooks
 from manifold_utils.book import twins
 from manifold_utils.book.contents import Book, read_notebook
 from manifold_utils.profiles import Profile
 assert "70_late_bloomers.ipynb written from 70_late_bloomers.py" in twins.sync()
-assert twins.problems() == []
+sys.path.insert(0, "tests")
+import test_notebooks
 book = Book()
 (chapter,) = [c for c in book.chapters if c.id == "70"]
 said = [c for rule in test_notebooks.RULES for c in rule(read_notebook(book.path(chapter)))]

@@ -33,7 +33,7 @@ def markdown(address, branch="main"):
     """
     found = GITHUB.search(address)
     if not found:
-        raise ValueError(f"badges need a repository on GitHub, and git's remote 'origin' is {address or 'not set'!r}")
+        raise ValueError(f"badges need a repository on GitHub, and git's remote 'origin' is {address or 'not set'}")
     name = found[1]
     binder, colab = "https://mybinder.org", "https://colab.research.google.com"
     return "\n".join(
