@@ -30,6 +30,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the pinned packages into $(VENV) (a few minutes the first time)"
 	@$(PIP) install --quiet --quiet --progress-bar off -r requirements.lock
 	@$(PIP) install --quiet --quiet --no-deps --no-build-isolation --editable .
+	@$(BOOK) settings >/dev/null
 	@touch $(STAMP)
 
 book: env ## run the whole book and build its pages: PROFILE=digits JOBS=2
@@ -56,6 +57,7 @@ kills: env ## a hundred kills at random moments while training and tiling (tens 
 	@$(PY) tests/kills.py
 
 lab: env ## open JupyterLab on the notebooks
+	@$(BOOK) settings >/dev/null
 	@$(PY) -m jupyterlab notebooks
 
 sync: env ## bring each notebook and its text twin in step, and strip outputs

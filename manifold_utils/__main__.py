@@ -12,7 +12,18 @@ from pathlib import Path
 
 import yaml
 
-from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, publishing, run_book, twins
+from manifold_utils.book import (
+    BookFailed,
+    Edition,
+    Terminal,
+    badges,
+    book_status,
+    pages,
+    publishing,
+    run_book,
+    settings,
+    twins,
+)
 from manifold_utils.files import data_root
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 from manifold_utils.strict_yaml import load_yaml
@@ -58,6 +69,18 @@ def check_twins(options):
     found = twins.problems()
     print("\n".join([*found, "mend with: make sync"]) if found else "all notebooks and their text twins are in step")
     return 1 if found else 0
+
+
+def apply_settings(options):
+    """Set up git and JupyterLab so that running a chapter changes nothing in git (`make env` calls it)."""
+    print("\n".join(settings.apply()))
+    return 0
+
+
+def print_badges(options):
+    """Badges that open the book in Binder and Colab, for the README of a repository on GitHub."""
+    print(badges.markdown(*badges.remote()))
+    return 0
 
 
 def student(options):
@@ -201,6 +224,8 @@ def _parser():
     sub.add_argument("--download", choices=["fashion", "cifar10"], help="let torchvision fetch this one first")
     sides = command("sync", sync, with_profile=False)
     sides.add_argument("--from", dest="source", choices=["py", "ipynb"], help="the side that wins where twins differ")
+    command("badges", print_badges, with_profile=False)
+    command("settings", apply_settings, with_profile=False)
     command("twins", check_twins, with_profile=False).add_argument("check", choices=["check"])
     command("student", student, with_profile=False).add_argument("--out", default="build/student")
     return parser

@@ -26,7 +26,7 @@ def make_network(architecture, input_shape, n_classes, scale=1.0):
     Parameters
     ----------
     architecture : str
-        fc, allcnn, wr-10-4-8, wr-16-4-64, convmixer, vit, student-1, student-2, resnet18, resnet50 or vit-small.
+        One of BUILDERS: fc, allcnn, wr-10-4-8, wr-16-4-64, convmixer and vit are the paper's.
     input_shape : tuple of int
         (channels, height, width) of an image, or (n_features,) of a vector.
     n_classes : int

@@ -149,3 +149,13 @@ def test_an_atlas_opens_by_the_profiles_name_or_by_its_file(tmp_path):
     source.write_text(smoke.replace("name: smoke", "name: mine"))
     made = Atlas.create(Profile.load(str(source)), tmp_path / "atlases")
     assert made.path == Atlas.open("mine", str(tmp_path)).path == Atlas.open(str(source), str(tmp_path)).path
+
+
+def test_an_unknown_name_says_which_profiles_and_atlases_there_are(tmp_path):
+    Atlas.create(Profile.load("smoke").model_copy(update={"name": "mine"}), tmp_path / "atlases")
+    said = r"no profile and no atlas 'minne'; profiles: cifar10, .*smoke; atlases.*: mine$"
+    with pytest.raises(ValueError, match=said):
+        Atlas.open("minne", tmp_path)
+    assert Atlas.open("mine", tmp_path).path.name == "mine"
+    with pytest.raises(FileNotFoundError, match="run --profile digits"):
+        Atlas.open("digits", tmp_path)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
+
+from manifold_utils.__main__ import _parser
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "manifold_utils"
@@ -42,7 +45,15 @@ def test_environment_yml_repeats_the_one_list():
     environment = yaml.safe_load((PROJECT / "environment.yml").read_text(encoding="utf-8"))
     pip_list = environment["dependencies"][-1]["pip"]
     assert pip_list == [*_pyproject()["project"]["dependencies"], ENVIRONMENT_ONLY]
-    assert f"python{_pyproject()['project']['requires-python']}" in environment["dependencies"]
+    (python,) = [line for line in environment["dependencies"] if str(line).startswith("python")]
+    version = python.removeprefix("python=")
+    assert SpecifierSet(_pyproject()["project"]["requires-python"]).contains(version), "Binder reads 'python=' only"
+
+
+def test_binder_sets_up_jupyterlab_in_the_installed_environment():
+    assert (PROJECT / "postBuild").stat().st_mode & 0o111
+    command = (PROJECT / "postBuild").read_text(encoding="utf-8").splitlines()[-1].split()
+    assert command[:4] == ["exec", "python", "-m", "manifold_utils"] and _parser().parse_args(command[4:])
 
 
 def test_lock_pins_every_direct_dependency_within_its_range():

@@ -6,6 +6,7 @@ The book is executed once for this file; the tests read what it left, and then r
 import hashlib
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -288,3 +289,34 @@ def _steady(path):
     values = found.get("results", found)
     kept = {name: item for name, item in values.items() if isinstance(item, dict) and "second" not in name}
     return {name: f"{item['value']:.6g}" for name, item in kept.items() if isinstance(item.get("value"), int | float)}
+
+
+def test_the_sweep_of_the_readme_gives_a_table_and_leaves_the_atlas_alone(data_dir, atlas, tmp_path):
+    blocks = re.findall(r"^```python\n(.*?)^```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    (sweep,) = [block for block in blocks if "execute_notebook(" in block]
+    short, n = re.subn(r"^values = \[[^\]]+\]$", "values = [2, 5]", sweep, flags=re.M)
+    assert n == 1 and short.count('"digits"') == 1
+    before = hashes(atlas)
+    environment = {**os.environ, "MANIFOLD_DATA": str(data_dir), "PYTHONPATH": str(PROJECT)}
+    call = [sys.executable, "-c", short.replace('"digits"', '"smoke"')]
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    head, index, *rows = done.stdout.strip().splitlines()
+    assert head.split() == ["value", "low", "high", "n"] and index.strip() == "n_neighbours"
+    assert [row.split()[0] for row in rows] == ["2", "5"]
+    assert all(0 <= float(row.split()[1]) <= 1 for row in rows)
+    assert hashes(atlas) == before
+    for value in (2, 5):
+        made = json.loads((tmp_path / f"sweep/n_neighbours-{value}/results/40.json").read_text())["made"]
+        assert made["parameters"]["n_neighbours"] == value and made["profile"] == "smoke"
+        assert list((tmp_path / f"sweep/n_neighbours-{value}/figures").glob("40_*.png"))
+
+
+def test_papermill_from_the_root_folder_says_which_profiles_there_are(data_dir, atlas, tmp_path):
+    chapter = NOTEBOOKS / "42_spectrum.ipynb"
+    call = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb"), "-p", "profile", "no_such"]
+    environment = {**os.environ, "MANIFOLD_DATA": str(data_dir), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(call, cwd="/", env=environment, capture_output=True, text=True)
+    last = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).strip().splitlines()[-1]
+    assert done.returncode and last.startswith("ValueError: no profile and no atlas 'no_such'; profiles: ")
+    assert all(name in last for name in ("cifar16", "digits", "smoke", f"atlases in {atlas.parent}: smoke"))

@@ -34,7 +34,7 @@ from manifold_utils.files import (
     writing,
 )
 from manifold_utils.levels import sorted_levels, varied, with_missing_named
-from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, Profile
+from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, Profile, known_profiles
 
 OWNER = ".manifold-out.json"  # in $MANIFOLD_OUT: whose figures and results it holds
 STAMP = "# checksum "  # the first line of a frozen profile
@@ -103,7 +103,9 @@ class Atlas:
         """
         path = Path(profile_name).expanduser()
         name = Profile.load(str(path)).name if path.suffix == ".yaml" else profile_name
-        atlas = cls(data_root(data_dir) / "atlases" / name)
+        root = data_root(data_dir) / "atlases"
+        _refuse_unknown(name, root)
+        atlas = cls(root / name)
         if out_root() is None and not os.access(atlas.path, os.W_OK):
             warnings.warn(
                 f"{atlas.path} is read-only: set $MANIFOLD_OUT to a folder for figures and results, which cannot be "
@@ -454,6 +456,16 @@ class Atlas:
     def _points_key(points, runs):
         key = [points.run.tolist(), [int(s) for s in points.step]]
         return fingerprint([*key, runs.content.to_dict()] if "content" in runs else key)
+
+
+def _refuse_unknown(name, root):
+    """ValueError if there is neither an atlas of this name nor a profile to make it from; says which there are."""
+    if not (root / name / "atlas.json").is_file() and name not in known_profiles():
+        there = sorted(path.parent.name for path in root.glob("*/atlas.json"))
+        raise ValueError(
+            f"no profile and no atlas {name!r}; profiles: {', '.join(known_profiles()) or 'none'}; "
+            f"atlases in {root}: {', '.join(there) or 'none'}"
+        )
 
 
 def _make(path, profile):

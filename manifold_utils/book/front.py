@@ -120,7 +120,7 @@ def draw_poster(atlas, path):
     table, embedding = atlas.table("main"), atlas.embedding(split)
     if embedding.sizes["component"] < 3:
         return 0
-    use_house_style()
+    use_house_style(atlas.levels)
     fig, ax = plt.subplots(figsize=POSTER_SIZE)
     coordinates, road = embedding.embedding.values[table.index, :3], embedding.reference_embedding.values[:, :3]
     plot_poster(ax, coordinates, road, table.run, table[atlas.family], atlas.family)

@@ -17,8 +17,8 @@ from manifold_utils.book.publishing import PLOTLY
 
 # The library is loaded once a page, by whichever figure comes first. The figure is drawn when its column has a
 # width, and again when that changes; the wheel scrolls the page.
-FIGURE = """<div id="{name}" data-made-by="{token}" role="img" aria-label="{label}" style="width: 100%; height: {height}px">
-</div>
+FIGURE = """<div id="{name}" data-made-by="{token}" role="img" aria-label="{label}"
+  style="width: 100%; height: {height}px"></div>
 <script>(function draw() {{
   const place = document.getElementById("{name}");
   if (!window.Plotly || !place.clientWidth) {{

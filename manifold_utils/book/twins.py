@@ -7,7 +7,6 @@ generated, never edited. This module executes nothing.
 """
 
 import subprocess
-from collections import Counter
 from itertools import zip_longest
 from pathlib import Path
 
@@ -15,9 +14,9 @@ import jupytext
 import nbformat
 
 from manifold_utils.book.contents import NOTEBOOKS, Book, decoded, notebook_of, read_notebook, tags
+from manifold_utils.book.stripping import content, stripped, text_of
 from manifold_utils.files import atomic_path, fingerprint, read_json, write_json
 
-KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 NOTEBOOK_ENDING, TEXT_ENDING = ".ipynb", ".py"
 # Magics stay as they are: jupytext would take a heading of one word with a question mark for IPython's help.
 TEXT_FORMAT = {"extension": TEXT_ENDING, "format_name": "percent", "comment_magics": False}
@@ -26,28 +25,9 @@ STAMP = "manifold_student"  # metadata of a notebook of the student edition: the
 YOUR_TURN = {"code": "# Your turn.", "markdown": "*Your turn: write your answer here.*"}
 
 
-def content(notebook):
-    """What twins must share: a list of (cell type, source, sorted tags)."""
-    return [(c.cell_type, c.source.replace("\r\n", "\n").rstrip(), sorted(tags(c))) for c in notebook.cells]
-
-
 def canonical(notebook):
-    """A copy that holds a notebook's content and nothing else; equal content gives equal bytes."""
-    node, seen = nbformat.v4.new_notebook(), Counter()
-    node.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
-    for kind, source, labels in content(notebook):
-        new = nbformat.v4.new_code_cell if kind == "code" else nbformat.v4.new_markdown_cell
-        cell = new(source, metadata={"tags": labels} if labels else {})
-        digest = fingerprint([kind, source, labels], 10)
-        seen[digest] += 1
-        cell["id"] = f"{digest}-{seen[digest]}"
-        node.cells.append(cell)
-    return node
-
-
-def ipynb_text(notebook):
-    """Canonical text of the .ipynb twin."""
-    return nbformat.writes(canonical(notebook), version=4) + "\n"
+    """A notebook node that holds a notebook's content and nothing else; equal content gives equal bytes."""
+    return nbformat.from_dict(stripped(notebook))
 
 
 def py_text(notebook):
@@ -101,7 +81,7 @@ def problems(folder=NOTEBOOKS):
             found.append(f"{ipynb.name} and {py.name} differ: {_first_difference(ipynb, py)}")
         else:
             node = read_text(ipynb)
-            forms = ((ipynb, ipynb_text(node)), (py, py_text(node)))
+            forms = ((ipynb, text_of(node)), (py, py_text(node)))
             uneven = [path.name for path, text in forms if _text(path) != text]
             found += [f"{name} has outputs, run metadata or another layout" for name in uneven]
     return found
@@ -135,7 +115,7 @@ def sync(folder=NOTEBOOKS, source=None):
     for (ipynb, py), winner in zip(both, winners, strict=True):
         node = read_text(winner)
         synced[ipynb.stem] = fingerprint(content(node))
-        for path, text in ((ipynb, ipynb_text(node)), (py, py_text(node))):
+        for path, text in ((ipynb, text_of(node)), (py, py_text(node))):
             if not path.is_file() or _text(path) != text:
                 with atomic_path(path) as temporary:
                     temporary.write_text(text, encoding="utf-8")

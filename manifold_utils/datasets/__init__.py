@@ -237,16 +237,20 @@ def _digits(config, folder, download):
 
     source = load_digits()
     x, y = source.images.astype(np.uint8)[:, None], source.target.astype(np.int64)
-    if config.n_train == 0 or config.n_train >= len(y):
-        raise ValueError(
-            f"the {len(y)} digits have no test split of their own: give n_train between 10 and {len(y) - 10}"
-        )
-    train = balanced_subset(y, config.n_train, config.seed)
-    rest = np.setdiff1d(np.arange(len(y)), train)
-    test = rest[balanced_subset(y[rest], config.n_test, config.seed + 1)]
+    train, test = _own_split(config, y)
     return _images(
         config, (x[train], y[train]), (x[test], y[test]), DIGITS_CLASSES, (DIGITS_MEAN,), (DIGITS_STD,), flip=False
     )
+
+
+def _own_split(config, labels):
+    """Indices (n_train,) and (n_test,) that share no sample, of a data set that comes without a test split."""
+    n = len(labels)
+    if config.n_train == 0 or config.n_train >= n:
+        raise ValueError(f"the {n} {config.name} have no test split of their own: give n_train between 10 and {n - 10}")
+    train = balanced_subset(labels, config.n_train, config.seed)
+    rest = np.setdiff1d(np.arange(n), train)
+    return train, rest[balanced_subset(labels[rest], config.n_test, config.seed + 1)]
 
 
 def _subsets(config, train, test, classes):

@@ -11,17 +11,11 @@ import math
 import numpy as np
 
 from manifold_utils.distances.bhattacharyya import BhattacharyyaSum, NotNormalised
-from manifold_utils.distances.other_metrics import (
-    CappedSum,
-    DifferenceSum,
-    GeodesicSum,
-    HellingerSum,
-    SymmetricKLSum,
-)
+from manifold_utils.distances.other_metrics import CAPPED, SUMS, CappedSum
 from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_predictions
 from manifold_utils.workers import check_choice, resolve_device
 
-METRICS = ("bhattacharyya", "hellinger", "geodesic", "euclidean", "symmetric_kl")
+METRICS = ("bhattacharyya", *SUMS)
 SMALL_WORK = 2e9  # multiply-adds up to which float64 products cost nothing that one would notice
 BOUNDS = {"hellinger": 1.0, "geodesic": math.pi / 2, "euclidean": math.sqrt(2.0)}  # largest term of one sample
 
@@ -103,7 +97,7 @@ def accumulator(metric, n_p, n_q, shape, *, cap=None, precision="auto", threads=
     shape : (..., N, C) of the whole input, which decides what `precision` auto means.
     """
     n_samples, n_classes = shape[-2:]
-    if device == "cuda":
+    if device == "cuda" and metric in ("bhattacharyya", *CAPPED):
         from manifold_utils.distances.gpu import TorchSum  # torch: only where there is a GPU
 
         return TorchSum(metric, n_p, n_q, n_classes, cap=cap, device=device)
@@ -112,15 +106,9 @@ def accumulator(metric, n_p, n_q, shape, *, cap=None, precision="auto", threads=
         double = precision == "double" or (precision == "auto" and (small or cap is not None))
         dtype = np.float64 if double else np.float32
         return BhattacharyyaSum(n_p, n_q, n_classes, dtype=dtype, cap=cap, threads=threads)
-    if cap is not None and cap < BOUNDS.get(metric, math.inf):
+    if cap is not None and metric in CAPPED and cap < BOUNDS.get(metric, math.inf):
         return CappedSum(metric, n_p, n_q, n_classes, cap=cap, threads=threads)
-    kinds = {
-        "hellinger": HellingerSum,
-        "geodesic": GeodesicSum,
-        "euclidean": DifferenceSum,
-        "symmetric_kl": SymmetricKLSum,
-    }
-    return kinds[metric](n_p, n_q, n_classes, threads=threads)
+    return SUMS[metric](n_p, n_q, n_classes, cap=cap, threads=threads)
 
 
 def accumulate(total, log_p, log_q=None, *, names=("log_p", "log_q"), offsets=((0, 0), (0, 0)), show_progress=False):

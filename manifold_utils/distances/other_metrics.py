@@ -16,7 +16,7 @@ from manifold_utils.geometry import NORMALISATION_TOLERANCE
 
 CHUNK_BYTES = 32 * 2**20  # float64 work arrays of one chunk of samples
 LANES = 32  # columns that the difference kernel carries together
-KINDS = {"hellinger": 0, "geodesic": 1, "euclidean": 2, "symmetric_kl": 3}
+CAPPED = {"hellinger": 0, "geodesic": 1, "euclidean": 2, "symmetric_kl": 3}  # in `_sum_capped`; others clamp themselves
 
 
 class _Sum:
@@ -99,7 +99,7 @@ class CappedSum(_Sum):
 
     def __init__(self, kind, *args, **options):
         super().__init__(*args, **options)
-        self.kind = KINDS[kind]
+        self.kind = CAPPED[kind]
 
     def _add_chunk(self, x, y):
         def work(rows):
@@ -108,6 +108,15 @@ class CappedSum(_Sum):
         with ThreadPoolExecutor(self.threads) as pool:
             step = max(1, len(x) // (8 * self.threads))
             each(pool, work, [(i, min(i + step, len(x))) for i in range(0, len(x), step)])
+
+
+# THE list of metrics beside d_B: name -> accumulator.
+SUMS = {
+    "hellinger": HellingerSum,
+    "geodesic": GeodesicSum,
+    "euclidean": DifferenceSum,
+    "symmetric_kl": SymmetricKLSum,
+}
 
 
 def _checked(chunk):

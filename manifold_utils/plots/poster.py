@@ -3,6 +3,7 @@
 import numpy as np
 
 from manifold_utils.plots.runs import level_colour
+from manifold_utils.plots.style import short_legend
 
 VIEW = np.deg2rad([20.0, -35.0])  # elevation and azimuth of the eye
 POSTER_SIZE = (9.0, 4.2)  # inches
@@ -55,6 +56,6 @@ def plot_poster(ax, coordinates, reference, runs, levels, factor):
         ax.annotate(name, place, shift, textcoords="offset points", ha="right" if shift[0] < 0 else "left")
     ax.set_aspect("equal", adjustable="datalim")
     ax.axis("off")
-    for handle in ax.legend(loc="upper right", fontsize=9, ncols=2).get_lines():
+    for handle in short_legend(ax, loc="upper right", fontsize=9, ncols=2).get_lines():
         handle.set(lw=2.4, alpha=1)
     return ax

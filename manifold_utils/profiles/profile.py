@@ -20,6 +20,11 @@ from manifold_utils.profiles.runs import DatasetConfig, RunConfig
 PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
 
 
+def known_profiles(folder=PROFILE_FOLDER):
+    """Names of the profiles of a folder, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
 def _grid_name(name):
     try:
         return outside.check_name(name, "grid")
