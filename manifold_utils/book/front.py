@@ -8,14 +8,17 @@ from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
+import zarr
 from PIL import Image
 
+from manifold_utils import outside
 from manifold_utils.atlas import Atlas
 from manifold_utils.book.contents import read_notebook
 from manifold_utils.claims import load_results, reference_cards
 from manifold_utils.datasets import load_dataset
 from manifold_utils.explorer import build_explorer
 from manifold_utils.plots import POSTER_SIZE, plot_poster, save_figure, use_house_style
+from manifold_utils.profiles import RECORDED
 
 CLAIM = (
     "**The claim.** While they train, deep networks of very different architecture, size, optimiser and regularisation "
@@ -28,6 +31,7 @@ PARTS = {
     "verdict": "The verdict",
 }
 POSTER = "front.png"
+DIM = 31  # bytes up to which a picture does not use its range: digits go to 16
 THUMBNAIL = 240  # pixels: twice what it is shown at
 
 PROOF = (
@@ -142,18 +146,43 @@ def pictures(edition, split):
 
     Data sets whose files are not there have no pictures either: an atlas can be looked at without them.
     """
-    declared = getattr(edition.profile, "dataset", None)
-    if declared is None:
-        return None
+    if edition.profile.kind == RECORDED:
+        return _kept_pictures(edition.atlas / f"samples_{split}.zarr")
     try:
-        data = load_dataset(declared, edition.given["data_dir"])
+        data = load_dataset(edition.profile.dataset, edition.given["data_dir"])
     except FileNotFoundError:
         return None
     x = {"train": data.x_train, "test": data.x_test}[split]
     if getattr(x, "ndim", 0) != 4 or x.shape[1] not in (1, 3):
         return None
-    x = x[data.recorded(split)].numpy().transpose(0, 2, 3, 1)
-    return np.uint8(255 * (x / max(1, x.max()))) if x.max() < 32 else x
+    return as_bytes(x[data.recorded(split)].numpy().transpose(0, 2, 3, 1))
+
+
+def _kept_pictures(path):
+    """What `samples` of an imported atlas holds, if it is pictures: (n, height, width) or with 1 or 3 channels last."""
+    if not path.exists():
+        return None
+    outside.check_array(path, types=tuple(outside.DATA_TYPES))
+    values = zarr.open_array(path, mode="r", zarr_format=3)[:]
+    values = values[..., None] if values.ndim == 3 else values
+    return as_bytes(values) if values.ndim == 4 and values.shape[3] in (1, 3) else None
+
+
+def as_bytes(values):
+    """Pictures as uint8: bytes that use their range stay; other numbers are stretched from 0 to 255.
+
+    Examples
+    --------
+    >>> as_bytes(np.array([[[[0.0]], [[0.5]]]])).ravel().tolist()
+    [0, 127]
+    """
+    values = np.asarray(values)
+    if values.dtype == np.uint8 and values.max(initial=0) > DIM:
+        return values
+    low, high = min(0.0, float(values.min(initial=0))), float(values.max(initial=0))
+    if values.dtype.kind == "f" and low >= 0:
+        high = max(high, 1.0)
+    return ((values - low) / (high - low or 1.0) * 255).astype(np.uint8)
 
 
 def _thumbnail(places, id_, folder):
