@@ -25,7 +25,10 @@ import numpy as np
 LONGEST_NAME = 200  # bytes; a file system allows 255, and temporary names and endings are added
 JSON_BYTES, JSON_DEPTH = 64 * 2**20, 200
 METADATA_BYTES = 2**20  # of an array
-DATA_TYPES = {"float32": 4, "float64": 8, "int64": 8, "bool": 1, "string": None}  # bytes of an element
+DATA_TYPES = {  # bytes of an element
+    "float16": 2, "float32": 4, "float64": 8, "uint8": 1, "uint16": 2, "int16": 2, "int32": 4, "int64": 8, "bool": 1,
+    "string": None,
+}  # fmt: skip
 CODECS = {"bytes", "vlen-utf8", "zstd", "crc32c"}
 GROUP_KEYS = {"zarr_format", "node_type", "attributes"}
 ARRAY_KEYS = GROUP_KEYS | {

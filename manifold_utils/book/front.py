@@ -162,7 +162,7 @@ def _kept_pictures(path):
     """What `samples` of an imported atlas holds, if it is pictures: (n, height, width) or with 1 or 3 channels last."""
     if not path.exists():
         return None
-    outside.check_array(path, types=tuple(outside.DATA_TYPES))
+    outside.check_array(path, types=tuple(kind for kind in outside.DATA_TYPES if kind != "string"))
     values = zarr.open_array(path, mode="r", zarr_format=3)[:]
     values = values[..., None] if values.ndim == 3 else values
     return as_bytes(values) if values.ndim == 4 and values.shape[3] in (1, 3) else None
