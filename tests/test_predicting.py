@@ -198,10 +198,24 @@ def test_probabilities_are_refused_unless_they_are_announced():
     assert np.allclose(recorded(net, kind="probabilities"), expected(), atol=1e-5)
     with pytest.raises(ValueError, match="independent sigmoids"):
         recorded(nn.Sequential(NET, nn.Sigmoid()), kind="probabilities")
-    small = nn.Sequential(NET, nn.Sigmoid())
+    wide = nn.Sequential(NET, Times(20.0), nn.Sigmoid())
     with pytest.raises(ValueError, match="independent sigmoids"):
-        recorded(small)
-    assert np.allclose(recorded(small, kind="logits"), expected(small), atol=1e-6), "logits by name are believed"
+        recorded(wide)
+    assert np.allclose(recorded(wide, kind="logits"), expected(wide), atol=1e-6), "logits by name are believed"
+
+
+def test_small_positive_logits_of_an_untrained_network_are_logits():
+    fresh = nn.Sequential(NET, Times(0.01), nn.Sigmoid(), Times(0.1))
+    assert np.allclose(recorded(fresh), expected(fresh), atol=1e-6)
+
+
+class Times(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
 
 
 LABELS_OF_POSITIONS = torch.where(

@@ -16,6 +16,7 @@ ROUNDED_TOLERANCE = 2e-3  # of that sum, beyond which numbers of two decimals we
 HUNDREDTH_TOLERANCE = 0.02  # of a hundredth: what half precision leaves of a number of two decimals
 PERCENT_TOLERANCE = 5.0  # of the sum of percentages
 TINY_SAMPLE = 30  # numbers; fewer of them may lie between 0 and 1 by chance
+SIGMOID_SPREAD = 0.5  # between the smallest and the largest output of sigmoids that have learnt something
 LONGEST_NAME = 120  # characters; file systems allow 255 bytes
 OFFENCES = r"[/\\\x00-\x1f\x7f]|\.\."
 
@@ -204,7 +205,8 @@ def _not_logits(look):
             "these are percentages (each row sums to 100), not logits: divide by 100 and pass kind='probabilities' "
             "(--kind probabilities)"
         )
-    if look.within_0_and_1 and not look.constant and look.values.size >= TINY_SAMPLE:
+    # an untrained network's logits may all be small and positive: only a wide spread speaks of sigmoids
+    if look.within_0_and_1 and look.high - look.low > SIGMOID_SPREAD and look.values.size >= TINY_SAMPLE:
         return (
             f"all numbers lie between 0 and 1 and rows sum to {_between(look.sums)}, like the outputs of independent "
             "sigmoids, not like logits: record what goes into the sigmoid, if one class a sample is right; predictions "

@@ -71,7 +71,7 @@ def train_run(config, dataset, *, device="cpu"):
     data = dataset.to(device)
     generator = torch.Generator().manual_seed(config.seed)
     network = start_network(config, data).to(device)
-    recorder = Recorder(data, config.run_id, factors=config.model_dump(mode="json"))
+    recorder = Recorder(data, config.run_id, factors=config.model_dump(mode="json"), kind="logits")
     diverged = None
     for phase in phases(config, data, generator):
         diverged = fit(network, data, phase, config, generator, recorder)
