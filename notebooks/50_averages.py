@@ -44,6 +44,8 @@ rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style(atlas.levels)
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
+
+# %% tags=["hide-input"]
 paper = {"arithmetic": 0.2495, "bhattacharyya": 0.2314, "square_root": 0.2279}
 paper |= {"jeffreys": 0.2269, "geometric": 0.2091, "harmonic": 0.1895}
 assert set(paper) == set(METHODS)
@@ -156,6 +158,8 @@ relative = {
     kind: found[kind].div(found[kind].loc["arithmetic"]).replace(np.inf, np.nan)
     for kind in kinds
 }
+
+# %%
 pooled = {
     kind: found[kind].mean(axis=1) / found[kind].loc["arithmetic"].mean()
     for kind in relative
@@ -176,6 +180,8 @@ alt = (
     "black diamonds all of them with 95 % of the draws, crosses "
     "the paper's errors on CIFAR-10."
 )
+
+# %% tags=["hide-input"]
 ratio_of_paper = [paper[m] / paper["arithmetic"] for m in order]
 labels_of_order = [m.replace("_", " ") for m in order]
 heights = np.arange(len(order))
@@ -224,6 +230,8 @@ taus = {
     kind: kendalltau(paper_values, found[kind].mean(axis=1)[order]).statistic
     for kind in relative
 }
+
+# %%
 ends = np.array(
     [d["error"].loc[["arithmetic", "harmonic"]].mean(axis=1) for d in drawn]
 )
@@ -237,6 +245,8 @@ print(
     "Kendall's tau with the paper's order:",
     {kind: round(float(t), 2) for kind, t in taus.items()},
 )
+
+# %%
 print(
     f"harmonic less arithmetic: {100 * difference:+.2f} "
     f"points ({100 * low_end:+.2f} to {100 * high_end:+.2f})"
@@ -348,6 +358,8 @@ mean_error = found["error"].mean(axis=1)[order]
 gain = single.mean() - mean_error.mean()
 between_means = mean_error.max() - mean_error.min()
 least = ", ".join(mean_error.index[mean_error == mean_error.min()])
+
+# %%
 n_members = sum(len(values) for values in last.values())
 print(
     f"Over {n_members} runs of {len(last)} families, least {judged_on} "
@@ -364,6 +376,8 @@ print(
     "Kendall's tau with the paper's order:",
     ", ".join(f"by {kind} {t:.2f}" for kind, t in taus.items()),
 )
+
+# %%
 print(
     f"Averaging lowers the error by {100 * gain:.2f} points; "
     f"the means differ by {100 * between_means:.2f} points."
@@ -381,6 +395,8 @@ print(
     f"Harmonic less arithmetic: {100 * difference:+.2f} "
     f"points of error ({interval}), {told};"
 )
+
+# %%
 print(
     f"  in the paper {100 * paper_difference:+.1f} points. "
     f"The mean nearest to truth is {stand.to_truth.idxmin()}."
