@@ -5,14 +5,19 @@ interrupted one with 130 (Ctrl-C) or 143 (SIGTERM), after its kernels have been 
 """
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
+
+import yaml
 
 from manifold_utils.book import BookFailed, Edition, Terminal, book_status, pages, publishing, run_book, twins
 from manifold_utils.files import data_root
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 from manifold_utils.strict_yaml import load_yaml
+
+PATHS = ("profile", "data_dir", "out", "runs", "predictions", "labels", "classes", "samples")  # options that are paths
 
 
 def run(options):
@@ -138,7 +143,11 @@ def _assignment(text):
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
         raise ValueError(f"-p {text}: expected name=value")
-    return name, load_yaml(value) if value else ""
+    try:
+        return name, load_yaml(value) if value else ""
+    except yaml.YAMLError as error:
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ValueError(f"-p {text}: the value is not YAML ({said}); put it in quotes") from error
 
 
 def _parser():
@@ -211,6 +220,8 @@ def main(arguments=None):
     """Parse the command line, call the command, and return the exit status."""
     signal.signal(signal.SIGTERM, _terminated)
     options = _parser().parse_args(arguments)
+    for name in set(PATHS) & set(vars(options)):  # a shell leaves `--out=~/x` as it is
+        setattr(options, name, os.path.expanduser(getattr(options, name) or ""))
     try:
         return options.function(options)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from manifold_utils.networks import make_network, n_parameters
 from manifold_utils.profiles import Profile
 from manifold_utils.training import grid as grid_module
 from manifold_utils.training import train_run
-from manifold_utils.training.grid import GridFailure, check_disk, train_grid
+from manifold_utils.training.grid import GridFailure, check_batches, check_disk, train_grid
 from manifold_utils.training.planning import n_bytes, n_points, plan
 from manifold_utils.workers import client as local_client
 
@@ -157,10 +157,22 @@ def test_a_disk_that_cannot_be_written_is_one_error(tmp_path, threads):
     (atlas.path / "predictions").write_text("in the way")
     with pytest.raises(OSError, match="cannot store run fc-sgd.*runs stored so far are safe"):
         train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
-    with pytest.raises(OSError, match="GB free; choose another data_dir"):
+    with pytest.raises(OSError, match="GB free, .* too little; free some space, choose another"):
         check_disk(tmp_path, 10**18)
     with pytest.raises(OSError, match="cannot write to"):
         check_disk(tmp_path / "nowhere", 1)
+
+
+def test_batches_of_one_sample_are_refused_where_batchnorm_needs_two(tmp_path, threads):
+    """Before anything is trained, and not for networks that take them."""
+    one = profile(common={"architecture": ["vit", "fc"], "scale": 0.0625, "batch_size": 1, "seed": 42})
+    with pytest.raises(ValueError, match="run fc-sgd-1-s42-.* batches of one sample.*batch_size .* of at least 2"):
+        train_grid(one, Atlas.create(one, tmp_path), client=threads, show_progress=False, grids=["main"])
+    assert not list((tmp_path / "tiny" / "predictions").iterdir())
+    subset = {"initialisation": "subset_1", "pretrain_epochs": 1}
+    with pytest.raises(ValueError, match="or a subset"):
+        check_batches([c for _, c in profile(blocks=[subset]).configs("main")])
+    check_batches([c for _, c in one.configs("main") if c.architecture == "vit"])
 
 
 # --- real kills -------------------------------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from manifold_utils import compat, files
+from manifold_utils.__main__ import main
 from manifold_utils.atlas import Atlas
 from manifold_utils.book import kernel
+from manifold_utils.book.contents import tags
 from manifold_utils.files import CannotWrite, atomic_path, hold, in_words, size_in_words, write_json, writing
 from manifold_utils.profiles import Profile
 from manifold_utils.training.grid import check_disk
@@ -186,3 +189,44 @@ def test_results_of_an_own_folder_are_laid_over_those_of_the_atlas(tmp_path, mon
     assert (found["20.a"]["value"], found["42.a"]["value"]) == (0.25, 0.75)
     assert claims.load_results(atlas.path / "results")["42.a"]["value"] == 0.25, "the atlas' own are left alone"
     assert claims.data_of(atlas.results_folders) == "digits"
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["[1", "!!python/object:os.system {}", '"'])
+def test_a_parameter_that_is_no_yaml_is_one_line(tmp_path, capsys, value):
+    status = main(["run", "--profile", "smoke", "--data-dir", str(tmp_path), "42", "-p", f"n_points={value}"])
+    said = capsys.readouterr().err
+    assert status == 2 and said.startswith("error: -p n_points=") and said.count("\n") == 1
+
+
+def test_a_tilde_is_the_home_folder_in_every_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    smoke = (files.PROJECT / "notebooks" / "profiles" / "smoke.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(smoke.replace("name: smoke", "name: mine"))
+    assert main(["status", "--profile", "~/mine.yaml", "--data-dir", "~/data"]) == 0
+    assert main(["student", "--out", "~/student"]) == 0 and (tmp_path / "student").is_dir()
+    assert str(tmp_path / "student") in capsys.readouterr().out
+    monkeypatch.setenv("MANIFOLD_OUT", "~/mine")
+    assert files.out_root() == tmp_path / "mine"
+    assert Profile.load("~/mine.yaml").name == "mine"
+    Atlas.create(Profile.load("~/mine.yaml"), tmp_path / "data" / "atlases")
+    assert Atlas("~/data/atlases/mine").path == Atlas.open("~/mine.yaml", "~/data").path
+
+
+def test_a_profile_with_many_mistakes_tells_the_first_and_counts_the_others(tmp_path):
+    grids = "\n".join(
+        f"  g{k}:\n    common: {{architecture: [{', '.join(f'net{i}' for i in range(9))}]}}" for k in range(9)
+    )
+    head = "name: bad\ndescription: d\ndataset: {name: digits}\n"
+    (tmp_path / "bad.yaml").write_text(f"{head}grids:\n{grids}\n")
+    with pytest.raises(ValueError, match=r"key 'grids\.g0\..*and \d+ more mistakes$") as error:
+        Profile.load(str(tmp_path / "bad.yaml"))
+    assert len(str(error.value)) < 1500 and str(error.value).count("bad.yaml") == 3
+
+
+def test_tags_that_are_no_list_are_shown(tmp_path):
+    cell = nbformat.from_dict({"cell_type": "code", "source": "a = 1", "metadata": {"tags": "parameters"}})
+    with pytest.raises(ValueError, match="the tags of the cell 'a = 1' are 'parameters', and a list"):
+        tags(cell)

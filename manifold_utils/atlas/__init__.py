@@ -63,7 +63,7 @@ class Atlas:
     """
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         if not (self.path / "atlas.json").is_file():
             raise FileNotFoundError(
                 f"no atlas at {self.path}. Make it with `python -m manifold_utils run --profile {self.path.name}`, "

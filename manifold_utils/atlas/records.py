@@ -95,6 +95,7 @@ class RunRecord:
 
         An older run there is replaced. Anything else is not: FileExistsError names it, and nothing is written.
         """
+        path = Path(path).expanduser()
         refuse_foreign(path, _files_of_run(path))
         with atomic_path(path) as temporary:
             _write(temporary, self.log_probs, self._facts(grid))
@@ -144,7 +145,7 @@ def load_run(path):
     OSError
         If a part is missing or damaged; it is named.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not (path / "zarr.json").is_file():
         raise FileNotFoundError(f"no recorded run at {path}: make one with Recorder(data) and its save(path)")
     facts = read_facts(path)

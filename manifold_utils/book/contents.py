@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import nbformat
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from manifold_utils.book.dependencies import imported_modules
@@ -81,6 +82,8 @@ class Book:
             raise ValueError(f"{path} does not exist: it lists the chapters of the book")
         try:
             content = _BookFile.model_validate(load_yaml(path.read_text(encoding="utf-8")))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not YAML: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
@@ -192,8 +195,12 @@ def notebook_of(text, path):
 
 
 def tags(cell):
-    """List of a cell's tags."""
-    return list(cell.metadata.get("tags", []))
+    """List of a cell's tags; ValueError, showing the cell, where its metadata has something else in their place."""
+    found = cell.metadata.get("tags", [])
+    if not (isinstance(found, list) and all(isinstance(tag, str) for tag in found)):
+        start = (cell.source.splitlines() or [""])[0][:60]
+        raise ValueError(f"the tags of the cell {start!r} are {found!r}, and a list of names is expected")
+    return list(found)
 
 
 def declared_parameters(notebook):

@@ -8,6 +8,8 @@ from manifold_utils.files import data_root
 from manifold_utils.profiles.recorded import RECORDED
 from manifold_utils.strict_yaml import load_yaml
 
+N_MISTAKES, SHOWN = 3, 80  # mistakes that an error tells, and characters of a value
+
 
 def profile_path(name, folder, data_dir=""):
     """Path of a profile: `name` itself if it is a .yaml file, `folder`/<name>.yaml, or that of a recorded atlas.
@@ -53,7 +55,7 @@ def _is_recorded(path):
 
 
 def _file_of(name, folder):
-    return Path(name) if str(name).endswith(".yaml") else folder / f"{name}.yaml"
+    return Path(name).expanduser() if str(name).endswith(".yaml") else folder / f"{name}.yaml"
 
 
 def _known(folder):
@@ -110,9 +112,16 @@ def _says(content, key):
 
 
 def explain(error, layers):
-    """The text of a pydantic error, a line a mistake, each with the file and the key that it comes from."""
-    lines = []
-    for item in error.errors():
+    """The text of a pydantic error: its first mistakes, each with the file and the key that it comes from, and how many
+    there are beside them."""
+    lines, found = [], error.errors()
+    for item in found[:N_MISTAKES]:
         key = ".".join(str(part) for part in item["loc"]) or "(run)"
-        lines.append(f"{_source(item['loc'], layers)}: key '{key}': {item['msg']} (found {item.get('input')!r})")
-    return "; ".join(lines)
+        value = _cut(repr(item.get("input")), SHOWN)
+        lines.append(f"{_source(item['loc'], layers)}: key '{key}': {_cut(item['msg'], 3 * SHOWN)} (found {value})")
+    others = len(found) - N_MISTAKES
+    return "; ".join(lines) + (f"; and {others} more mistake{'s' * (others > 1)}" if others > 0 else "")
+
+
+def _cut(text, n):
+    return text if len(text) <= n else f"{text[:n]}..."

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.files import TEMPORARY, CannotWrite, read_json, size_in_words, write_json
-from manifold_utils.training.planning import n_bytes
+from manifold_utils.networks import make_network
+from manifold_utils.training.planning import n_bytes, pretraining, shape_of, sizes_of
 from manifold_utils.training.run import train_run
 from manifold_utils.workers import client as local_client
 from manifold_utils.workers import keep_memory
@@ -118,6 +119,7 @@ def train_grid(profile, atlas, *, grids=None, client=None, data_dir="", device="
             report.n_skipped += len(runs) - len(missing)
             todo += missing
             spaces.append(space)
+        check_batches([config for _, _, config in todo], data_dir)
         check_disk(atlas.path, sum(n_bytes(config, data_dir) for _, _, config in todo))
         if todo:
             client = client or stack.enter_context(local_client("local"))
@@ -148,6 +150,40 @@ def freeze_data(atlas, dataset, data_dir=""):
     for split in ("train", "test"):
         atlas.save_labels(split, data.labels(split)[data.recorded(split)].numpy())
     write_json(path, facts)
+
+
+def check_batches(configs, data_dir=""):
+    """Refuse runs that would die in their first step: batches of one sample, and a BatchNorm that needs two values.
+
+    Raises
+    ------
+    ValueError
+        Names the first such run and what to change.
+    """
+    tried = {}
+    for config in configs:
+        n_train = sizes_of(config.dataset, data_dir)[0]
+        n_fitted = pretraining(config, n_train)[0] if config.pretrain_epochs else n_train
+        if min(config.batch_size, n_fitted) > 1:
+            continue
+        network = config.architecture, config.scale, shape_of(config.dataset, data_dir)
+        if network not in tried:
+            tried[network] = _takes_one_sample(config, *network[2])
+        if not tried[network]:
+            raise ValueError(
+                f"run {config.run_id} trains on batches of one sample, and the BatchNorm of its network "
+                f"{config.architecture!r} needs two: set a batch_size (or a subset) of at least 2 in the profile"
+            )
+
+
+def _takes_one_sample(config, shape, n_classes):
+    with torch.random.fork_rng(devices=[]):
+        network = make_network(config.architecture, shape, n_classes, config.scale).train()
+    try:
+        network(torch.zeros(1, *shape))
+    except ValueError:  # Expected more than 1 value per channel when training
+        return False
+    return True
 
 
 def check_disk(folder, needed):

@@ -150,7 +150,7 @@ def n_points(config, data_dir=""):
     points = len(checkpoint_steps(config.epochs, max(1, n_train // config.batch_size)))
     if config.pretrain_epochs and config.initialisation.startswith(("random", "subset")):
         points += (
-            len(checkpoint_steps(config.pretrain_epochs, _pretraining(config, n_train)[1])) - 1
+            len(checkpoint_steps(config.pretrain_epochs, pretraining(config, n_train)[1])) - 1
         )  # the last is main's first
     return points
 
@@ -162,7 +162,8 @@ def n_bytes(config, data_dir=""):
     return BYTES * n_points(config, data_dir) * recorded * shape_of(config.dataset, data_dir)[1]
 
 
-def _pretraining(config, n_train):
+def pretraining(config, n_train):
+    """(samples, batches an epoch) of the phase before the main one: all samples, or a small subset."""
     n = int(config.initialisation.removeprefix("subset_")) if config.initialisation.startswith("subset") else n_train
     return n, max(1, n // config.batch_size)
 
@@ -179,7 +180,7 @@ class _Stopwatch:
         step, evaluation = self._probe(config)
         n_steps = config.epochs * max(1, n_train // config.batch_size)
         if config.pretrain_epochs:
-            n_steps += config.pretrain_epochs * _pretraining(config, n_train)[1]
+            n_steps += config.pretrain_epochs * pretraining(config, n_train)[1]
         return n_steps * step(config.batch_size) + n_points(config, self.data_dir) * recorded * evaluation
 
     def _probe(self, config):
