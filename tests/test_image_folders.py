@@ -1,10 +1,16 @@
-"""The whole ImageNet path on a small folder of pictures: files, stream, runs, store, distances, embedding."""
+"""The whole ImageNet path on a small folder of pictures: files, stream, runs, store, distances, embedding, chapters."""
+
+import os
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from manifold_utils import claims
 from manifold_utils.atlas import Atlas
+from manifold_utils.book import Edition, book_status, run_book
+from manifold_utils.book.contents import read_notebook
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca import InPCA
@@ -74,3 +80,100 @@ def test_from_pictures_to_an_embedding(folder, tmp_path):
     D = pairwise(log_probs)
     assert np.isfinite(D).all() and InPCA(n_components=3).fit(D).explained_stress_[2] > 0.5
     assert len(atlas.labels("train")) == 10
+
+
+# --- through the book -------------------------------------------------------------------------------------------------
+
+PETS = """
+name: pets
+description: a small folder of awkward pictures
+dataset: {name: imagefolder, folder: pets, image_size: 8}
+defaults: {batch_size: 6, epochs: 12, architecture: fc, scale: 0.0625, seed: [42, 43]}
+n_components: 4
+n_progress: 6
+grids:
+  main:
+    blocks: [{linked: [{optimizer: sgd, learning_rate: 0.1}, {optimizer: adam, learning_rate: 5.0e-3}]}]
+"""
+MODES = ("RGB", "L", "P", "RGBA", "1", "CMYK", "LA")
+
+
+def awkward(root):
+    """Seven pictures a class, each of another mode and size, with names in another encoding, and what is no picture."""
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 7), ("val", 3)):
+        for c, name in enumerate((b"caf\xe9", b"two words")):
+            folder = os.path.join(os.fsencode(root), split.encode(), name)
+            os.makedirs(folder)
+            for k in range(n):
+                pixels = np.uint8(rng.normal(70 + 90 * c, 20, (9 + k, 12, 3)).clip(0, 255))
+                ending = b".jpg" if MODES[k] == "CMYK" else b".png"
+                path = os.fsdecode(os.path.join(folder, b"p\xff%d" % k + ending))
+                Image.fromarray(pixels).convert(MODES[k]).save(path)
+    (root / ".git").mkdir()
+    (root / "train" / "two words" / "notes.txt").write_text("fluffy")
+    Image.fromarray(np.full((9, 9), 40000, dtype=np.uint16)).save(root / "train" / "two words" / "sixteen.png")
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """The making chapters and one that shows, run on an awkward folder of pictures."""
+    root = tmp_path_factory.mktemp("pets")
+    awkward(root / "pets")
+    (root / "pets.yaml").write_text(PETS, encoding="utf-8")
+    edition = Edition(str(root / "pets.yaml"), data_dir=str(root))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run_book(edition, ["30", "46"])
+    return edition
+
+
+def test_chapters_go_through_an_image_folder(book):
+    states = {name[:2]: state for name, state, _ in book_status(book) if state == "done"}
+    assert set(states) == {"10", "11", "20", "30", "31", "46"}
+    atlas = Atlas(book.atlas)
+    assert atlas.log_probs("train").shape[1:] == (15, 2) and not atlas.verify()
+    printed = [
+        o.get("text", "") for c in read_notebook(book.output / "10_data.ipynb").cells for o in c.get("outputs", [])
+    ]
+    assert any("files left out" in text and ".txt: 1" in text for text in printed)
+
+
+# --- results that are not the book's own ------------------------------------------------------------------------------
+
+
+def test_results_of_a_run_by_hand_are_stale_and_named(book, monkeypatch):
+    atlas, path = Atlas(book.atlas), book.atlas / "results" / "46.json"
+    before, made = path.read_bytes(), claims.read_json(path)["made"]
+    assert made["run"].startswith("46_geodesic_and_tubes ") and made["parameters"]["profile"].endswith("pets.yaml")
+    monkeypatch.setattr(claims, "_parameters", lambda: {"n_shown": 3})
+    monkeypatch.delenv(claims.RUN_VARIABLE, raising=False)
+    claims.save_results(atlas, "46", {"a": claims.result(0.5)})
+    try:
+        reasons = {name[:2]: (state, reason) for name, state, reason in book_status(book)}
+        assert reasons["46"][0] == "stale" and "46.json is from a run by hand (n_shown=3)" in reasons["46"][1]
+        assert claims.by_hand(atlas.results_folders) == {"46": {"n_shown": 3}}
+        path.write_bytes(b"{")
+        assert "46.json of its results is damaged" in {n[:2]: r for n, _, r in book_status(book)}["46"]
+    finally:
+        path.write_bytes(before)
+    assert claims.by_hand(atlas.results_folders) == {} and not book.why(job_of(book, "46"))
+
+
+def job_of(edition, chapter):
+    return edition.jobs(edition.book.by_id[chapter])[0]
+
+
+def test_what_is_shown_goes_to_a_folder_of_ones_own(book, tmp_path, monkeypatch):
+    monkeypatch.setenv("MANIFOLD_OUT", str(tmp_path / "mine"))
+    mine = Edition(book.profile_name, data_dir=str(book.atlas.parents[1]))
+    assert not mine.why(job_of(mine, "30")) and mine.why(job_of(mine, "46")) == "not run yet"
+    shown, made = mine._variables(job_of(mine, "46"), "key"), mine._variables(job_of(mine, "30"), "key")
+    assert shown["MANIFOLD_OUT"] == str(tmp_path / "mine") and made["MANIFOLD_OUT"] == ""
+    assert mine.record_path(job_of(mine, "46")).parent == tmp_path / "mine" / "notebooks"
+    assert mine.record_path(job_of(mine, "30")) == book.record_path(job_of(book, "30"))
+
+
+def test_a_notebook_knows_its_parameters():
+    assert claims._assigned("profile = 'smoke'  # which\nn = 3\nlimits = [0.1, -2]") == ["profile", "n", "limits"]
+    assert claims._assigned("profile = load()") == claims._assigned("x +") == claims._assigned("n += 1") == []

@@ -227,6 +227,6 @@ def test_a_profile_with_many_mistakes_tells_the_first_and_counts_the_others(tmp_
 
 
 def test_tags_that_are_no_list_are_shown(tmp_path):
-    cell = nbformat.v4.new_code_cell("a = 1", metadata={"tags": "parameters"})
+    cell = nbformat.from_dict({"cell_type": "code", "source": "a = 1", "metadata": {"tags": "parameters"}})
     with pytest.raises(ValueError, match="the tags of the cell 'a = 1' are 'parameters', and a list"):
         tags(cell)
