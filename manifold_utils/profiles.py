@@ -6,6 +6,7 @@ values are refused with the file and the key. It trains nothing and counts no pa
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
@@ -219,13 +220,6 @@ def _matches(setting, rule):
     return all(setting.get(key) == value for key, value in rule.items())
 
 
-def _grid_name(name):
-    try:
-        return outside.check_name(name, "grid")
-    except outside.Refused as error:
-        raise ValueError(str(error)) from error
-
-
 class Profile(_Strict):
     """One book: its data, its grids and the sizes of its analyses. Load with `Profile.load`."""
 
@@ -233,7 +227,9 @@ class Profile(_Strict):
     description: str
     dataset: DatasetConfig
     defaults: Block = Block()
-    grids: dict[Annotated[str, AfterValidator(_grid_name)], Grid]  # names of folders and files
+    grids: dict[
+        Annotated[str, AfterValidator(partial(outside.check_name, what="grid"))], Grid
+    ]  # names of folders and files
     metrics: list[Metric] = Field(["bhattacharyya"], min_length=1)
     tile: int = Field(1024, ge=16)  # points a side of a distance tile
     n_components: int = Field(50, ge=3)
