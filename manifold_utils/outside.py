@@ -10,7 +10,7 @@ Each rule is applied at the door, before anything is allocated or followed, and 
 5. A table is flat, of numbers and short texts, and of a bounded size (`check_table`).
 6. Text is bounded in size and depth before it is parsed (`check_json`; YAML: `strict_yaml`).
 
-A breach raises `Refused`, an OSError that names the file, the rule and what was found. The rules bound what a hostile
+A breach raises `Refused`, which names the file, the rule and what was found. The rules bound what a hostile
 file can cost; whether it is damaged is for checksums to say.
 """
 
@@ -46,8 +46,8 @@ TABLE_KINDS = {"BOOLEAN", "INT32", "INT64", "FLOAT", "DOUBLE"}
 ZSTD_MAGIC, ZSTD_HEADER = b"\x28\xb5\x2f\xfd", 18  # of a frame: the longest header
 
 
-class Refused(OSError):
-    """Something from outside breaks a rule; nothing of it has been used."""
+class Refused(OSError, ValueError):
+    """Something from outside breaks a rule, and nothing of it was used: a file that does not read, a wrong value."""
 
 
 def check_name(name, what="name"):
@@ -299,7 +299,8 @@ def check_matrix(path, n_points):
     except (KeyError, TypeError, AttributeError) as error:
         raise Refused(f"{path}: its metadata are no array's ({error})") from error
     if lengths != [n_points] * 2:
-        raise Refused(f"{path} has the shape {tuple(lengths)}, but there are {n_points} points; run chapter 20 again")
+        found = f"it has the shape {tuple(lengths)}, but there are {n_points} points"
+        raise Refused(f"{path} belongs to other points than the table ({found}); run chapter 20 again")
     if found["data_type"] not in ("float32", "float64") or names != ["bytes", "crc32c"] or chunks[0] != chunks[1]:
         raise Refused(f"{path} is no matrix of tiles: {found['data_type']}, codecs {names}, chunks {chunks}")
     n_chunks = math.prod(-(-n // c) for n, c in zip(lengths, chunks, strict=True))

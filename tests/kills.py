@@ -32,7 +32,7 @@ import psutil
 import yaml
 
 from manifold_utils.atlas import Atlas
-from manifold_utils.distances.tiles import open_tiles, verify_tiles, write_tiles
+from manifold_utils.distances.tiles import Tiles, open_tiles, unfinished, verify_tiles, write_tiles
 from manifold_utils.profiles import Profile
 from manifold_utils.training.grid import train_grid
 from manifold_utils.workers import Resources
@@ -42,7 +42,7 @@ PROFILE = {
     "name": "tiny",
     "description": "Small enough to be killed a hundred times.",
     "dataset": {"name": "digits", "n_train": 100, "n_test": 50},
-    "defaults": {"batch_size": 25, "epochs": 80, "scale": 0.0625},
+    "defaults": {"batch_size": 25, "epochs": 60, "scale": 0.0625},
     "tile": 16,
     "grids": {"main": {"blocks": [{"architecture": ["fc", "allcnn"], "seed": [1, 2, 3, 4, 5, 6]}]}},
 }
@@ -285,15 +285,18 @@ class Harness:
         """Kill drivers until an atlas is finished; then compare it with the undisturbed one, and remove it."""
         while sum(self.kills.values()) < n_left and time.monotonic() < deadline:
             how = KINDS[self.rng.choice(3, p=SHARES)]
-            if not self.life(how) and self.finished():
+            self.life(how)
+            if self.finished():
                 break
         self.compare(self.undisturbed("killed", KINDS[self.rng.integers(2)]))
         shutil.rmtree(self.folder / "killed")
         self.rounds += 1
 
     def finished(self):
-        atlas = self.folder / "killed" / "atlases" / "tiny"
-        return all((atlas / "distances" / f"{s}_bhattacharyya.zarr").exists() for s in SPLITS)
+        """Whether all runs are stored and all tiles computed, so that there is nothing left to kill."""
+        matrices = [self.folder / "killed/atlases/tiny/distances" / f"{s}_bhattacharyya.zarr" for s in SPLITS]
+        there = len(self.stored()) == self.n_runs and all(path.exists() for path in matrices)
+        return there and not any(unfinished(Tiles(path), path) for path in matrices)
 
     def compare(self, atlas):
         """An atlas that was finished after kills against the undisturbed one: bit by bit, and no file more."""

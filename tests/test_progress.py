@@ -133,3 +133,11 @@ def test_bad_input_is_named():
         progress(broken, [0, 1])
     with pytest.raises(ValueError, match="point 0 "):
         progress(np.exp(log_p), [0, 1])
+
+
+def test_predictions_that_are_read_in_several_chunks_give_the_same(monkeypatch):
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(4), (11, 6)))
+    labels = np.arange(6) % 4
+    whole = progress(log_probs, labels)
+    monkeypatch.setitem(progress.__globals__, "CHUNK_BYTES", 8 * 6 * 4 * 3)  # three points at a time
+    np.testing.assert_array_equal(progress(log_probs, labels), whole)

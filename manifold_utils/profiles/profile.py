@@ -5,6 +5,7 @@ fixed order. A file may name another as its `base` and say only what differs. Un
 values are refused with the file and the key. It trains nothing and counts no parameters (see `training`).
 """
 
+from functools import partial
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -25,11 +26,7 @@ def known_profiles(folder=PROFILE_FOLDER):
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def _grid_name(name):
-    try:
-        return outside.check_name(name, "grid")
-    except outside.Refused as error:
-        raise ValueError(str(error)) from error
+_Name = Annotated[str, AfterValidator(partial(outside.check_name, what="grid"))]  # names of folders and files
 
 
 class Profile(Analyses):
@@ -40,7 +37,7 @@ class Profile(Analyses):
     description: str
     dataset: DatasetConfig
     defaults: Block = Block()
-    grids: dict[Annotated[str, AfterValidator(_grid_name)], Grid]  # names of folders and files
+    grids: dict[_Name, Grid]
 
     @field_validator("grids")
     @classmethod
