@@ -18,7 +18,13 @@ from manifold_utils.__main__ import _parser
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "manifold_utils"
 # What code imports -> the distribution that brings it, where the names differ.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "PIL": "pillow", "jupyter_client": "jupyter-client"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "jupyter_client": "jupyter-client",
+    "jupytext_config": "jupytext",
+}
 ENVIRONMENT_ONLY = "-e .[callbacks]"
 
 

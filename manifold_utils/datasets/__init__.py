@@ -400,4 +400,10 @@ def _fingerprint(data):
     return digest.hexdigest()[:16]
 
 
-_LOADERS = {"digits": _digits, "fashion": _fashion, "cifar10": _cifar10, "imagefolder": _imagefolder, "sloppy": _sloppy}
+_LOADERS = {
+    "digits": _digits,
+    "fashion": _fashion,
+    "cifar10": _cifar10,
+    "imagefolder": _imagefolder,
+    "sloppy": _sloppy,
+}
