@@ -123,6 +123,7 @@ class MadeUpAtlas:
     """
 
     CLASSES, SAMPLES = 4, 160
+    n_classes = CLASSES
 
     def __init__(self, share, n_seeds=3):
         rng = np.random.default_rng(7)

@@ -389,9 +389,7 @@ def test_pickles_are_opened_nowhere():
         (path.name, line.strip()) for path in package.rglob("*.py") for line in path.read_text().splitlines()
         if any(word in line for word in words)
     ]  # fmt: skip
-    assert sorted(lines) == [
-        ("readers.py", "with np.load(cache, allow_pickle=False) as stored:"),
-        ("sources.py", 'yield MappedSource.of(np.load(file, mmap_mode="r"))'),
-        ("strict_yaml.py", "return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader"),
-    ]
+    safe = "return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader"
+    open_ = [(name, line) for name, line in lines if "allow_pickle=False" not in line and line != safe]
+    assert len(lines) > 5 and open_ == [("sources.py", 'yield MappedSource.of(np.load(file, mmap_mode="r"))')]
     assert zarr.open_array  # the store's own opener; with the rules above it sees format 3 only

@@ -13,6 +13,7 @@ from manifold_utils.atlas.records import POINT_COLUMNS, RunRecord, load_run
 from manifold_utils.book import pages
 from manifold_utils.book.twins import YOUR_TURN, write_student_edition
 from manifold_utils.files import atomic_path, owned_folder, remove_leftovers
+from manifold_utils.profiles import Profile
 
 
 def tree(folder):
@@ -87,7 +88,8 @@ def test_html_refuses_a_folder_of_somebody_before_it_builds(mine, monkeypatch):
         class book:  # noqa: N801 - stands for an attribute
             chapters = ()
 
-        atlas, profile = mine, None
+        atlas = out = mine
+        profile = Profile.load("smoke")
 
     monkeypatch.setattr(pages, "_sphinx", lambda *a: pytest.fail("built before it was refused"))
     before = tree(mine)

@@ -208,6 +208,7 @@ class SmallAtlas:
     profile = SimpleNamespace(dataset=DIGITS)
 
     def __init__(self, run):
+        self.n_classes = run.log_probs["train"].shape[2]
         self.values = {"a": run.log_probs["train"], "b": run.log_probs["train"][:, ::-1]}
         self.runs = pd.DataFrame({"data": [run.data, None]})
         clock = progress(self.values["a"], DATA.y_train[::2])

@@ -443,7 +443,8 @@ class Atlas:
             if missing is None:
                 return None
             raise FileNotFoundError(f"{path} is missing; run chapters 10 and 11 for this profile first")
-        return read_table(path, self.cure("10", "11") if name.startswith("labels") else self.cure("11", "31"))
+        cure = self.cure("10", "11") if name.startswith("labels") else self.cure("11", "31")
+        return read_table(outside.inside(path, self.path), cure, names="run")
 
     def _table_or_none(self, name):
         """A table on disk; None where there is none, or it is damaged and has to be made again."""

@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zarr
 
+from manifold_utils import outside
 from manifold_utils.files import atomic_path, fingerprint
 
 TABLE_KEY = b"manifold_checksum"  # in the metadata of a Parquet file
@@ -46,20 +48,25 @@ def write_table(path, table, **options):
         pq.write_table(stamped, temporary, write_page_checksum=True)
 
 
-def read_table(path, cure):
-    """Read what `write_table` (or pandas) wrote.
+def read_table(path, cure, names=None):
+    """Read what `write_table` (or pandas) wrote; `names` is a column whose texts become names of files.
 
     Raises
     ------
     OSError
         The file is damaged; the message names it and ends with `cure`.
+    outside.Refused
+        It breaks a rule for what comes from outside.
     """
     try:
+        outside.check_table(path, names=names)
         found = pq.read_table(path, page_checksum_verification=True, partitioning=None)
         table = found.to_pandas()
         expected = (found.schema.metadata or {}).get(TABLE_KEY)
         if expected is not None and expected.decode() != _content(table):
             raise ValueError("its content does not agree with its checksum")
+    except outside.Refused:
+        raise
     except Exception as error:  # pyarrow raises several kinds: name the file for all of them
         raise OSError(f"{path} is damaged ({_first_line(error)}); {cure}") from error
     return table
@@ -75,7 +82,8 @@ def _content(table):
 def write_arrays(path, dataset):
     """Write an xarray Dataset as a Zarr group, whole or not at all, with a checksum of every file."""
     with atomic_path(path) as temporary:
-        dataset.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
+        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is damage, not zeros
+            dataset.to_zarr(temporary, mode="w", consolidated=False, zarr_format=3)
         root = json.loads((temporary / ROOT).read_text(encoding="utf-8"))
         attributes = root["attributes"] | {FILES: _hashes(temporary)}
         root["attributes"] = attributes | {CHECKSUM: fingerprint(attributes, HASH_DIGITS)}

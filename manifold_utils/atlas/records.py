@@ -152,8 +152,7 @@ def load_run(path):
         raise FileNotFoundError(f"no recorded run at {path}: make one with Recorder(data) and its save(path)")
     outside.check_tree(path)
     facts = read_facts(path)
-    splits = [split for split in SPLITS if f"loss_{split}" in facts["points"]]
-    run, log_probs = facts["run"], {split: read_predictions(path, split) for split in splits}
+    run, log_probs = facts["run"], {split: read_predictions(path, split) for split in splits_of(facts)}
     rest = {"factors": facts["config"], "status": run["status"], "seconds": run["seconds"], "info": facts["info"]}
     rest["content"] = facts.get("content", "")
     return RunRecord(run["run"], pd.DataFrame(facts["points"]), log_probs, run["data"], **rest)
@@ -186,9 +185,14 @@ def _are_of_a_run(facts):
 def complete(path):
     """The facts of a stored run whose arrays are there in full size; OSError if not. Reads metadata and sizes only."""
     facts = read_facts(path)
-    for split in SPLITS:
+    for split in splits_of(facts):
         open_predictions(Path(path), split)
     return facts
+
+
+def splits_of(facts):
+    """The splits that a run's facts are about, in the order of `SPLITS`."""
+    return [split for split in SPLITS if f"loss_{split}" in facts["points"]]
 
 
 def open_predictions(path, split):

@@ -15,7 +15,6 @@ from manifold_utils import outside
 from manifold_utils.atlas import Atlas
 from manifold_utils.book.contents import read_notebook
 from manifold_utils.claims import load_results, reference_cards
-from manifold_utils.datasets import load_dataset
 from manifold_utils.explorer import build_explorer
 from manifold_utils.plots import POSTER_SIZE, plot_poster, save_figure, use_house_style
 from manifold_utils.profiles import RECORDED
@@ -148,6 +147,9 @@ def pictures(edition, split):
     """
     if edition.profile.kind == RECORDED:
         return _kept_pictures(edition.atlas / f"samples_{split}.zarr")
+    # torch: a second, which commands that build no pages need not wait for
+    from manifold_utils.datasets import load_dataset
+
     try:
         data = load_dataset(edition.profile.dataset, edition.given["data_dir"])
     except FileNotFoundError:

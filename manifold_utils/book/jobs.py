@@ -189,7 +189,7 @@ class Edition:
         """Which results of a chapter are not from the book's own run, in words; "" if all are."""
         for path in sorted(self.home(job).glob(f"results/{job.chapter.id}*.json")):
             try:
-                made = read_json(path)["made"]
+                made = read_json(path).get("made", {})
             except ValueError:
                 return f"{path.name} of its results is damaged"
             if "run" not in made or (made["run"] or job.name).split()[0] != job.name:

@@ -6,10 +6,20 @@ A profile spans a grid of runs to train, or says what recorded runs are about; b
 from manifold_utils.profiles.design import BOOK_DESIGN, SPLITS, Design
 from manifold_utils.profiles.grids import Block, Grid
 from manifold_utils.profiles.profile import PROFILE_FOLDER, Profile, known_profiles
-from manifold_utils.profiles.recorded import RECORDED, RecordedProfile
-from manifold_utils.profiles.runs import CONFIGURATION, FACTORS, FAMILY, POOLED_FROM, SEED, DatasetConfig, RunConfig
+from manifold_utils.profiles.recorded import RECORDED, Metric, RecordedProfile
+from manifold_utils.profiles.runs import (
+    CONFIGURATION,
+    FACTORS,
+    FAMILY,
+    POOLED_FROM,
+    SEED,
+    Architecture,
+    DatasetConfig,
+    RunConfig,
+)
 
 __all__ = [
-    "BOOK_DESIGN", "CONFIGURATION", "FACTORS", "FAMILY", "POOLED_FROM", "PROFILE_FOLDER", "RECORDED", "SEED", "SPLITS",
-    "Block", "DatasetConfig", "Design", "Grid", "Profile", "RecordedProfile", "RunConfig", "known_profiles",
+    "Architecture", "BOOK_DESIGN", "Block", "CONFIGURATION", "DatasetConfig", "Design", "FACTORS", "FAMILY", "Grid",
+    "Metric", "POOLED_FROM", "PROFILE_FOLDER", "Profile", "RECORDED", "RecordedProfile", "RunConfig", "SEED",
+    "SPLITS", "known_profiles",
 ]  # fmt: skip

@@ -255,9 +255,7 @@ def load(atlas, split):
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
         raise FileNotFoundError(f"{absent[0]} is missing; run chapter 32 for this profile")
-    for path in paths:
-        outside.check_table(outside.inside(path, atlas.path))
-    return tuple(read_table(path, atlas.cure("32")) for path in paths)
+    return tuple(read_table(outside.inside(path, atlas.path), atlas.cure("32")) for path in paths)
 
 
 def ladder(equal, every):
