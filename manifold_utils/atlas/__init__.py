@@ -390,4 +390,3 @@ def _make(path, profile):
         temporary.write_text(
             yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False), encoding="utf-8"
         )
-

@@ -120,6 +120,8 @@ class Intake:
         known = self._labels(labels, classes)
         stored = self.folder / self.name / "predictions"
         self.door = Door(stored, known, classes, kind, float(smoothing), trust, n_classes=self._n_classes())
+        seen = set(self.before.runs.data) - {self.door.data} if self._tabled() else set()
+        self.door.content = next(iter(seen), "")
         self.samples, self.description, self.replace = samples or {}, description, replace
         self.added, self.kept, self.refused, self.diverged, self.doubts = [], [], {}, {}, []
         self.testimonies = []

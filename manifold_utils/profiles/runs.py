@@ -29,7 +29,6 @@ POOLED_FROM = {"cifar10": 32, "fashion": 32}  # pixels a side before area poolin
 MIN_SIDE = 4  # pixels: below it the networks' strides leave nothing
 
 
-
 class Strict(BaseModel):
     """Settings that are what they say: unknown keys, other types and infinities are refused."""
 
