@@ -46,7 +46,7 @@ OPEN = {
     "datasets": {"inventory", "readers"},
     "distances": {"bhattacharyya", "gpu", "sources", "tiles"},
     "inpca": {"embedding", "landmarks", "solvers"},
-    "recording": {"importing"},
+    "recording": {"example", "importing"},
     "training": {"grid", "planning"},
     "trajectories": {"of_atlas"},
 }
