@@ -89,7 +89,7 @@ def _order(level):
         size = float(level)
     except (TypeError, ValueError):
         return (1, 0.0, str(level))
-    return (0, size, str(level)) if np.isfinite(size) else (1, size if size == size else 0.0, str(level))
+    return (0, size, str(level)) if np.isfinite(size) else (1, 0.0, str(level))
 
 
 def seeds_of(runs, design):
