@@ -41,16 +41,16 @@ from manifold_utils.workers import client as connect
 PROFILE = {
     "name": "tiny",
     "description": "Small enough to be killed a hundred times.",
-    "dataset": {"name": "digits", "n_train": 100, "n_test": 50},
-    "defaults": {"batch_size": 25, "epochs": 60, "scale": 0.0625},
+    "dataset": {"name": "digits", "n_train": 50, "n_test": 50},
+    "defaults": {"batch_size": 25, "epochs": 40, "scale": 0.0625},
     "tile": 16,
     "grids": {"main": {"blocks": [{"architecture": ["fc", "allcnn"], "seed": [1, 2, 3, 4, 5, 6]}]}},
 }
 SPLITS = ("train", "test")
-KINDS, SHARES = ("alone", "workers", "book"), (0.72, 0.23, 0.05)
+KINDS, SHARES = ("alone", "workers", "book"), (0.8, 0.16, 0.04)
 WHEN, ODDS = ("training", "tiling", "anywhere"), (0.5, 0.35, 0.15)
 SPAN = {"training": 3.0, "tiling": 1.0, "anywhere": 8.0}  # seconds after a phase has begun within which the kill falls
-PATIENCE = 300.0  # seconds that a driver may take for anything
+PATIENCE = 1800.0  # seconds that a driver may take for anything
 ORPHANS = 30.0  # seconds that a killed driver's workers and kernels may live on
 WORKER_KILLS = 8  # in the life of one driver
 CONTEXT = multiprocessing.get_context("forkserver")

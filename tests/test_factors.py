@@ -368,3 +368,22 @@ def test_drawn_pairs_count_both_members():
     weights = drawn_pairs(pairs, 500, np.random.default_rng(0))
     assert weights.shape == (500, 2) and weights.max() <= 2  # three draws: at most 1 * 2
     assert 0.3 < (weights > 0).mean() < 0.7
+
+
+def test_where_one_seed_stops_short_the_means_are_over_those_that_are_there():
+    """By loops, with unknown distances beside known ones in every mean of the second value of progress."""
+    runs = pd.DataFrame({"optimizer": ["sgd"] * 3 + ["adam"] * 3, "seed": [1, 2, 3] * 2})
+    rng = np.random.default_rng(0)
+    stack = np.abs(rng.normal(1, 0.3, (2, 6, 6)))
+    stack = stack + stack.transpose(0, 2, 1)
+    stack[1, [2, 5]] = stack[1, :, [2, 5]] = np.nan  # the third seeds do not get there
+
+    def mean(s, first, second):
+        found = [stack[s, u, v] for u in first for v in second if runs.seed[u] != runs.seed[v]]
+        return np.mean([x for x in found if np.isfinite(x)])
+
+    sgd, adam = range(3), range(3, 6)
+    between = np.mean([mean(s, sgd, adam) for s in range(2)])
+    within = np.mean([(mean(s, sgd, sgd) + mean(s, adam, adam)) / 2 for s in range(2)])
+    found = effect_ratio(stack, runs, "optimizer", linked=(), columns=["optimizer"])
+    assert found == pytest.approx(between / within, rel=1e-12)

@@ -96,6 +96,15 @@ def test_strata_are_of_one_class_and_alike_in_difficulty_and_confusion():
     assert len(np.unique(statistics.strata(LABELS, "real"))) == N_SAMPLES
 
 
+def test_strata_of_classes_of_different_sizes_stay_apart():
+    labels = np.repeat([0, 1, 2], [4, 40, 12])
+    mean = np.random.default_rng(0).dirichlet(np.ones(3), len(labels))
+    for world in ("class", "difficulty", "confusion"):
+        found = statistics.strata(labels, world, mean, size=4)
+        assert found.min() == 0 and all(len(np.unique(labels[found == k])) == 1 for k in np.unique(found)), world
+    assert len(np.unique(statistics.strata(labels, "difficulty", mean, size=4))) == 14
+
+
 def test_what_a_world_needs_is_asked_for_by_name():
     points = made_up(0.0)[0][:, 0]
     with pytest.raises(ValueError, match="needs progress"):
