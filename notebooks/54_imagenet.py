@@ -1,16 +1,16 @@
 # %% [markdown]
-# # Does ImageNet have such a manifold too?
+# # ImageNet, or any large atlas made elsewhere: does it have such a manifold too?
 #
-# **What.** What the `imagenet` profile would train and cost, what changes with 1,000 classes, and the path from image files to an embedding, executed.
-# **Figure of the paper.** The embedding of 792 configurations on ImageNet.
-# **Answer.** Only an atlas of the `imagenet` profile can tell. Without one, this chapter says so, and shows on a handful of small pictures that everything needed is here.
+# **What.** The embedding of an atlas whose runs were made elsewhere: recorded on ImageNet by somebody with a cluster, or on any other large data. What such a grid costs, and what changes with 1,000 classes.
+# **Figure of the paper.** The embedding of 792 configurations on ImageNet. **These 792 runs were not made here**, and no number of this chapter is about them unless the first lines of output say so.
+# **Answer.** Only recorded runs can tell. On an atlas of kind `recorded` this chapter reads it; on any other it writes a few runs of the book to files, as a stranger would, imports them, and shows that the way from files to an embedding is complete.
 #
 # | | |
 # |---|---|
-# | Goals | plan a large grid before starting it; know what depends on the number of classes; run the whole path on an image folder of one's own |
-# | Prerequisites | chapters 11, 20 and 30 (essential) |
+# | Goals | plan a large grid before starting it; know what depends on the number of classes; read an atlas that was made elsewhere; know what half precision costs |
+# | Prerequisites | chapters 11, 20 and 30 (essential), 63 (helpful) |
 # | Minutes | 1 on CPU (reading: 10); the real grid needs a cluster |
-# | Inputs, outputs | an imagenet atlas if this is its profile, else nothing; figures, results/54.json |
+# | Inputs, outputs | a recorded atlas if this is its profile, else some runs of this one; figures, results/54.json |
 
 # %%
 import tempfile
@@ -21,34 +21,35 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, datasets, distances, geometry, plots
+from manifold_utils import claims, datasets, distances, geometry, inpca, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.inpca import InPCA, embedding
-from manifold_utils.profiles import Profile
+from manifold_utils.profiles import RECORDED, DatasetConfig, Profile
+from manifold_utils.recording import importing
 from manifold_utils.studies.image_folders import write_digits
-from manifold_utils.training import grid, planning
+from manifold_utils.training import planning
 
 # %% [markdown]
 # The parameters of the chapter:
 
 # %% tags=["parameters"]
-profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
+profile = "digits"  # which profile: notebooks/profiles/<name>.yaml, or a recorded atlas
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
-n_pictures = 40  # training pictures of the small folder, where there is no ImageNet
-epochs = 3  # of the small runs on it
-n_embedded = 4000  # points of a real atlas that are embedded here
+n_written = 8  # runs of the book that are written to files, where none are recorded
+n_embedded = 4000  # points that are embedded here, at most
+seed = 0  # of the draw of these runs
 
 # %% tags=["hide-input"]
 started = time.time()
+rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
-plots.use_house_style()
-n_classes_here = atlas.log_probs("train").shape[2]
-is_imagenet = atlas.profile.name == "imagenet" and n_classes_here == 1000
-not_here = (
-    f"This atlas ({atlas.profile.name}) holds no ImageNet "
-    "runs: nothing below is a statement about ImageNet."
-)
-print("This is an ImageNet atlas." if is_imagenet else not_here)
+plots.use_house_style(atlas.levels)
+is_recorded = atlas.profile.kind == RECORDED
+is_imagenet = is_recorded and atlas.n_classes == 1000
+first_split = atlas.splits[0]
+kind = "a recorded atlas" if is_recorded else "an atlas of the book's own runs"
+print(f"{atlas.path.name} is {kind} with {atlas.n_classes} classes.")
+if not is_imagenet:
+    print("It holds no ImageNet runs: nothing below is a statement about ImageNet.")
 
 # %% [markdown]
 # ## What would be trained?
@@ -76,7 +77,7 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# With measured minutes: `python -m manifold_utils plan --profile imagenet`. To run it, put the images into `data/imagefolder/train/<class>/` and `val/<class>/`, start a Dask cluster with one worker a GPU, and give its address: `python -m manifold_utils run --profile imagenet --client tcp://...`.
+# With measured minutes: `python -m manifold_utils plan --profile imagenet`. To train it yourself, put the images into `data/imagefolder/train/<class>/` and `val/<class>/`, start a Dask cluster with one worker a GPU, and give its address: `python -m manifold_utils run --profile imagenet --client tcp://...`. Runs that exist already need not be trained again: recorded predictions are enough.
 #
 # ## What changes with a thousand classes?
 #
@@ -132,156 +133,133 @@ print(
 )
 
 # %% [markdown]
-# ## Does the path from pictures to points work?
+# ## How does an atlas that was made elsewhere come in?
 #
-# ImageNet is a folder of files of differing sizes, too many to hold in memory: they are streamed, decoded by threads while the network trains. We walk the same path with a few enlarged digits in ImageNet's layout. At the `imagenet` profile the real atlas takes over where the networks come in.
+# Whoever has trained the runs writes two things: a table with one row a run, and a file of logits a run and split. The command `python -m manifold_utils import NAME --runs runs.csv --predictions 'logits/{run}_{split}.npy' --labels 'labels_{split}.npy'` makes an atlas of them, one run in memory at a time.
+#
+# Where this atlas is recorded already, we take it. Otherwise we play the stranger with a few of the book's runs: we write their predictions in half precision, which halves the files, and shift every row by a random constant, because logits come without a norm.
 
 # %%
 workshop = tempfile.TemporaryDirectory(prefix="manifold-")
 place = Path(workshop.name)
-written = write_digits(place / "tiny", n_pictures, n_pictures // 2)
-some = sorted((place / "tiny" / "train").glob("*/*.png"))[:: max(1, n_pictures // 8)][
-    :8
+runs = atlas.runs
+finished = runs[(runs.grid == "main") & (runs.status == "finished")]
+rank = finished.groupby(atlas.family, sort=False).cumcount()
+chosen = finished.loc[rank.sort_values(kind="stable").index[:n_written]]
+
+# %%
+(place / "logits").mkdir()
+for split in atlas.splits:
+    np.save(place / f"labels_{split}.npy", atlas.labels(split))
+for name in () if is_recorded else chosen.index:
+    for split in atlas.splits:
+        logits = atlas.run_log_probs(name, split)
+        logits = logits + rng.normal(size=(*logits.shape[:2], 1))
+        np.save(place / "logits" / f"{name}_{split}.npy", logits.astype(np.float16))
+
+# %%
+columns = list(dict.fromkeys([atlas.family, *atlas.factors, *atlas.design.columns]))
+chosen[columns].to_csv(place / "runs.csv", index_label="run")
+files = sorted((place / "logits").glob("*.npy"))
+megabytes_written = sum(file.stat().st_size for file in files) / 1e6
+print(f"{len(files)} files of logits, {megabytes_written:.1f} MB")
+print(*(place / "runs.csv").read_text().splitlines()[:3], sep="\n")
+
+# %% [markdown]
+# Importing checks every run before it is stored: its shape, its numbers, that they are logits and no probabilities, that classes and samples are in one order. What it takes becomes an atlas like any other.
+
+# %%
+where = [
+    str(place / name)
+    for name in ("runs.csv", "logits/{run}_{split}.npy", "labels_{split}.npy")
 ]
-print(written, "files; for instance", some[0].relative_to(place))
-
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(some), figsize=(1.35 * len(some), 1.8))
-for ax, file in zip(axes, some, strict=True):
-    image = plt.imread(file)
-    ax.imshow(image)
-    ax.set(xticks=[], yticks=[], title=f"{image.shape[1]}x{image.shape[0]}")
-alt = (
-    "Some of the small pictures, tinted digits of "
-    "differing sizes, with their sizes in pixels."
-)
-plots.save_figure(fig, atlas.figure_path("54_pictures.png"), alt=alt)
-
-# %% [markdown]
-# The sizes differ, as they do on ImageNet. A profile of its own says how they are cut and what is trained. It is a file like all others, and it is validated.
-
-# %%
-tiny_profile = f"""
-name: tiny-images
-description: a few small pictures through the path of ImageNet
-dataset: {{name: imagefolder, folder: tiny, image_size: 16}}
-defaults: {{batch_size: 10, epochs: {epochs}}}
-grids:
-  main:
-    blocks:
-      - {{architecture: resnet18, learning_rate: 0.01, seed: 42}}
-      - {{architecture: vit-small, scale: 0.03125, optimizer: adam,
-         learning_rate: 2e-3, seed: [42, 43]}}
-"""
-
-# %%
-(place / "tiny-images.yaml").write_text(tiny_profile, encoding="utf-8")
-small = Profile.load(str(place / "tiny-images.yaml"))
-print([config.run_id for _, config in small.configs()])
-
-# %% [markdown]
-# Loading opens no picture yet: it lists files. The first batch shows that they arrive resized, cropped and normalised by ImageNet's means.
-
-# %%
-data = datasets.load_dataset(small.dataset, str(place))
-batch, index = next(data.batches("train", data.recorded("train"), 16))
-print(f"{len(data.y_train)} train pictures of {data.n_classes} classes")
-print(f"a batch: {tuple(batch.shape)}, mean {batch.mean():.2f}, s.d. {batch.std():.2f}")
-assert tuple(batch.shape[1:]) == data.input_shape and len(index) == len(batch)
-
-# %% [markdown]
-# Now the runs, by the function that a Dask worker calls, into an atlas of their own. They are few and short, so they will hardly learn; nothing here depends on that.
-
-# %%
-if is_imagenet:
+design = {"factors": list(atlas.design.factors), "family": atlas.family}
+if is_recorded:
     shown = atlas
 else:
-    shown = Atlas.create(small, place / "atlases")
-    grid.freeze_data(shown, small.dataset, str(place))
-    for of_grid, config in small.configs():
-        print(grid.train_one(config, str(shown.path), of_grid, str(place)))
-    shown.collect(small)
+    design |= {"seed": atlas.seed, "data_dir": str(place)}
+    shown, intake = importing.import_runs("elsewhere", *where, **design)
+    print(intake.summary())
 
 # %%
-table = shown.table("main")
-n_samples, n_shown_classes = shown.log_probs("train").shape[1:]
-print(
-    f"{table.run.nunique()} runs, {len(table)} points of "
-    f"{n_samples} samples and {n_shown_classes} classes"
-)
-table.groupby("run")[["loss_train", "error_train"]].agg(["first", "last"]).round(
-    3
-).head(6)
+table = shown.table()
+assert table.run.nunique() >= 3 and shown.splits == atlas.splits
 
 # %% [markdown]
 # ## From points to a picture
 #
-# Distances, embedding and progress know nothing of pictures: they are those of the other chapters. *Prediction:* on a handful of samples and epochs, how far do the runs get?
+# Distances, embedding and progress know nothing of where points come from. *Prediction:* half precision keeps three digits of a logit. How many digits of a distance does that leave?
 
 # %%
-labels = shown.labels("train")
-_, straight = embedding.road(shown, "train", n=21)
-rows = table.index.to_numpy()[:: max(1, len(table) // n_embedded)]
-if is_imagenet:
-    D = np.asarray(shown.distances("train")[:], dtype=float)[np.ix_(rows, rows)]
+rows = table.index.to_numpy()[:: -(-len(table) // n_embedded)]
+if is_recorded:
+    D = np.asarray(shown.distances(first_split)[:], dtype=float)[np.ix_(rows, rows)]
 else:
-    D = distances.pairwise(np.asarray(shown.log_probs("train")[rows]))
-fit = InPCA(n_components=min(10, len(rows) - 1)).fit(D)
-of_runs = [shown.run_log_probs(run, "train") for run in table.run.unique()]
-clock = np.concatenate([geometry.progress(values, labels) for values in of_runs])
+    points = np.asarray(shown.log_probs(first_split))[rows]
+    D = distances.pairwise(points)
+print(f"{len(rows)} points, up to {D.max():.2f} nats apart")
 
 # %%
-by_run = [distances.pairwise(straight, values) for values in of_runs]
-place_of_rows = np.searchsorted(table.index.to_numpy(), rows)
-reference = fit.transform(np.concatenate(by_run, axis=1)[:, place_of_rows])
+if is_recorded:
+    largest_error = 0.0
+else:
+    original = np.asarray(atlas.log_probs(first_split, list(shown.runs.index)))[rows]
+    largest_error = np.abs(D - distances.pairwise(original)).max()
+    assert largest_error < 1e-2, "half precision moved a point"
+print(f"largest error of a distance by half precision: {largest_error:.1g} nats")
+
+# %%
+fit = inpca.InPCA(n_components=min(10, len(rows) - 1)).fit(D)
+_, straight = inpca.embedding.road(shown, first_split, n=21)
+
+# %%
+of_runs = {run: shown.run_log_probs(run, first_split) for run in table.run.unique()}
+to_road = [distances.pairwise(straight, values) for values in of_runs.values()]
+reference = fit.transform(np.concatenate(to_road, axis=1)[:, rows])
+
+# %%
+labels = shown.labels(first_split)
+clock = [geometry.progress(values, labels).max() for values in of_runs.values()]
 
 # %% [markdown]
-# The embedding, by architecture, with the road from ignorance to truth in black.
+# The next figure shows the embedding, by family, with the road from ignorance to truth in black. Its title says whose runs these are.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.8))
-plots.plot_embedding(
-    ax, fit.embedding_, shown.table().architecture[rows], size=30, legend=False
-)
+family_levels = table[shown.family].loc[rows]
+plots.plot_embedding(ax, fit.embedding_, family_levels, size=30, legend=False)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
 ax.legend(markerscale=1.2)
-kind = "ImageNet" if is_imagenet else "a demonstration, not ImageNet"
-ax.set_title(f"{kind} (n = {len(rows)} points)")
-alt = (
-    f"InPCA of the train predictions of {kind}, by architecture, "
-    "with the geodesic from ignorance to truth in black."
-)
+whose = shown.path.name if is_recorded else f"runs of {atlas.path.name}, from files"
+ax.set_title(f"{whose}, not ImageNet" if not is_imagenet else whose)
+alt = f"InPCA of the {first_split} predictions of {whose}, with the geodesic in black."
 plots.save_figure(fig, atlas.figure_path("54_embedding.png"), alt=alt)
 
 # %% [markdown]
-# The title says what is shown. If it is the demonstration, the picture has one use: it proves that files went in at one end and an embedding came out at the other.
+# If the title says *from files*, the picture has one use: files went in at one end and the same points came out at the other. To see ImageNet, record runs on it (chapter 63), import them, and run this chapter with `--profile NAME`.
 #
 # ## What we learned
 
 # %%
-k = min(10, fit.n_components)
+k = fit.n_components
 stress = fit.explained_stress_[k - 1]
+
+# %%
 print(
     f"The imagenet profile spans {n_runs} configurations "
-    f"(paper: 792) and {outline.table.points['total']} points."
+    f"and {outline.table.points['total']} points; none of them was trained here."
 )
 print(
     f"Ignorance is {lengths[1000]['d_B']:.3f} nats from "
-    f"truth on ImageNet, {lengths[10]['d_B']:.3f} on CIFAR-10."
+    f"truth with 1,000 classes, {lengths[10]['d_B']:.3f} with ten."
 )
 
 # %%
-if is_imagenet:
-    print(
-        f"{k} axes explain {100 * stress:.0f} % of "
-        f"the train stress of {len(rows)} points."
-    )
+print(f"{len(of_runs)} runs were read: {len(rows)} points, s up to {max(clock):.2f}.")
+if is_recorded:
+    print(f"{k} axes explain {100 * stress:.0f} % of their {first_split} stress.")
 else:
-    print(
-        f"The path ran on {len(data.y_train)} small pictures: "
-        f"{len(rows)} points, progress up to {clock.max():.2f}."
-    )
     print("The claim about ImageNet stays open: it is not computed on this profile.")
 
 # %% tags=["hide-input"]
@@ -290,17 +268,15 @@ results = {
     "n_configurations": claims.result(n_runs, unit="runs"),
     "planned_gigabytes": claims.result(outline.table.gigabytes["total"], unit="GB"),
     "ignorance_to_truth_1000": d_b,
+    "points_read": claims.result(len(rows), n=len(of_runs), unit="points"),
+    "half_precision_error": claims.result(largest_error, n=len(rows), unit="nats"),
 }
 
 # %% tags=["hide-input"]
 # Chapter 99 takes this number for ImageNet's, so nothing else may bear its name.
 if is_imagenet:
-    results[f"train_stress_{k}"] = claims.result(stress, n=len(rows))
-else:
-    note, n_made = "enlarged digits, not ImageNet", len(data.y_train)
-    made = claims.result(len(rows), n=n_made, unit="points", note=note)
-    results["demonstration_points"] = made
-claims.save_results(atlas, "54", results, started=started)
+    results[f"{first_split}_stress_{k}"] = claims.result(stress, n=len(rows))
+claims.save_results(atlas, "54", results, seed=seed, started=started)
 
 # %%
 workshop.cleanup()
@@ -329,14 +305,14 @@ np.log(three_times) / np.log(10)
 assert np.isclose(np.log(three_times), 3 * np.log(10))
 
 # %% [markdown]
-# 3. A picture is damaged. Which error do you expect from the loader, and does it help? Cut a file short and see.
+# 3. If you train on a folder of pictures and one of them is damaged, which error do you expect from the loader, and does it help? Cut a file short and see.
 
 # %% tags=["solution"]
 with tempfile.TemporaryDirectory() as folder:
     write_digits(Path(folder) / "imagefolder", 10, 10)
     broken = sorted(Path(folder).glob("imagefolder/train/*/*.png"))[0]
     broken.write_bytes(broken.read_bytes()[:40])
-    torn = small.dataset.model_copy(update={"folder": "imagefolder"})
+    torn = DatasetConfig(name="imagefolder", image_size=16)
     try:
         datasets.load_dataset(torn, folder)
         message = ""

@@ -1,18 +1,19 @@
 # %% [markdown]
 # # How do you put your own network into this atlas?
 #
-# **What.** A network that is none of the book's, trained in a plain loop, recorded, kept on disk, placed in the picture and judged; and the same for predictions that come as a file of numbers.
+# **What.** A network that is none of the book's, trained in a plain loop, recorded, kept on disk, placed in the picture and judged; then 24 runs of six other kinds of learners, which become an atlas of their own.
 # **Figure of the paper.** None of its own; the grey background is the train manifold of figure 2.
-# **Answer.** Two lines in your training loop record a run; `place(run, atlas)` gives its coordinates and `judge(run, atlas)` the verdict. The verdict rests on two yardsticks, both made from the atlas' own runs, each held out: how near the run is to its nearest neighbour, and how much of that is more than a shared learning curve.
+# **Answer.** Two lines in your training loop record a run; `place(run, atlas)` gives its coordinates and `judge(run, atlas)` the verdict. The verdict rests on two yardsticks, both made from the atlas' own runs, each held out: how near the run is to its nearest neighbour, and how much of that is more than a shared learning curve. Runs on data of your own become an atlas by one line, `Atlas.from_runs(...)`, and all chapters read it.
 #
 # | | |
 # |---|---|
-# | Goals | record predictions so that they can be compared; place a new point without fitting again; judge "on the manifold" by a yardstick, not by eye |
+# | Goals | record predictions so that they can be compared; place a new point without fitting again; judge "on the manifold" by a yardstick, not by eye; make an atlas of your own runs |
 # | Prerequisites | chapters 30 and 31 (essential), PyTorch (helpful), 60 (helpful) |
 # | Minutes | 1 on CPU (reading: 12) |
 # | Inputs, outputs | the data set, distances/, embeddings/, trajectories/; figures, results/63.json, guests/ |
 
 # %%
+import inspect
 import time
 from dataclasses import replace
 
@@ -22,11 +23,10 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from manifold_utils import claims, datasets, plots, recording
+from manifold_utils import claims, datasets, distances, geometry, inpca, plots
+from manifold_utils import recording, statistics, training, trajectories
 from manifold_utils.atlas import Atlas
-from manifold_utils.geometry import progress
-from manifold_utils.statistics import shuffle_within_class
-from manifold_utils.training import checkpoint_steps
+from manifold_utils.recording import example
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -43,6 +43,7 @@ n_fit = 2000  # samples that the model from elsewhere is fitted to, at most
 n_ruler = 60  # held-out runs for the second yardstick, at most
 n_shuffles = 199  # shuffles of each guest
 limit = 0.95  # quantile of held-out runs up to which a guest counts as ordinary
+n_example_seeds = 2  # repeats of the 12 configurations of the example
 seed = 7  # of the weights, the batches and the control
 
 # %% tags=["hide-input"]
@@ -76,7 +77,7 @@ assert set(atlas.runs.data.dropna()) == {data.fingerprint}
 def train(model, recorder, order):
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     n_batches = len(data.y_train) // batch_size
-    checkpoints, step = set(checkpoint_steps(n_epochs, n_batches)), 0
+    checkpoints, step = set(training.checkpoint_steps(n_epochs, n_batches)), 0
     recorder.record(model, step=0, epoch=0.0)
     for _ in range(n_epochs):
         shuffled = torch.randperm(len(data.y_train), generator=order)
@@ -117,8 +118,8 @@ pd.DataFrame({name: run.points.iloc[-1] for name, run in runs.items()})
 
 # %%
 for name, run in runs.items():
-    folder = run.save(atlas.folder("guests") / name.replace(" ", "_"))
-    again = recording.load_run(folder)
+    saved = run.save(atlas.folder("guests") / name.replace(" ", "_"))
+    again = recording.load_run(saved)
     recording.check_same_space(again, atlas)
     assert again.points.equals(run.points), "the points came back"
     assert np.array_equal(again.log_probs["test"], run.log_probs["test"])
@@ -175,7 +176,7 @@ plots.save_figure(fig, atlas.figure_path("63_guests.png"), alt=alt)
 
 # %%
 tanh = runs["tanh network"]
-shuffled = shuffle_within_class(tanh.log_probs["train"], labels, rng)
+shuffled = statistics.shuffle_within_class(tanh.log_probs["train"], labels, rng)
 control = {"train": shuffled, "test": tanh.log_probs["test"]}
 guests = [*runs.values(), replace(tanh, name="shuffled control", log_probs=control)]
 ruler = recording.Yardstick(atlas, guests, n_stations, n_ruler, rng)
@@ -213,10 +214,75 @@ elsewhere = LogisticRegression(C=0.01, max_iter=500).fit(inputs[:n_fit], labels[
 logits = elsewhere.decision_function(inputs)
 point = recording.log_probs_from_logits(logits, len(labels), n_classes)
 closest, quantile = recording.judge_point(point, atlas)
-s_point = progress(point, labels)[0]
+s_point = geometry.progress(point, labels)[0]
 print(f"progress {s_point:.3f}, quantile {quantile:.2f}, nearest {closest.run}")
 
 # %% [markdown]
+# ## What if the data are yours as well?
+#
+# Then there is no atlas to be placed in, and you make one. The example needs nothing of the book's: seven classes that scikit-learn makes of twenty numbers, two kinds of networks, gradient boosting, random forests, nearest neighbours and logistic regression. Its networks are trained like this; the only new line records.
+
+# %%
+print(inspect.getsource(example.train))
+
+# %% [markdown]
+# `Recorder({"train": (x, y), "test": (x, y)}, name, factors={...})` took the samples. They may also be a DataLoader that does not shuffle, or a Hugging Face data set. It looks at them twice, because samples in another order would make a picture without meaning.
+#
+# A random forest has no epochs. `record_estimator` lets it grow: a boosted ensemble by its stages, a learner with `partial_fit` by its batches, all others by the samples that they are fitted to. Before it has seen anything a learner is at ignorance, so that every run is a path from there.
+
+# %%
+folder = str(atlas.path / "guests")
+own = example.make_atlas(n_seeds=n_example_seeds, data_dir=folder)
+ends = own.points.groupby("run").last().join(own.runs[list(own.factors)])
+ends.groupby(list(own.factors))[["loss_train", "error_train", "error_test"]].mean()
+
+# %% [markdown]
+# This is an atlas of kind `recorded`. Its factors are the columns that we named, and its family is the kind of learner. Everything below is what the chapters do with any atlas, in a few lines: all distances, then an embedding.
+
+# %%
+own_probs, own_labels = np.asarray(own.log_probs("train")), own.labels("train")
+own_fit = inpca.InPCA(n_components=10).fit(distances.pairwise(own_probs))
+_, straight = inpca.embedding.road(own, "train", n=21)
+own_road = own_fit.transform(distances.pairwise(straight, own_probs))
+
+# %% [markdown]
+# The next figure shows the train manifold of the example. *Prediction:* a forest and a network share neither parameters nor an algorithm. Will their paths share a plane?
+
+# %% tags=["hide-input"]
+kinds = own.table()[own.family]
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+for ax, pair in zip(axes, [(0, 1), (0, 2)], strict=True):
+    options_shown = {"components": pair, "size": 14, "legend": ax is axes[1]}
+    plots.plot_embedding(ax, own_fit.embedding_, kinds, **options_shown)
+    plots.plot_reference(ax, own_road, pair, names=False)
+    plots.label_embedding(
+        ax, own_fit.eigenvalues_, own_fit.explained_stress_, components=pair
+    )
+alt = "Two planes of the example's train embedding, coloured by the kind of learner."
+plots.save_figure(fig, atlas.figure_path("63_example.png"), alt=alt)
+
+# %% [markdown]
+# The black line is the geodesic from ignorance to truth. Who leaves it, and on which side, is a matter of the learner. To say it in a number we compare runs at equal progress: the mean distance between runs of different kinds, over that between runs of one kind.
+
+# %%
+names = list(own.runs.index)
+of_run = {name: own.run_log_probs(name, "train") for name in names}
+clocks = {name: geometry.progress(of_run[name], own_labels) for name in names}
+reached = min(clock.max() for clock in clocks.values())
+grid = np.linspace(0.2 * reached, 0.95 * reached, 6)
+at_grid = [trajectories.resample(of_run[n], clocks[n], grid) for n in names]
+apart = trajectories.trajectory_distances(np.stack(at_grid))
+
+# %%
+kind_of = own.runs[own.family].to_numpy()
+same = (kind_of[:, None] == kind_of) & ~np.eye(len(names), dtype=bool)
+kind_ratio = apart[kind_of[:, None] != kind_of].mean() / apart[same].mean()
+print(f"{len(names)} runs compared from s = {grid[0]:.2f} to {grid[-1]:.2f}")
+print(f"different kinds are {kind_ratio:.1f} times as far apart as runs of one kind")
+
+# %% [markdown]
+# `python -m manifold_utils example` does the same in the book's own folder, and then runs chapters 40 and 44 on it, with their null and their intervals, and builds the pages. For your own runs, put `Atlas.from_runs("mine", runs, labels)` in the place of the example; `run --profile mine` executes every chapter that your runs allow, and names the others. If your predictions are files, no Python is needed: see `python -m manifold_utils import --help`.
+#
 # ## What we learned
 
 # %%
@@ -225,16 +291,21 @@ for verdict in verdicts.values():
     print(f"{verdict}. Nearest: {next_to.architecture} with {next_to.optimizer}.")
 farther = verdicts["shuffled control"].distance / verdicts["tanh network"].distance
 print(f"Shuffled, the tanh network is {farther:.1f} times as far from its nearest run.")
+stress = own_fit.explained_stress_[2]
+print(f"In the example, 3 axes explain {100 * stress:.0f} % of the train stress,")
+print(f"and different kinds of learners are {kind_ratio:.1f} times as far apart.")
 
 # %% tags=["hide-input"]
 note = "among checkpoints of about its progress"
 file_quantile = claims.result(quantile, n=closest.n_ruler, note=note)
 file_distance = claims.result(closest.distance, n=closest.n_compared, unit="nats")
 results = {"quantile_from_a_file": file_quantile, "nearest_from_a_file": file_distance}
+results["example_stress_3"] = claims.result(stress, n=len(own_probs), unit="")
+results["example_kind_ratio"] = claims.result(kind_ratio, n=len(names))
 for verdict in verdicts.values():
     results |= verdict.results()
 for run in runs.values():
-    s = progress(run.log_probs["train"], labels)
+    s = geometry.progress(run.log_probs["train"], labels)
     key = f"progress_{run.name.replace(' ', '_')}"
     results[key] = claims.result(s[-1], n=len(s), note="last checkpoint")
 claims.save_results(atlas, "63", results, seed=seed, started=started)
@@ -252,7 +323,7 @@ train(deep, my_recorder, torch.Generator().manual_seed(seed + 1))
 mine = my_recorder.run()
 
 # %% tags=["check"]
-my_progress = progress(mine.log_probs["train"], labels)
+my_progress = geometry.progress(mine.log_probs["train"], labels)
 assert my_progress[-1] > my_progress[0], "the run should end nearer to truth"
 
 # %% [markdown]

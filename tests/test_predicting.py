@@ -198,24 +198,23 @@ def test_probabilities_are_refused_unless_they_are_announced():
     assert np.allclose(recorded(net, kind="probabilities"), expected(), atol=1e-5)
     with pytest.raises(ValueError, match="independent sigmoids"):
         recorded(nn.Sequential(NET, nn.Sigmoid()), kind="probabilities")
-    wide = nn.Sequential(NET, Times(20.0), nn.Sigmoid())
-    with pytest.raises(ValueError, match="independent sigmoids"):
-        recorded(wide)
-    assert np.allclose(recorded(wide, kind="logits"), expected(wide), atol=1e-6), "logits by name are believed"
 
 
-def test_small_positive_logits_of_an_untrained_network_are_logits():
-    fresh = nn.Sequential(NET, Times(0.01), nn.Sigmoid(), Times(0.1))
-    assert np.allclose(recorded(fresh), expected(fresh), atol=1e-6)
+def test_outputs_between_0_and_1_are_warned_of_if_they_stay_there():
+    def record(*models, **options):
+        recorder = Recorder({"test": (X, Y)}, **options)
+        for step, model in enumerate(models):
+            recorder.record(model, step)
+        return recorder.run()
 
-
-class Times(nn.Module):
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x):
-        return self.factor * x
+    small = nn.Sequential(NET, nn.Sigmoid())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.allclose(record(small, small).log_probs["test"][1], expected(small), atol=1e-6)
+        record(small, small, NET, small, small), "logits of an untrained network may lie there"
+        record(small, small, small, kind="logits"), "logits by name are believed"
+    with pytest.warns(UserWarning, match="'my run' lie between 0 and 1, like those of independent sigmoids"):
+        record(small, small, small)
 
 
 LABELS_OF_POSITIONS = torch.where(

@@ -204,7 +204,7 @@ def test_predictions_made_elsewhere_are_scored_like_recorded_ones(run):
 class SmallAtlas:
     """What `check_same_space` and the yardsticks ask of an atlas: two runs that are copies of a recorded one."""
 
-    splits = ("train", "test")
+    splits, n_classes = ("train", "test"), 10
     profile = SimpleNamespace(dataset=DIGITS)
 
     def __init__(self, run):

@@ -7,6 +7,7 @@ that is none. It trains nothing, and it places nothing (see `guests`).
 
 import math
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,12 +15,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from manifold_utils.atlas.checks import KINDS, check_range, log_probs_of
+from manifold_utils.atlas.checks import KINDS, Look, check_range, log_probs_of
 from manifold_utils.atlas.records import POINT_COLUMNS, SPLITS, RunRecord
 from manifold_utils.files import fingerprint
 from manifold_utils.recording.errors import Diverged, Unfitting
 from manifold_utils.recording.own_errors import Recorded, check_own, compare
 from manifold_utils.recording.samples import all_samples, of_dataset
+
+WARNED_FROM = 3  # checkpoints whose outputs all lie between 0 and 1
+UNDECIDED = (
+    "all outputs of {!r} lie between 0 and 1, like those of independent sigmoids, and were taken for logits: record "
+    "what goes into the sigmoid, or say kind='logits' if that is right"
+)
 
 
 class Recorder:
@@ -82,6 +89,7 @@ class Recorder:
         self.splits = tuple(split for split in SPLITS if split in self.samples)
         self.labels = {split: self.samples[split].labels for split in self.splits}
         self._rows, self._values = [], {split: [] for split in self.splits}
+        self._decided = self._undecided = False  # whether outputs are seen to be no probabilities; whether some are not
         self.last_step, self.waits, self.diverged_step = None, False, None
 
     def record(self, model, step, epoch=None, phase="main", *, error_train=None, error_test=None):
@@ -130,6 +138,7 @@ class Recorder:
             except Diverged:
                 self.diverged_step = step
                 raise
+        self._undecided = self.kind is None and not self._decided
         self.waits = found is None
         if self.waits:
             self.last_step = step
@@ -187,6 +196,8 @@ class Recorder:
             if self.waits:
                 raise ValueError("this process only waited: call run() in process 0 of the distributed training")
             raise ValueError("nothing is recorded yet: call record(model, step, epoch) in your training loop")
+        if self._undecided and len(self._rows) >= WARNED_FROM:
+            warnings.warn(UNDECIDED.format(self.name), stacklevel=2)
         log_probs = {split: np.stack(values) for split, values in self._values.items()}
         points = pd.DataFrame(self._rows)
         points = points[[column for column in POINT_COLUMNS if column in points]]
@@ -214,8 +225,8 @@ class Recorder:
         """log_probs (n_samples, n_classes) of a network."""
         from manifold_utils.recording import predicting  # torch: not needed by who adds numbers
 
-        softmax = self.kind == "logits" or (self.kind is None and self._rows)  # else the numbers themselves are judged
-        options = {"batch_size": self.batch_size, "inputs": self.inputs, "softmax": bool(softmax)}
+        softmax = self.kind == "logits" or (self.kind is None and self._decided)  # else the numbers are looked at
+        options = {"batch_size": self.batch_size, "inputs": self.inputs, "softmax": softmax}
         try:
             binary = 1.0 if self.kind == "probabilities" else None
             found = predicting.predictions(model, self.samples[split], binary=binary, **options)
@@ -232,8 +243,14 @@ class Recorder:
             )
         if softmax:
             return values
-        checked = log_probs_of(values, self.kind or "logits", where=f"the model's {split} outputs")[0]
-        return checked if self.kind else predicting.log_softmax(found).numpy()
+        where = f"the model's {split} outputs"
+        if self.kind:
+            return log_probs_of(values, self.kind, where=where)[0]
+        look = Look.at(values[None])
+        if look.nearly_probabilities or look.percentages:
+            log_probs_of(values, "logits", where=where)  # raises, and says which
+        self._decided = self._decided or not look.within_0_and_1  # of an untrained network even logits may lie there
+        return predicting.log_softmax(found).numpy()
 
     def _misfit(self, error, split):
         n, classes = error.wanted[0], self.n_classes or "n_classes"
