@@ -58,6 +58,7 @@ LAZY = {  # heavy, and seldom needed
     "recording.callbacks.of_lightning",
     "recording.callbacks.of_sklearn",
     "recording.callbacks.of_transformers",
+    "recording.example",
     "recording.guests",
     "recording.importing",
     "recording.predicting",
