@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+import zarr
 
 from manifold_utils import outside
 from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
@@ -305,6 +306,12 @@ class Atlas:
         self._check_split(split)
         table = pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)})
         write_table(self.path / f"labels_{split}.parquet", table)
+
+    def samples(self, split):
+        """Pictures of the samples that recorded runs came with, ndarray (n_samples, ...); None without any."""
+        self._check_split(split)
+        path = self.path / f"samples_{split}.zarr"
+        return zarr.open_array(path, mode="r", zarr_format=3)[...] if path.exists() else None
 
     def distances_path(self, split, metric="bhattacharyya"):
         self._check_split(split)

@@ -193,7 +193,11 @@ def check_range(labels, n_classes, where):
     low, high = int(labels.min()), int(labels.max())
     if low >= 0 and high < n_classes:
         return
-    cure = "they count from 1: subtract 1" if low >= 1 and high == n_classes else "a label is the number of its column"
+    cure = "a label is the number of its column"
+    if low >= 1 and high == n_classes:
+        cure = "they count from 1: subtract 1"
+    elif low < 0:
+        cure = "leave the samples without a label (such as -100) out of labels and predictions"
     raise ValueError(
         f"{where}: labels run from {low} to {high}, but the predictions have {n_classes} columns (0 to "
         f"{n_classes - 1}): {cure}"
