@@ -23,6 +23,7 @@ from manifold_utils.statistics import (
     ratio_over_runs,
     shuffle_within_class,
 )
+from manifold_utils.statistics.intervals import interval, resamples
 from manifold_utils.training import fitted_labels, train_run
 
 seeds = st.integers(0, 10**6)
@@ -205,6 +206,21 @@ def test_a_ratio_over_runs_is_a_ratio_of_means_and_its_interval_holds_it():
 
 
 @settings(max_examples=20, deadline=None)
+def test_a_ratio_over_runs_by_loops_over_its_draws():
+    """Every draw that holds a pair of each side counts, also one that holds a single pair once."""
+    above = pd.DataFrame({"first": [0, 0, 1], "second": [1, 2, 2], "value": [1.0, 2.0, 4.0]})
+    below = pd.DataFrame({"first": [0], "second": [1], "value": [2.0]})
+    ratios = []
+    for times in resamples(3, 200, np.random.default_rng(0)):
+        sides = []
+        for table in (above, below):
+            weight = times[table["first"]] * times[table["second"]]
+            sides.append((weight * table.value).sum() / weight.sum() if weight.sum() else np.nan)
+        ratios.append(sides[0] / sides[1])
+    found = ratio_over_runs(above, below, n_resamples=200, rng=np.random.default_rng(0))
+    assert found == pytest.approx((7 / 6, *interval(ratios)))
+
+
 @given(seeds)
 def test_exchanged_classes_move_loss_and_progress_to_the_true_labels(seed):
     rng = np.random.default_rng(seed)
