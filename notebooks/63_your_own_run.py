@@ -23,8 +23,18 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from manifold_utils import claims, datasets, distances, geometry, inpca, plots
-from manifold_utils import recording, statistics, training, trajectories
+from manifold_utils import (
+    claims,
+    datasets,
+    distances,
+    geometry,
+    inpca,
+    plots,
+    recording,
+    statistics,
+    training,
+    trajectories,
+)
 from manifold_utils.atlas import Atlas
 from manifold_utils.recording import example
 
