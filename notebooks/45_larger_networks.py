@@ -22,7 +22,7 @@ from matplotlib.colors import LogNorm
 
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.profiles import CONFIGURATION
+from manifold_utils.profiles import CONFIGURATION, Design
 from manifold_utils.trajectories import common_progress, crossings, of_atlas
 
 # %% [markdown]
@@ -80,9 +80,8 @@ overview
 
 # %%
 size_pairs = statistics.matched_pairs(table, "scale")
-family_pairs = statistics.matched_pairs(
-    table, "architecture", columns=[c for c in CONFIGURATION if c != "scale"]
-)
+any_size = Design([c for c in CONFIGURATION if c != "scale"])
+family_pairs = statistics.matched_pairs(table, "architecture", design=any_size)
 families = sorted(
     table.architecture[np.unique(size_pairs[["first", "second"]])].unique()
 )
