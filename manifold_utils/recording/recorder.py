@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from manifold_utils.atlas.checks import KINDS, Look, check_range, log_probs_of
+from manifold_utils.atlas.checks import KINDS, check_range, log_probs_of
+from manifold_utils.atlas.kinds import Look
 from manifold_utils.atlas.records import POINT_COLUMNS, SPLITS, RunRecord
 from manifold_utils.files import fingerprint
 from manifold_utils.recording.errors import Diverged, Unfitting
