@@ -23,6 +23,7 @@ import pandas as pd
 
 from manifold_utils import claims, datasets, distances, geometry, inpca, plots
 from manifold_utils.atlas import Atlas
+from manifold_utils.inpca.embedding import road
 from manifold_utils.profiles import RECORDED, DatasetConfig, Profile
 from manifold_utils.recording import importing
 from manifold_utils.studies.image_folders import write_digits
@@ -210,7 +211,7 @@ print(f"largest error of a distance by half precision: {largest_error:.1g} nats"
 
 # %%
 fit = inpca.InPCA(n_components=min(10, len(rows) - 1)).fit(D)
-_, straight = inpca.embedding.road(shown, first_split, n=21)
+_, straight = road(shown, first_split, n=21)
 
 # %%
 of_runs = {run: shown.run_log_probs(run, first_split) for run in table.run.unique()}
