@@ -23,20 +23,12 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from manifold_utils import (
-    claims,
-    datasets,
-    distances,
-    geometry,
-    inpca,
-    plots,
-    recording,
-    statistics,
-    training,
-    trajectories,
-)
+from manifold_utils import claims, datasets, distances, geometry, inpca, plots, recording
 from manifold_utils.atlas import Atlas
 from manifold_utils.recording import example
+from manifold_utils.statistics import shuffle_within_class
+from manifold_utils.training import checkpoint_steps
+from manifold_utils.trajectories import resample, trajectory_distances
 
 # %% [markdown]
 # The parameters of the chapter:
@@ -87,7 +79,7 @@ assert set(atlas.runs.data.dropna()) == {data.fingerprint}
 def train(model, recorder, order):
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     n_batches = len(data.y_train) // batch_size
-    checkpoints, step = set(training.checkpoint_steps(n_epochs, n_batches)), 0
+    checkpoints, step = set(checkpoint_steps(n_epochs, n_batches)), 0
     recorder.record(model, step=0, epoch=0.0)
     for _ in range(n_epochs):
         shuffled = torch.randperm(len(data.y_train), generator=order)
@@ -186,7 +178,7 @@ plots.save_figure(fig, atlas.figure_path("63_guests.png"), alt=alt)
 
 # %%
 tanh = runs["tanh network"]
-shuffled = statistics.shuffle_within_class(tanh.log_probs["train"], labels, rng)
+shuffled = shuffle_within_class(tanh.log_probs["train"], labels, rng)
 control = {"train": shuffled, "test": tanh.log_probs["test"]}
 guests = [*runs.values(), replace(tanh, name="shuffled control", log_probs=control)]
 ruler = recording.Yardstick(atlas, guests, n_stations, n_ruler, rng)
@@ -280,8 +272,8 @@ of_run = {name: own.run_log_probs(name, "train") for name in names}
 clocks = {name: geometry.progress(of_run[name], own_labels) for name in names}
 reached = min(clock.max() for clock in clocks.values())
 grid = np.linspace(0.2 * reached, 0.95 * reached, 6)
-at_grid = [trajectories.resample(of_run[n], clocks[n], grid) for n in names]
-apart = trajectories.trajectory_distances(np.stack(at_grid))
+at_grid = [resample(of_run[n], clocks[n], grid) for n in names]
+apart = trajectory_distances(np.stack(at_grid))
 
 # %%
 kind_of = own.runs[own.family].to_numpy()

@@ -15,7 +15,7 @@ from manifold_utils.book import twins
 from manifold_utils.book.contents import NOTEBOOKS, Book, check_parameters, declared_parameters, read_notebook, tags
 from manifold_utils.profiles import Profile
 
-MAX_WIDTH, MAX_LINES, MAX_IMPORT_LINES, MAX_MEDIAN, MIN_WORDS = 88, 15, 12, 5, 6
+MAX_WIDTH, MAX_LINES, MAX_IMPORT_LINES, MAX_MEDIAN, MIN_WORDS = 88, 15, 15, 5, 6
 REUSABLE = {
     "_",
     "fig",

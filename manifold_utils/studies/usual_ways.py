@@ -124,7 +124,7 @@ def train_run_usual(config, dataset):
     optimizer = _optimizer(network, config)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * len(train))
     checkpoints = set(checkpoint_steps(config.epochs, len(train)))
-    recorder, step = UsualRecorder(dataset, config.run_id, kind="logits"), 0
+    recorder, step = UsualRecorder(dataset, config.run_id), 0
     for _ in range(config.epochs):
         for x, y in train:
             if step in checkpoints:
