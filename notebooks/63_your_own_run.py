@@ -23,8 +23,9 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from manifold_utils import claims, datasets, distances, geometry, inpca, plots, recording
+from manifold_utils import claims, datasets, geometry, inpca, plots, recording
 from manifold_utils.atlas import Atlas
+from manifold_utils.distances import pairwise
 from manifold_utils.recording import example
 from manifold_utils.statistics import shuffle_within_class
 from manifold_utils.training import checkpoint_steps
@@ -243,9 +244,9 @@ ends.groupby(list(own.factors))[["loss_train", "error_train", "error_test"]].mea
 
 # %%
 own_probs, own_labels = np.asarray(own.log_probs("train")), own.labels("train")
-own_fit = inpca.InPCA(n_components=10).fit(distances.pairwise(own_probs))
+own_fit = inpca.InPCA(n_components=10).fit(pairwise(own_probs))
 _, straight = inpca.embedding.road(own, "train", n=21)
-own_road = own_fit.transform(distances.pairwise(straight, own_probs))
+own_road = own_fit.transform(pairwise(straight, own_probs))
 
 # %% [markdown]
 # The next figure shows the train manifold of the example. *Prediction:* a forest and a network share neither parameters nor an algorithm. Will their paths share a plane?
