@@ -53,6 +53,13 @@ def test_tables_and_predictions_follow_the_profiles_order(filled):
     assert len(atlas.points) == len(expected) == len(atlas.table("main"))
 
 
+def test_factors_are_what_differs_between_its_runs(filled):
+    atlas, profile, _ = filled
+    configs = [config for _, config in profile.configs("main")[:3]]
+    assert atlas.factors == ("architecture",) and len({config.architecture for config in configs}) == 2
+    assert atlas.family == "architecture" and atlas.seed == "seed" and len({config.seed for config in configs}) == 2
+
+
 def test_diverged_runs_stay_in_the_table_and_out_of_the_points(filled):
     atlas, profile, _ = filled
     config = profile.configs("main")[3][1]

@@ -205,7 +205,6 @@ def test_a_ratio_over_runs_is_a_ratio_of_means_and_its_interval_holds_it():
     assert np.isnan(ratio_over_runs(above.iloc[:0], below, rng=rng)).all()
 
 
-@settings(max_examples=20, deadline=None)
 def test_a_ratio_over_runs_by_loops_over_its_draws():
     """Every draw that holds a pair of each side counts, also one that holds a single pair once."""
     above = pd.DataFrame({"first": [0, 0, 1], "second": [1, 2, 2], "value": [1.0, 2.0, 4.0]})
@@ -221,6 +220,7 @@ def test_a_ratio_over_runs_by_loops_over_its_draws():
     assert found == pytest.approx((7 / 6, *interval(ratios)))
 
 
+@settings(max_examples=20, deadline=None)
 @given(seeds)
 def test_exchanged_classes_move_loss_and_progress_to_the_true_labels(seed):
     rng = np.random.default_rng(seed)
