@@ -83,7 +83,7 @@ contact-sheet: env ## all figures of a profile in one picture
 # dropped, and so are the CUDA packages, which pip brings with torch where they belong. Run `make test` before committing.
 lock: ## renew requirements.lock from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --quiet --progress-bar off setuptools .
+	build/lock/bin/python -m pip install --quiet --quiet --progress-bar off setuptools '.[callbacks]'
 	{ sed -n '1,/^$$/p' requirements.lock; build/lock/bin/python -m pip freeze --all --exclude pip --exclude manifold-book \
 	    | sed -E -e 's/\+[A-Za-z0-9.]+$$//' -e '/^(nvidia|cuda|triton)/d'; } > build/requirements.lock
 	mv build/requirements.lock requirements.lock && rm -rf build/lock

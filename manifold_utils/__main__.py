@@ -113,6 +113,18 @@ def import_(options):
     return 0
 
 
+def example(options):
+    """24 small runs of six kinds of learners, made in a minute: an atlas of runs like yours, chapters 40 and 44."""
+    from manifold_utils.recording.example import make_atlas  # torch: seconds that no other command should wait for
+
+    atlas = make_atlas(data_dir=options.data_dir, show_progress=True)
+    print(f"{len(atlas.runs)} runs, {len(atlas.points)} points: {atlas.path}")
+    rest = {"chapters": ["40", "44"], "parameter": [], "client": "", "force": False, "only": False, "out": ""}
+    for name, value in {"profile": atlas.path.name, **rest}.items():
+        setattr(options, name, value)
+    return run(options) or html(options)
+
+
 def contact_sheet(options):
     """All figures in one picture."""
     atlas = _edition(options).out
@@ -175,6 +187,9 @@ def _parser():
     command("html", html).add_argument("--out", default="", help="folder of the pages (default: html/ in the atlas)")
     command("plan", plan)
     _add_import(command("import", import_, with_profile=False))
+    sub = command("example", example, with_profile=False)
+    sub.add_argument("--jobs", type=int, default=2, help="jobs side by side")
+    sub.add_argument("--data-dir", default="", help="folder of data sets and atlases (default: data/)")
     command("contact-sheet", contact_sheet).add_argument("--out", default="", help="picture (default: in the atlas)")
     command("publish", publish)
     command("readme", readme, with_profile=False)

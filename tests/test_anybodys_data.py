@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
-from manifold_utils.recording import Recorder, contents, load_run, samples
+from manifold_utils.atlas import Atlas
+from manifold_utils.recording import Recorder, check_same_space, contents, load_run, samples
 from manifold_utils.recording.recorder import whole_step
 from manifold_utils.recording.samples import all_samples, label_numbers
 
@@ -270,3 +271,30 @@ def test_the_next_checkpoint_has_as_many_classes_as_the_first():
         recorder.add(logits=X, step=1)
     with pytest.raises(ValueError, match=r"logits of shape \(50, 3\) .*it returned \(50, 4\)"):
         recorder.record(torch.nn.Identity(), 1)
+
+
+def test_an_atlas_takes_the_runs_of_a_recorder_and_refuses_those_on_other_samples(tmp_path):
+    def run(name, x=X, y=Y):
+        recorder = Recorder({"test": (x, y)}, name, factors={"model": name[0], "seed": int(name[1])})
+        for step in range(3):
+            logits = step * torch.nn.functional.one_hot(y, 3) + 0.1 * torch.randn(50, 3)
+            recorder.add(logits=logits, step=10 * step, epoch=step / 2)
+        return recorder
+
+    recorders = [run(name) for name in ("a1", "a2", "b1", "b2")]
+    saved = recorders[0].save(tmp_path / "runs" / "a1")
+    runs = [load_run(saved), *(recorder.run() for recorder in recorders[1:])]
+    atlas = Atlas.from_runs("mine", runs, recorders[0].labels, data_dir=str(tmp_path))
+    assert atlas.splits == ("test",) and atlas.factors == ("model",) and atlas.seed == "seed"
+    assert set(atlas.runs.data) == {recorders[0].fingerprint}
+    assert atlas.points.step.tolist() == [0, 10, 20] * 4 and atlas.points.epoch.tolist() == [0.0, 0.5, 1.0] * 4
+    check_same_space(run("c1").run(), atlas)
+    order = torch.tensor([3, 1, 2, 0, *range(4, 50)])  # two samples of one class change places: the labels stay
+    other = run("c1", X[order], Y[order])
+    assert np.array_equal(other.labels["test"], Y)
+    with pytest.raises(ValueError, match="run 'c1' was recorded on other samples than the other runs"):
+        Atlas.from_runs("mine", [other.run()], recorders[0].labels, data_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="another data set .* give Recorder the samples that the runs of the atlas"):
+        check_same_space(other.run(), atlas)
+    with pytest.raises(ValueError, match="2 of 4 runs were refused"):
+        Atlas.from_runs("new", [*runs[:2], other.run(), run("d1", X + 1).run()], other.labels, data_dir=str(tmp_path))

@@ -76,7 +76,9 @@ def test_an_atlas_of_arrays_has_tables_predictions_design_and_profile():
     assert atlas.runs.index.tolist() == TABLE.run.tolist() and set(atlas.runs.grid) == {"main"}
     assert atlas.design == Design(("model", "rate"), "model", "seed") and atlas.splits == ("train", "test")
     assert atlas.factors == ("model", "rate") and atlas.family == "model" and atlas.seed == "seed"
-    assert atlas.runs.rate.dtype == float and atlas.runs.rate.isna().sum() == 2
+    stored = pd.read_parquet(atlas.path / "runs.parquet")
+    assert stored.rate.dtype == float and stored.rate.isna().sum() == 2
+    assert atlas.levels["rate"] == ["0.1", "1", "none"], "where one is missing, it is a level of its own"
     logits = LOGITS["r3"]["test"]
     expected = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
     assert np.allclose(atlas.run_log_probs("r3", "test"), expected, atol=1e-5)
@@ -119,9 +121,8 @@ def test_one_split_is_enough(split):
 
 
 def test_missing_texts_are_a_level_and_numbers_stay_numbers():
-    table = TABLE.assign(
-        optim=["sgd", None, "sgd", "adam", None, "sgd"], width=[1, 2, 10, 20, 3, 4], note=list("abcdef")
-    )
+    table = TABLE.assign(optim=["sgd", None, "sgd", "adam", None, "sgd"], width=[1, 2, 10, 20, 3, 4])
+    table["note"] = list("abcdef")
     atlas = make(table=table)
     assert atlas.runs.optim.tolist() == ["sgd", "none", "sgd", "adam", "none", "sgd"]
     assert atlas.runs.width.tolist() == [1, 2, 10, 20, 3, 4] and atlas.runs.width.dtype.kind == "i"
@@ -234,7 +235,7 @@ PROBABILITIES = softmax(LOGITS["r1"]["test"])
         ("probabilities", 100 * PROBABILITIES, "percentages"),
         ("probabilities", 1 / (1 + np.exp(-LOGITS["r1"]["test"])), "rows sum to between .*sigmoids"),
         ("probabilities", np.abs(LOGITS["r1"]["test"]) + 1, "no probabilities"),
-        ("probabilities", np.full((1, 9, 3), 0.33), "rounded to two decimals.*unrounded"),
+        ("probabilities", np.tile([0.25, 0.25, 0.25, 0.24], (2, 40, 1)), "rounded to two decimals.*unrounded"),
     ],
 )
 def test_another_kind_of_numbers_is_refused_by_every_door(kind, values, message):
@@ -311,6 +312,16 @@ def test_true_classes_of_probability_zero_can_be_smoothed():
     atlas = make(predictions=predictions, smoothing=0.01)
     assert np.isclose(np.exp(atlas.run_log_probs("r3", "test")[3, 0, LABELS["test"][0]]), 0.01 / C)
     assert np.allclose(np.exp(atlas.run_log_probs("r3", "test")).sum(axis=2), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="were smoothed by 0.01, these would be by 0"):
+        make()
+
+
+def test_pictures_of_the_samples_are_kept():
+    pictures = {split: RNG.integers(0, 256, (len(labels), 8, 8)).astype(np.uint8) for split, labels in LABELS.items()}
+    atlas = make(samples=pictures)
+    assert np.array_equal(atlas.samples("test"), pictures["test"]) and make("other").samples("test") is None
+    with pytest.raises(ValueError, match="there are 40 labels"):
+        make("third", samples={"test": pictures["test"][:-1]})
 
 
 @pytest.mark.parametrize(
@@ -335,6 +346,7 @@ def test_true_classes_of_probability_zero_can_be_smoothed():
         (TABLE, {"smoothing": 2}, "smoothing is a part of 1"),
         (TABLE, {"classes": ["a", "b"]}, "4 classes, but 2 names of classes"),
         (TABLE, {"labels": {"train": LABELS["train"] + 1, "test": LABELS["test"] + 1}}, "count from 1: subtract 1"),
+        (TABLE, {"labels": {s: np.where(v == 0, -100, v) for s, v in LABELS.items()}}, "the samples without a label"),
         (TABLE, {"labels": {s: np.eye(C)[v] for s, v in LABELS.items()}}, "one-hot.*argmax"),
         (TABLE, {"labels": {s: v + 0.5 for s, v in LABELS.items()}}, "whole numbers"),
         (TABLE, {"labels": {s: v.astype(str) for s, v in LABELS.items()}}, "labels are texts.*--classes"),
@@ -360,15 +372,14 @@ def test_samples_in_another_order_are_refused_by_labels_and_doubted_without():
         within[members] = rng.permutation(members)
     order["within"] = within
     rows = TABLE.to_dict(orient="records")
-    for row in rows[:1]:
-        shuffled = {"train": LABELS["train"][order["any"]], "test": LABELS["test"]}
-        offered = [(r, LOGITS[r["run"]], shuffled if r is rows[3] else LABELS) for r in rows]
-        with pytest.raises(ValueError, match="'r3', train: .*the same labels in another order"):
-            Atlas.from_runs("ordered", offered, LABELS)
-        other = {"train": (LABELS["train"] + 1) % C, "test": LABELS["test"][:-1]}
-        offered = [(r, LOGITS[r["run"]], other if r is rows[3] else LABELS) for r in rows]
-        with pytest.raises(ValueError, match="'r3'"):
-            Atlas.from_runs("other", offered, LABELS)
+    shuffled = {"train": LABELS["train"][order["any"]], "test": LABELS["test"]}
+    offered = [(r, LOGITS[r["run"]], shuffled if r is rows[3] else LABELS) for r in rows]
+    with pytest.raises(ValueError, match="'r3', train: .*the same labels in another order"):
+        Atlas.from_runs("ordered", offered, LABELS)
+    other = {"train": LABELS["train"], "test": (LABELS["test"] * 2) % C}
+    offered = [(r, LOGITS[r["run"]], other if r is rows[3] else LABELS) for r in rows]
+    with pytest.raises(ValueError, match="'r3', test: .*other labels: these are other samples"):
+        Atlas.from_runs("other", offered, LABELS)
     for name, words in {"any": "never better than chance on train", "within": "shares nothing .* on train"}.items():
         with pytest.warns(UserWarning, match=f"'r3' (is )?{words}") as told:
             make(name, predictions=with_one("train", lambda a, o=order[name]: a[:, o]))
@@ -562,11 +573,7 @@ def test_texts_for_labels_names_of_runs_and_one_split(tmp_path):
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (
-            lambda f: (f / "logits" / "r4_test.npy").unlink(),
-            {},
-            "predictions of 1 of 6 runs are missing: .*r4_test.npy",
-        ),
+        (lambda f: (f / "logits" / "r4_test.npy").unlink(), {}, "of 1 of 6 runs are missing: .*r4_test.npy"),
         (None, {"predictions": "logits/all.npy"}, r"the pattern needs \{run\}"),
         (None, {"predictions": "logits/{run}_{fold}.npy"}, r"\{fold\} means nothing"),
         (None, {"predictions": "nowhere/{run}_{split}.npy"}, "no predictions of run 'r0'"),
@@ -574,11 +581,7 @@ def test_texts_for_labels_names_of_runs_and_one_split(tmp_path):
         (None, {"runs": "nowhere.csv"}, "no table of runs"),
         (lambda f: (f / "logits" / "r2_test.npy").write_bytes(b"junk"), {}, "r2_test.npy"),
         (lambda f: np.save(f / "logits" / "r2_test.npy", np.zeros((4, 7, C))), {}, r"r2_test.npy: \(7, 4\).*\(40, 4\)"),
-        (
-            lambda f: np.save(f / "logits" / "r0_train.npy", np.array([{}])),
-            {},
-            "Python objects, which are never opened",
-        ),
+        (lambda f: np.save(f / "logits" / "r0_train.npy", np.array([{}])), {}, "Python objects, .*never opened"),
         (lambda f: np.save(f / "labels_test.npy", LABELS["test"][:-1]), {}, "but there are 39 labels of test"),
         (None, {"steps": "0,1,2"}, "3 steps for 4 checkpoints"),
         (None, {"steps": "nothing"}, "neither a list .* nor a column of the table, nor a file"),

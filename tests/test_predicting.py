@@ -291,8 +291,10 @@ def test_the_users_own_error_stands_beside_the_recorded_one():
 
 
 DISTRIBUTED = """
-    import sys, time, torch, numpy as np
+    import copy, sys, time, torch, numpy as np
     from torch import distributed, nn
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
     from manifold_utils.recording import Diverged, Recorder
     rank, place = int(sys.argv[1]), sys.argv[2]
     distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
@@ -329,6 +331,13 @@ DISTRIBUTED = """
             raise SystemExit("rank 1 has a run")
         except ValueError as error:
             assert "this process only waited" in str(error)
+    whole = copy.deepcopy(net)
+    fully_shard(net, mesh=init_device_mesh("cpu", (2,)))
+    sharded = Recorder({"test": (x, y)})
+    sharded.record(net, 0)
+    if rank == 0:
+        by_hand = torch.log_softmax(whole.eval()(x), dim=1).detach().numpy()
+        assert np.allclose(sharded.run().log_probs["test"][0], by_hand, atol=1e-5)
     distributed.barrier()
     distributed.destroy_process_group()
 """

@@ -295,6 +295,12 @@ class Atlas:
         table = pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)})
         write_table(self.path / f"labels_{split}.parquet", table)
 
+    def samples(self, split):
+        """Pictures of the samples that recorded runs came with, ndarray (n_samples, ...); None without any."""
+        self._check_split(split)
+        path = self.path / f"samples_{split}.zarr"
+        return read_arrays(path, "import its runs again").samples.values if path.exists() else None
+
     def distances_path(self, split, metric="bhattacharyya"):
         self._check_split(split)
         return self.path / "distances" / f"{split}_{metric}.zarr"

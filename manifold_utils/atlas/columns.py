@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from manifold_utils.atlas.checks import check_run_names
+from manifold_utils.levels import MISSING
 from manifold_utils.profiles import Design
 
 FAMILIES = ("model", "architecture", "family", "arch", "learner", "network")  # columns that are taken for the family
@@ -18,8 +19,8 @@ CHECKPOINTS = ("steps", "epochs")  # columns that may hold a list for each run
 RESERVED = re.compile(
     r"run|grid|status|n_points|seconds|data|content|diverged_step|step|epoch|phase|index|(loss|error|progress|final)_.*"
 )
+LIST = re.compile(r"[\[\]();,\s]+")
 NESTED = (list, tuple, dict, set, np.ndarray)  # values of a column that are no factor
-NONE = "none"  # the level of a text factor where it is missing
 MANY_RUNS = 6  # from so many on, texts that differ in every run are notes and no factor
 
 
@@ -142,7 +143,7 @@ def _plain(value, where):
 
 
 def as_factor(column):
-    """A column of stored values in one type: numbers (NaN where missing), truth values, or texts (`NONE`).
+    """A column of stored values in one type: numbers (NaN where missing), truth values, or texts (`MISSING`).
 
     Examples
     --------
@@ -156,4 +157,25 @@ def as_factor(column):
         return column.astype(bool)
     if kinds and kinds <= {int, float}:
         return pd.to_numeric(column)
-    return column.map(lambda value: NONE if value is None or value != value else str(value)).astype(object)
+    return column.map(lambda value: MISSING if value is None or value != value else str(value)).astype(object)
+
+
+def listed(value):
+    """Numbers of a cell or an option: a list, "0 10 20", "[0, 10]", "0;10" or "0:100:10" (its end among them).
+
+    Examples
+    --------
+    >>> listed("[0, 10; 20]"), listed("0:6:3"), listed(4)
+    ([0.0, 10.0, 20.0], [0.0, 3.0, 6.0], [4.0])
+    """
+    if isinstance(value, list | tuple | np.ndarray):
+        return [float(one) for one in value]
+    text = str(value).strip()
+    try:
+        if ":" in text:
+            start, stop, step = (float(part) for part in [*text.split(":"), "1"][:3])
+            return np.arange(start, stop + step / 2, step).tolist()
+        return [float(part) for part in LIST.split(text) if part]
+    except ValueError:
+        known = "such as 0,10,20 or 0:100:10"
+        raise ValueError(f"steps and epochs are lists of numbers, {known}; found {text!r}") from None

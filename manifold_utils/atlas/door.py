@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from manifold_utils.atlas import checks
-from manifold_utils.atlas.columns import clean_row
+from manifold_utils.atlas.columns import CHECKPOINTS, NESTED, clean_row, listed
 from manifold_utils.atlas.doubts import refuse_exchanged
 from manifold_utils.atlas.records import RunRecord, load_run, read_facts
 from manifold_utils.files import fingerprint
@@ -30,6 +30,7 @@ class Door:
     kind, smoothing, trust : see `recorded.record_runs`
     design : Design, once it is known
     n_classes : int; 0 until the first run says
+    content : str, fingerprint of the samples that recorders saw; "" until the first of their runs says
     """
 
     folder: object
@@ -40,6 +41,7 @@ class Door:
     trust: bool = False
     design: Design | None = None
     n_classes: int = 0
+    content: str = ""
 
     def __post_init__(self):
         if not 0 <= self.smoothing < 1:
@@ -60,6 +62,7 @@ class Door:
         missing = [column for column in self.design.columns if column not in offer.row]
         if missing:
             raise ValueError(f"{where} has no {', '.join(map(repr, missing))}, which are factors of this atlas")
+        self._check_content(offer.facts.get("data"), where)
         given, said = offer.taken()
         values = self._values(given, where)
         self._check_labels(offer, where)
@@ -118,6 +121,17 @@ class Door:
         checks.check_range(self.labels[split], n_classes, f"labels of {split}")
         self.n_classes = n_classes
 
+    def _check_content(self, data, where):
+        """Files say nothing of their samples but the labels; a `Recorder` has seen them, all runs the same ones."""
+        if not data or data == self.data:
+            return
+        self.content = self.content or data
+        if data != self.content:
+            raise ValueError(
+                f"{where} was recorded on other samples than the other runs, or in another order (their fingerprints "
+                f"are {data} and {self.content}): record all runs on the same ones"
+            )
+
     def _check_labels(self, offer, where):
         for split, labels in offer.labels.items():
             own = checks.classes_of(labels, f"{where}, labels of {split}", self.classes)
@@ -157,8 +171,8 @@ class Door:
 
 def _times(row, n, where):
     """(steps, epochs) of n checkpoints, from the lists of a row or by counting."""
-    given = {key: row.get(key) for key in ("steps", "epochs")}
-    lists = {key: None if value is None else list(value) for key, value in given.items()}
+    given = {key: row.get(key) for key in CHECKPOINTS}
+    lists = {key: listed(value) if isinstance(value, (*NESTED, str)) else None for key, value in given.items()}
     for key, values in lists.items():
         if values is not None and len(values) != n:
             raise ValueError(f"{where}: {len(values)} {key} for {n} checkpoints")

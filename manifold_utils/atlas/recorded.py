@@ -11,16 +11,16 @@ from itertools import chain
 
 import numpy as np
 import pandas as pd
-import zarr
 from tqdm import tqdm
 
 from manifold_utils.atlas import checks
+from manifold_utils.atlas.checked import write_arrays
 from manifold_utils.atlas.columns import choose_design, refuse_reserved
 from manifold_utils.atlas.door import Door
 from manifold_utils.atlas.doubts import doubts, testimony
 from manifold_utils.atlas.offers import offers
 from manifold_utils.atlas.records import read_facts
-from manifold_utils.files import atomic_path, data_root, fingerprint, write_json
+from manifold_utils.files import data_root, fingerprint, read_json, write_json
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, RecordedProfile
 
 FEWEST_RUNS = 3
@@ -120,6 +120,9 @@ class Intake:
         known = self._labels(labels, classes)
         stored = self.folder / self.name / "predictions"
         self.door = Door(stored, known, classes, kind, float(smoothing), trust, n_classes=self._n_classes())
+        seen = set(self.before.runs.data) - {self.door.data} if self._tabled() else set()
+        self.door.content = next(iter(seen), "")
+        self._refuse_other_smoothing()
         self.samples, self.description, self.replace = samples or {}, description, replace
         self.added, self.kept, self.refused, self.diverged, self.doubts = [], [], {}, {}, []
         self.testimonies = []
@@ -134,6 +137,15 @@ class Intake:
         if atlas.profile.kind != RECORDED:
             raise ValueError(f"{path} is an atlas of trained runs: give the recorded ones another name")
         return atlas
+
+    def _refuse_other_smoothing(self):
+        path = self.folder / self.name / "recorded.json"
+        before = read_json(path)["smoothing"] if self.before and path.is_file() else self.door.smoothing
+        if before != self.door.smoothing:
+            raise ValueError(
+                f"the runs of {self.name!r} were smoothed by {before:g}, these would be by {self.door.smoothing:g}: "
+                "import them alike, or all anew under another name"
+            )
 
     def _n_classes(self):
         points = self.before.points if self._tabled() else ()
@@ -248,9 +260,10 @@ class Intake:
         except (ValueError, OSError) as error:
             self.refused[str(offer.row.get("run"))] = str(error)
             return
-        self.testimonies += [testimony(name, s, v, self.door.labels[s]) for s, v in record.log_probs.items() if len(v)]
         if record.status == "diverged":
             self.diverged[name] = record.info.get("diverged_step")
+        else:
+            self.testimonies += [testimony(name, s, v, self.door.labels[s]) for s, v in record.log_probs.items()]
         if name not in self.kept:
             self.atlas.save_run(record, "main")
             self.added.append(name)
@@ -292,7 +305,8 @@ class Intake:
     def _write_facts(self, runs):
         contents = runs.content.to_dict() if "content" in runs else {}
         made_from = [contents, self.door.data, self.door.classes]
-        write_json(self.atlas.path / "recorded.json", {"runs": len(runs), "fingerprint": fingerprint(made_from)})
+        facts = {"runs": len(runs), "smoothing": self.door.smoothing, "fingerprint": fingerprint(made_from)}
+        write_json(self.atlas.path / "recorded.json", facts)
 
 
 def checked_name(name):
@@ -321,5 +335,7 @@ def _save_samples(path, samples, n):
     samples = np.asarray(samples)
     if len(samples) != n or samples.dtype.kind not in "fiub":
         raise ValueError(f"samples have shape {samples.shape} and dtype {samples.dtype}, but there are {n} labels")
-    with atomic_path(path) as temporary:
-        zarr.save_array(temporary, samples, zarr_format=3)
+    import xarray as xr  # a second, which a recorder without pictures need not wait for
+
+    axes = ["sample", *(f"axis_{k}" for k in range(1, samples.ndim))]
+    write_arrays(path, xr.Dataset({"samples": (axes, samples)}))

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from manifold_utils.atlas import Atlas
-from manifold_utils.atlas.columns import CHECKPOINTS, table_of
+from manifold_utils.atlas.columns import CHECKPOINTS, listed, table_of
 from manifold_utils.atlas.offers import Offer
 from manifold_utils.atlas.recorded import Intake
 from manifold_utils.profiles import SPLITS
 from manifold_utils.recording import formats
-from manifold_utils.recording.tables import lines_of, listed, numbers_of, read_labels, read_table
+from manifold_utils.recording.tables import lines_of, numbers_of, read_labels, read_table
 
 N_NAMED = 3  # missing files that an error names
 PLACES = ("{step}", "{epoch}")

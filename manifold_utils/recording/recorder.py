@@ -51,6 +51,9 @@ class Recorder:
     splits : tuple of the splits that are recorded
     labels : dict of split -> ndarray (n_samples,) int64
     fingerprint : str, of the samples: runs can be compared where it agrees
+    last_step : int or None, of the last checkpoint
+    diverged_step : int or None, the step at which predictions were not finite and nothing was kept
+    waits : bool, whether another process of a distributed training records
 
     Examples
     --------
@@ -78,7 +81,8 @@ class Recorder:
             self.n_classes = None if classes is None else len(classes)
         self.splits = tuple(split for split in SPLITS if split in self.samples)
         self.labels = {split: self.samples[split].labels for split in self.splits}
-        self._rows, self._values, self._waits = [], {split: [] for split in self.splits}, False
+        self._rows, self._values = [], {split: [] for split in self.splits}
+        self.last_step, self.waits, self.diverged_step = None, False, None
 
     def record(self, model, step, epoch=None, phase="main", *, error_train=None, error_test=None):
         """Keep one checkpoint of a network: predictions in eval mode, without gradients, log_softmax in float32.
@@ -119,9 +123,17 @@ class Recorder:
         from manifold_utils.recording import undisturbed  # torch: not needed by who adds numbers
 
         with undisturbed.asked(model) as inner:
-            found = undisturbed.on_one_process(lambda: {s: self._predict(inner, s, step) for s in self.splits}, inner)
-        self._waits = found is None
-        return None if found is None else self._keep(found, step, epoch, phase, own)
+            try:
+                found = undisturbed.on_one_process(
+                    lambda: {s: self._predict(inner, s, step) for s in self.splits}, inner
+                )
+            except Diverged:
+                self.diverged_step = step
+                raise
+        self.waits = found is None
+        if self.waits:
+            self.last_step = step
+        return None if self.waits else self._keep(found, step, epoch, phase, own)
 
     def add(
         self, log_probs=None, step=None, epoch=None, phase="main", *, logits=None, probabilities=None, error_train=None,
@@ -167,10 +179,12 @@ class Recorder:
         Parameters
         ----------
         facts
-            Further fields of the record: status, seconds, info.
+            Further fields of the record: status ("diverged" if the last step was), seconds, info.
         """
+        if self.diverged_step is not None:
+            facts = {"status": "diverged", "info": {"diverged_step": self.diverged_step}} | facts
         if not self._rows:
-            if self._waits:
+            if self.waits:
                 raise ValueError("this process only waited: call run() in process 0 of the distributed training")
             raise ValueError("nothing is recorded yet: call record(model, step, epoch) in your training loop")
         log_probs = {split: np.stack(values) for split, values in self._values.items()}
@@ -183,21 +197,16 @@ class Recorder:
 
         A process that only waits in distributed training writes nothing.
         """
-        return Path(path) if self._waits and not self._rows else self.run().save(path)
+        return Path(path) if self.waits and not self._rows else self.run().save(path)
 
     def error_against(self, labels):
         """Error of the last checkpoint on other train labels than the true ones, tensor (n_train,): those fitted to."""
         fitted = labels.cpu()[self.data.recorded("train").cpu()].numpy()
         return float(np.mean(self._values["train"][-1].argmax(axis=1) != fitted))
 
-    @property
-    def last_step(self):
-        """Step of the last checkpoint, or None."""
-        return self._rows[-1]["step"] if self._rows else None
-
     def _checked(self, step):
         step = whole_step(step)
-        if self._rows and step <= self.last_step:
+        if self.last_step is not None and step <= self.last_step:
             raise ValueError(f"step {step} comes after step {self.last_step}: steps must grow")
         return step
 
@@ -265,6 +274,7 @@ class Recorder:
             self._values[split].append(values)
         self.n_classes = self.n_classes or values.shape[1]
         self._rows.append(row)
+        self.last_step, self.diverged_step = step, None
         recorded = Recorded(row, {split: error for split, error in own.items() if error is not None})
         for split in recorded.own:
             if split in self.splits:

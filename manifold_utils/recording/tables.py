@@ -4,13 +4,13 @@ Texts are read as UTF-8, with or without a byte-order mark, and nothing is opene
 """
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-LIST = re.compile(r"[\[\]();,\s]+")
+from manifold_utils.atlas.columns import listed
+
 LABEL_COLUMNS = ("label", "labels", "y", "target", "class")
 
 
@@ -80,24 +80,3 @@ def lines_of(path):
 def numbers_of(path):
     """Numbers of a file: .npy, or a text of them."""
     return np.load(path, allow_pickle=False).tolist() if path.suffix == ".npy" else listed(" ".join(lines_of(path)))
-
-
-def listed(value):
-    """Numbers of a cell or an option: a list, "0 10 20", "[0, 10]", "0;10" or "0:100:10" (its end among them).
-
-    Examples
-    --------
-    >>> listed("[0, 10; 20]"), listed("0:6:3"), listed(4)
-    ([0.0, 10.0, 20.0], [0.0, 3.0, 6.0], [4.0])
-    """
-    if isinstance(value, list | tuple | np.ndarray):
-        return [float(one) for one in value]
-    text = str(value).strip()
-    try:
-        if ":" in text:
-            start, stop, step = (float(part) for part in [*text.split(":"), "1"][:3])
-            return np.arange(start, stop + step / 2, step).tolist()
-        return [float(part) for part in LIST.split(text) if part]
-    except ValueError:
-        known = "such as 0,10,20 or 0:100:10"
-        raise ValueError(f"steps and epochs are lists of numbers, {known}; found {text!r}") from None
