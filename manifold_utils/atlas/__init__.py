@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-import zarr
 
 from manifold_utils import outside
 from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
@@ -311,7 +310,7 @@ class Atlas:
         """Pictures of the samples that recorded runs came with, ndarray (n_samples, ...); None without any."""
         self._check_split(split)
         path = self.path / f"samples_{split}.zarr"
-        return zarr.open_array(path, mode="r", zarr_format=3)[...] if path.exists() else None
+        return read_arrays(path, "import its runs again").samples.values if path.exists() else None
 
     def distances_path(self, split, metric="bhattacharyya"):
         self._check_split(split)

@@ -11,16 +11,16 @@ from itertools import chain
 
 import numpy as np
 import pandas as pd
-import zarr
 from tqdm import tqdm
 
 from manifold_utils.atlas import checks
+from manifold_utils.atlas.checked import write_arrays
 from manifold_utils.atlas.columns import choose_design, refuse_reserved
 from manifold_utils.atlas.door import Door
 from manifold_utils.atlas.doubts import doubts, testimony
 from manifold_utils.atlas.offers import offers
 from manifold_utils.atlas.records import read_facts
-from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, write_json
+from manifold_utils.files import data_root, fingerprint, read_json, write_json
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, RecordedProfile
 
 FEWEST_RUNS = 3
@@ -335,5 +335,7 @@ def _save_samples(path, samples, n):
     samples = np.asarray(samples)
     if len(samples) != n or samples.dtype.kind not in "fiub":
         raise ValueError(f"samples have shape {samples.shape} and dtype {samples.dtype}, but there are {n} labels")
-    with atomic_path(path) as temporary:
-        zarr.save_array(temporary, samples, zarr_format=3)
+    import xarray as xr  # a second, which a recorder without pictures need not wait for
+
+    axes = ["sample", *(f"axis_{k}" for k in range(1, samples.ndim))]
+    write_arrays(path, xr.Dataset({"samples": (axes, samples)}))
