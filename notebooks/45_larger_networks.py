@@ -22,7 +22,7 @@ from matplotlib.colors import LogNorm
 
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.profiles import CONFIGURATION, Design
+from manifold_utils.profiles import BOOK_DESIGN, Design
 from manifold_utils.trajectories import common_progress, crossings, of_atlas
 
 # %% [markdown]
@@ -51,7 +51,8 @@ print(
 
 # %%
 trajectories, all_runs = of_atlas.load_trajectories(atlas, "train")
-setting = [c for c in CONFIGURATION if c not in ("architecture", "scale")]
+of_any_size = [c for c in BOOK_DESIGN.factors if c != "scale"]
+setting = [c for c in of_any_size if c != "architecture"]
 sizes = all_runs[all_runs.grid == "sizes"]
 settings = pd.MultiIndex.from_frame(
     (sizes if len(sizes) else all_runs[all_runs.grid == "main"])[
@@ -80,8 +81,8 @@ overview
 
 # %%
 size_pairs = statistics.matched_pairs(table, "scale")
-any_size = Design([c for c in CONFIGURATION if c != "scale"])
-family_pairs = statistics.matched_pairs(table, "architecture", design=any_size)
+sizes_apart = {"linked": (), "design": Design(tuple(of_any_size))}
+family_pairs = statistics.matched_pairs(table, "architecture", **sizes_apart)
 families = sorted(
     table.architecture[np.unique(size_pairs[["first", "second"]])].unique()
 )

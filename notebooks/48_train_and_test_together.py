@@ -172,6 +172,12 @@ run_of = np.tile(table.run.factorize()[0], 2)
 early, late = np.tile(s < early_below, 2), np.tile(s > late_above, 2)
 repaired = np.array(joint.pair_samples(labels["train"], labels["train"], rng=rng))
 repaired = repaired[:, repaired[0] != repaired[1]]  # no sample beside itself
+if not repaired.shape[1]:
+    raise claims.NotEnough(
+        "every class has one train sample: the null pairs it with another, so 2 are needed"
+    )
+
+# %%
 # As many pairs as above.
 repaired = tuple(rng.permutation(repaired, axis=1)[:, : len(pairs[0])])
 copies_matrix = pairwise(

@@ -8,7 +8,15 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from manifold_utils.levels import sorted_levels, with_missing_named
-from manifold_utils.plots.style import LEGEND_SIZE, SEQUENTIAL, SPACE_LIKE, TIME_LIKE, short_legend, style_of
+from manifold_utils.plots.style import (
+    LEGEND_SIZE,
+    REFERENCES,
+    SEQUENTIAL,
+    SPACE_LIKE,
+    TIME_LIKE,
+    short_legend,
+    style_of,
+)
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 
@@ -119,9 +127,9 @@ def plot_reference(ax, reference, components=(0, 1), names=True):
         Embedded points of the geodesic in order: the first is ignorance, the last truth.
     """
     x, y = reference[:, components[0]], reference[:, components[1]]
-    ax.plot(x, y, color="black", lw=1.8, zorder=5, label="geodesic" if names else None)
-    ax.plot(x[0], y[0], "s", color="black", ms=7, zorder=6, label="ignorance $P_0$" if names else None)
-    ax.plot(x[-1], y[-1], "*", color="black", ms=12, zorder=6, label="truth $P_*$" if names else None)
+    ax.plot(x, y, color="black", lw=1.8, zorder=5, label=REFERENCES[0] if names else None)
+    ax.plot(x[0], y[0], "s", color="black", ms=7, zorder=6, label=REFERENCES[1] if names else None)
+    ax.plot(x[-1], y[-1], "*", color="black", ms=12, zorder=6, label=REFERENCES[2] if names else None)
     return ax
 
 

@@ -38,6 +38,7 @@ FACTOR_STYLES = [(c, m, d) for c, m, d in list(ARCHITECTURE_STYLE.values())[:6]]
 MARKERS = [marker for _, marker, _ in FACTOR_STYLES] + ["<", ">", "h"]  # 11: beyond 8 levels no pair comes twice
 DASHES = [dash for _, _, dash in FACTOR_STYLES[:6]]
 MAX_ENTRIES = 12  # of a legend; beyond, it says how many more there are
+REFERENCES = ("geodesic", "ignorance $P_0$", "truth $P_*$")
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LEGEND_SIZE = 30  # area of a marker in a legend, square points
 DPI = 110
@@ -183,7 +184,8 @@ def short_legend(ax, source=None, **options):
 def shortened(handles, labels, limit=MAX_ENTRIES):
     """Entries of a legend, `limit` at most: beyond, the last one says how many more there are.
 
-    Numbers are thinned evenly from the first to the last; of words the first ones are kept.
+    Numbers are thinned evenly from the first to the last; of words the first ones are kept. The geodesic and its ends
+    (`REFERENCES`) are always named, last.
 
     Returns
     -------
@@ -198,13 +200,17 @@ def shortened(handles, labels, limit=MAX_ENTRIES):
     """
     if len(labels) <= limit:
         return list(handles), list(labels)
+    black = [k for k, label in enumerate(labels) if label in REFERENCES]
+    beside = [handles[k] for k in black], [labels[k] for k in black]
+    handles, labels = ([x for k, x in enumerate(xs) if k not in black] for xs in (handles, labels))
+    limit -= len(black)
     ordered = all(_starts_with_number(label) for label in labels)
     kept = np.arange(limit - 1)
     if ordered:
         kept = np.round(np.linspace(0, len(labels) - 1, limit - 1)).astype(int)
     said = f"and {len(labels) - len(kept)} {'between' if ordered else 'more'}"
     blank = Line2D([], [], ls="none")
-    return [*(handles[k] for k in kept), blank], [*(labels[k] for k in kept), said]
+    return [*(handles[k] for k in kept), blank, *beside[0]], [*(labels[k] for k in kept), said, *beside[1]]
 
 
 def _starts_with_number(label):
