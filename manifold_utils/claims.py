@@ -177,7 +177,8 @@ def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu")
 
 def results_table(results):
     """The results as a DataFrame: name, value, low, high, n, unit, note."""
-    return pd.DataFrame(results).T.rename_axis("name")[["value", "low", "high", "n", "unit", "note"]]
+    columns = ["value", "low", "high", "n", "unit", "note"]
+    return pd.DataFrame.from_dict(results, orient="index").reindex(columns=columns).rename_axis("name")
 
 
 def load_results(folder):

@@ -64,7 +64,7 @@ fitted = fitted_points(atlas) if not space else np.ones(len(table), dtype=bool)
 print(f"D: {D.shape}; {fitted.sum()} points are fitted, {(~fitted).sum()} placed")
 assert D.shape == (len(table), len(table))
 if fitted.sum() < 4:
-    raise ValueError("fewer than 4 points lie within the limit: record more checkpoints")
+    raise claims.NotEnough(f"{fitted.sum()} points are no outliers; axes need 4")
 
 # %% [markdown]
 # ## How do distances become coordinates?
@@ -178,6 +178,8 @@ with engine(client) as workers:
             )
             atlas.save_embedding(found, split, metric)
             embeddings[split, metric] = found
+
+# %%
 by_split = {split: embeddings[split, "bhattacharyya"] for split in atlas.splits}
 first_split = atlas.splits[0]
 

@@ -24,7 +24,6 @@ from scipy.stats import spearmanr
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.inpca.embedding import distances_to, road, select
-from manifold_utils.levels import seeds_of
 from manifold_utils.plots import interactive
 from manifold_utils.studies import null_spectra
 from manifold_utils.studies.robustness import neighbour_share
@@ -121,7 +120,7 @@ worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).r
 
 # %%
 between = select(atlas.distances("train"), table.index.to_numpy())
-table_of_points = seeds_of(table, atlas.design), table.progress_train
+table_of_points = statistics.seeds_of(table, atlas.design), table.progress_train
 counted = {"n_neighbours": n_neighbours, "after": under_way}
 same, permuted = neighbour_share(
     between, table[family_factor], *table_of_points, **counted, rng=rng
@@ -184,7 +183,8 @@ axis_meaning = pd.DataFrame(
 for axis in axis_meaning.index[: coordinates.shape[1]]:
     x = pd.Series(coordinates[:, axis - 1])
     rest = x - x.groupby(slices).transform("mean")
-    of_family = rest.groupby([slices, table[family_factor].to_numpy()]).transform("mean")
+    at_progress = [slices, table[family_factor].to_numpy()]
+    of_family = rest.groupby(at_progress).transform("mean")
     axis_meaning.loc[axis] = (
         abs(spearmanr(x, table.progress_train).statistic),
         of_family.var() / rest.var(),

@@ -21,11 +21,10 @@ import pandas as pd
 from matplotlib.colors import LogNorm
 from scipy.stats import spearmanr
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca.embedding import distances_to, road
-from manifold_utils.levels import sorted_levels
 from manifold_utils.plots import interactive
 from manifold_utils.studies import null_spectra
 
@@ -131,7 +130,7 @@ pd.DataFrame(
 # Compare the two columns: the test column is larger by what networks do not carry over to new samples. In the paper the two means are .026 and .586. By architecture, with one dot a run:
 
 # %% tags=["hide-input"]
-order = sorted_levels(last[family_factor])
+order = statistics.sorted_levels(last[family_factor])
 sides = {"train": (-0.16, plots.SPACE_LIKE), "test": (0.16, plots.TIME_LIKE)}
 sides = {split: sides[split] for split in atlas.splits}
 fig, ax = plt.subplots(figsize=(8.5, 4.2))
@@ -248,6 +247,8 @@ for k in range(n_permutations):
     null[k] = spearmanr(
         on_train[upper], on_test[np.ix_(shuffle, shuffle)][upper]
     ).statistic
+
+# %%
 agreement_said = (
     f"Train and test distances have the rank correlation {agreement:.3f}; permuted "
     f"runs reach {null.max():.3f}, on average {null.mean():.3f}."

@@ -144,7 +144,7 @@ beyond = pd.DataFrame(beyond, index=["value", "low", "high"]).T
 if len(beyond):
     beyond.index = pd.MultiIndex.from_tuples(beyond.index, names=["split", "", "view"])
 else:
-    print("too few runs share values of progress: there is no null world to compare with")
+    print("too few runs share values of progress: there is no null world here")
 beyond.astype(float).round(3)
 
 # %% [markdown]
@@ -158,6 +158,8 @@ beyond.astype(float).round(3)
 runs = atlas.points.run.to_numpy()[shown]
 run_names = np.unique(runs)
 thinned = shown[:: max(1, len(shown) // 1500)]
+
+# %%
 matrix = {
     split: np.asarray(select(atlas.distances(split), thinned), dtype=float)
     for split in splits
@@ -269,6 +271,8 @@ first_time_like = {
     s: int(np.argmax(v < 0)) + 1 if (v < 0).any() else 0 for s, v in eigenvalues.items()
 }
 n_time_like = {s: int((v[:10] < 0).sum()) for s, v in eigenvalues.items()}
+
+# %%
 print(
     "first time-like axis (0: none):",
     first_time_like,
@@ -283,6 +287,8 @@ print(
 last_wanted = wanted[-1]
 column = {int(k): int(np.searchsorted(wanted, min(k, last_wanted))) for k in depths}
 spread = {split: {} for split in splits}
+
+# %%
 for split in splits:
     for k, c in column.items():
         parts = over_runs[split][:, c].std(), over_samples[split][:, c].std()

@@ -24,7 +24,6 @@ from scipy.stats import spearmanr
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.inpca import InPCA
-from manifold_utils.levels import seeds_of
 from manifold_utils.trajectories import common_distance, crossings, trajectory_gap
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
@@ -106,7 +105,7 @@ for split in splits:
 shown_factors = statistics.shown_factors(runs, atlas.design)
 others = sorted(set(shown_factors) - {family_factor}, key=list(atlas.factors).index)
 places = {f: runs[f].map(atlas.levels[f].index) for f in (family_factor, *others)}
-places["seed"] = seeds_of(runs, atlas.design)
+places["seed"] = statistics.seeds_of(runs, atlas.design)
 order = np.lexsort([*reversed(list(places.values()))])
 
 # %%
@@ -169,7 +168,8 @@ def with_geodesic(split):
 weights = np.r_[np.ones(n_runs), max(1.0, geodesic_share * n_runs)]
 n_axes = int(min(20, n_runs - 1))
 twice = np.r_[np.arange(n_runs + 1), n_runs]
-given_twice = InPCA(n_components=2).fit(with_geodesic(first_split)[np.ix_(twice, twice)])
+doubled = with_geodesic(first_split)[np.ix_(twice, twice)]
+given_twice = InPCA(n_components=2).fit(doubled)
 weighted_twice = InPCA(n_components=2).fit(
     with_geodesic(first_split), sample_weight=np.r_[np.ones(n_runs), 2.0]
 )
@@ -192,9 +192,10 @@ stress.round(3)
 
 # %% tags=["hide-input"]
 as_first = fits[first_split].embedding_[:, :2]
+plane = {split: fit.embedding_[:, :2] for split, fit in fits.items()}
 turned = {
-    split: fit.embedding_[:, :2] * np.sign((as_first * fit.embedding_[:, :2]).sum(axis=0))
-    for split, fit in fits.items()
+    split: flat * np.sign((as_first * flat).sum(axis=0))
+    for split, flat in plane.items()
 }
 
 # %% tags=["hide-input"]
@@ -325,7 +326,7 @@ for split in splits:
     )
     if split in contrast:
         print(
-            f"  Families are {contrast[split]:.1f} times as far apart as members of one."
+            f"  Families are {contrast[split]:.1f} times as far apart as their members."
         )
 
 # %%

@@ -22,10 +22,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score
 
-from manifold_utils import claims, plots, statistics
+from manifold_utils import claims, plots, profiles, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.levels import seeds_of, sorted_levels
-from manifold_utils.profiles import BOOK_DESIGN
 from manifold_utils.studies import importance as regression
 from manifold_utils.trajectories import common_progress, crossings, of_atlas
 
@@ -47,6 +45,8 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style(atlas.levels)
+
+# %% tags=["hide-input"]
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{(atlas.runs.grid == 'main').sum()} runs of the main grid, "
@@ -66,6 +66,8 @@ trajectories, all_runs = of_atlas.load_trajectories(atlas, first_split)
 main = (all_runs.grid == "main").to_numpy()
 runs = all_runs[main]
 layers = trajectories.distance.values[:, main][:, :, main]
+
+# %%
 d_traj = layers.mean(axis=0, dtype=float)
 number, table = statistics.configurations(runs, design)
 print(
@@ -81,10 +83,12 @@ assert np.allclose(np.diag(d_traj), 0, atol=1e-6) and np.allclose(
     d_traj, d_traj.T, atol=1e-6
 )
 varied = statistics.shown_factors(runs, design)
+
+# %%
 factors = varied
-if design == BOOK_DESIGN:
+if design == profiles.BOOK_DESIGN:
     factors = [*statistics.PAPER_FACTORS, "learning_rate"]
-levels = {f: sorted_levels(runs[f]) for f in factors}
+levels = {f: statistics.sorted_levels(runs[f]) for f in factors}
 pd.Series(levels, name="levels").to_frame()
 
 # %% [markdown]
@@ -123,6 +127,8 @@ agreement = {
     f: adjusted_rand_score(v, fcluster(tree, v.max() + 1, "maxclust"))
     for f, v in levels_of.items()
 }
+
+# %%
 agreement = pd.Series(agreement, name="adjusted Rand index").sort_values(
     ascending=False
 )
@@ -149,6 +155,8 @@ reached = ~np.isinf(
     crossings(atlas.points, s, split=first_split).loc[runs.index].to_numpy()
 )
 common = common_progress(layers, reached)
+
+# %%
 stations = np.unique(np.linspace(0, len(s) - 1, min(n_stations, len(s))).astype(int))
 print(
     f"{100 * reached[:, np.searchsorted(s, 0.9)].mean():.0f} "
@@ -169,6 +177,8 @@ options = {"n_permutations": n_permutations, "rng": rng, "design": design}
 effects = pd.DataFrame(
     [statistics.effect_size(common[stations], runs, f, **options) for f in levels]
 )
+
+# %%
 effects = effects.sort_values("value", ascending=False, ignore_index=True)
 shown_columns = ["value", "low", "high", "p_value", "over", "n_units", "n_pairs"]
 effects.set_index("factor")[[*shown_columns, "n_strict"]].round(3)
@@ -185,8 +195,9 @@ alt = (
 if len(known):
     fig, ax = plt.subplots(figsize=(8.5, 1.2 + 0.65 * max(2, len(known))))
     plots.plot_effects(ax, known)
-    there = atlas.figure_path("44_effects.png")
-    picture_of_effects = plots.save_figure(fig, there, alt=alt)
+    picture_of_effects = plots.save_figure(
+        fig, atlas.figure_path("44_effects.png"), alt=alt
+    )
 picture_of_effects
 
 # %% [markdown]
@@ -195,9 +206,11 @@ picture_of_effects
 # %%
 others = known[known.factor != family_factor]
 second_factor = next(iter(others.factor), None)
-if design == BOOK_DESIGN:
+if design == profiles.BOOK_DESIGN:
     second_factor = "optimizer"
 both_vary = {family_factor, second_factor} <= set(known.factor)
+
+# %%
 nothing = {"value": np.nan, "low": np.nan, "high": np.nan, "n_units": 0}
 if both_vary:
     pair_of_factors, of_pair = (family_factor, second_factor), {"design": design}
@@ -235,11 +248,12 @@ for row in known.itertuples():
 
 # %% tags=["hide-input"]
 beside = [f for f in others.factor if len(known)]
-if design == BOOK_DESIGN:
+if design == profiles.BOOK_DESIGN:
     beside = [f for f in levels if f != family_factor and runs[f].nunique() > 1]
-members = {
-    a: (runs[family_factor] == a).to_numpy() for a in sorted_levels(runs[family_factor])
-}
+of_run = runs[family_factor]
+members = {a: (of_run == a).to_numpy() for a in statistics.sorted_levels(of_run)}
+
+# %% tags=["hide-input"]
 ratios = pd.DataFrame(
     {
         f: {
@@ -249,6 +263,9 @@ ratios = pd.DataFrame(
         for f in beside
     }
 )
+
+# %% [markdown]
+# The next figure is a table of these ratios, one row a family.
 
 # %% tags=["hide-input"]
 size = min(9, 2.5 + 1.3 * len(beside)), 1.5 + 0.5 * len(members)
@@ -260,8 +277,9 @@ alt = (
 if ratios.notna().any(axis=None):
     fig, ax = plt.subplots(figsize=size)
     plots.plot_ratio_map(ax, ratios, "distance over seeds' distance")
-    there = atlas.figure_path(f"44_by_{family_factor}.png")
-    by_family = plots.save_figure(fig, there, alt=alt)
+    by_family = plots.save_figure(
+        fig, atlas.figure_path(f"44_by_{family_factor}.png"), alt=alt
+    )
 by_family
 
 # %% [markdown]
@@ -282,12 +300,22 @@ for f in ratios.columns[ratios.notna().any()]:
 
 # %% tags=["hide-input"]
 inner = np.flatnonzero((s > 0.02) & (s < 0.98))
-unshown = "learning_rate" if design == BOOK_DESIGN else None
+unshown = "learning_rate" if design == profiles.BOOK_DESIGN else None
 of_factor = [f for f in known.factor if f != unshown]
 ratio_at, along = statistics.effect_ratio, {}
 for f in of_factor:
     along[f] = [ratio_at(common[k], runs, f, design=design) for k in inner]
+
+# %% tags=["hide-input"]
 along = {f: curve for f, curve in along.items() if np.isfinite(curve).any()}
+alt = (
+    "Effect ratio of each factor against progress on a "
+    "logarithmic axis; the line at 1 is the distance between seeds."
+)
+picture_along = repeats_said
+
+# %% [markdown]
+# The next figure draws one curve a factor.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
@@ -298,16 +326,9 @@ ax.axhline(1, color="black", lw=1.2)
 ax.set(xlabel="progress $s$", ylabel="distance over seeds' distance", yscale="log")
 plots.plain_log(ax.yaxis)
 plots.legend_below(ax, ncols=5)
-
-# %% tags=["hide-input"]
-alt = (
-    "Effect ratio of each factor against progress on a "
-    "logarithmic axis; the line at 1 is the distance between seeds."
-)
-picture_along = repeats_said
 if along:
-    there = atlas.figure_path("44_along_progress.png")
-    picture_along = plots.save_figure(fig, there, alt=alt)
+    path_along = atlas.figure_path("44_along_progress.png")
+    picture_along = plots.save_figure(fig, path_along, alt=alt)
 plt.close(fig)
 picture_along
 
@@ -380,18 +401,18 @@ for f in lost[varied].mean().sort_values(ascending=False).index if enough else [
 trained = (runs[f"final_error_{first_split}"] <= max_error).to_numpy()
 with_test = len(atlas.splits) > 1
 second_split = atlas.splits[-1]
+
+# %%
 test_trajectories, _ = of_atlas.load_trajectories(atlas, second_split)
 test_layers = test_trajectories.distance.values[:, main][:, :, main]
 passed = crossings(atlas.points, s, split=second_split).loc[runs.index]
 test_reached = ~np.isinf(passed.to_numpy())
-views = {
-    "as above": (common, runs),
-    "plain d_traj": (d_traj, runs),
-    f"trained ({trained.sum()} runs)": (
-        common[:, trained][:, :, trained],
-        runs[trained],
-    ),
-}
+
+# %%
+views = {"as above": (common, runs), "plain d_traj": (d_traj, runs)}
+if trained.any():
+    among_trained = common[:, trained][:, :, trained], runs[trained]
+    views[f"trained ({trained.sum()} runs)"] = among_trained
 if with_test:
     views["test predictions"] = common_progress(test_layers, test_reached), runs
 
@@ -418,6 +439,8 @@ robust.round(2)
 quick = {"n_permutations": 0, "rng": rng, "design": design}
 told_apart = list(known.factor) if with_test else []
 columns = ["factor", "value", "low", "high", "over", "n_pairs"]
+
+# %%
 effects_test = pd.DataFrame(
     [statistics.effect_size(on_test, runs, f, **quick) for f in told_apart],
     columns=columns,
@@ -429,6 +452,8 @@ d_test = test_layers.mean(axis=0, dtype=float)
 _, between_test, _ = statistics.between_configurations(d_test, number)
 square_test = squareform(between_test[np.ix_(few, few)], checks=False)
 tree_test = linkage(square_test, "complete")
+
+# %%
 agreement_test = {
     f: adjusted_rand_score(v, fcluster(tree_test, v.max() + 1, "maxclust"))
     for f, v in levels_of.items()
@@ -442,6 +467,8 @@ if both_enough:
     lost_test = regression.importance(d_test, runs, design=design, rng=rng)
 if with_test:
     beside_each_other["test"] = pd.Series(agreement_test, dtype=float)
+
+# %%
 if enough:
     beside_each_other[f"importance, {first_split}"] = lost[varied].mean()
 if both_enough:
@@ -462,6 +489,8 @@ if family_factor in set(known.factor):
         f"Runs that differ in {family_name} are {row.value:.1f} times as far "
         f"apart as seeds ({row.low:.1f} to {row.high:.1f})."
     )
+
+# %%
 listed = ", ".join(
     f"{plots.factor_name(f)} ({v:.2f})"
     for f, v in zip(real.factor, real.value, strict=True)
@@ -475,9 +504,13 @@ if len(known):
     )
 else:
     print(repeats_said)
+
+# %%
 contrary = [
     f for f in real.factor if f in ("optimizer", "weight_decay", "augmentation")
 ]
+
+# %%
 print(
     "The paper: architectures are distinguishable, "
     "optimiser and regularisation hardly matter."
@@ -490,6 +523,8 @@ if contrary:
         "can be told from a new seed all the same;"
     )
     print("whether that is still 'hardly', chapter 99 judges by its rules.")
+
+# %%
 if len(agreement):
     print(
         "Cut into groups, the tree agrees most with "
@@ -519,6 +554,8 @@ if second_factor:
 for f, row in effects_test.iterrows():
     ends_of = {"low": row.low, "high": row.high, "n": row.n_pairs}
     results[f"effect_test_{f}"] = claims.result(row.value, **ends_of)
+
+# %% tags=["hide-input"]
 for f in varied if both_enough else []:
     ends_of = {"low": lost_test[f].min(), "high": lost_test[f].max(), "n": len(table)}
     mean_lost = lost_test[f].mean()
@@ -531,13 +568,17 @@ for f, ratio in robust["plain d_traj"].items():
     results[f"plain_{f}"] = claims.result(
         ratio, n=int(by_factor.n_pairs[f]), note="plain d_traj, ends repeated"
     )
+
+# %% tags=["hide-input"]
 for f in varied if enough else []:
     low, high = lost[f].min(), lost[f].max()
     results[f"importance_{f}"] = claims.result(
         lost[f].mean(), low=low, high=high, n=len(table), note="range of splits"
     )
+
+# %% tags=["hide-input"]
 results |= {f"rand_{f}": claims.result(v, n=len(few)) for f, v in agreement.items()}
-seeds = seeds_of(runs, design)
+seeds = statistics.seeds_of(runs, design)
 between_seeds = np.diag(statistics.seed_means(d_traj, number, seeds))
 if np.isfinite(between_seeds).any():
     about = {"n": len(table), "unit": "nats"}

@@ -21,7 +21,6 @@ import pandas as pd
 
 from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
-from manifold_utils.levels import seeds_of, sorted_levels
 from manifold_utils.trajectories import common_progress, crossings
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
@@ -39,6 +38,8 @@ started = time.time()
 rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style(atlas.levels)
+
+# %% tags=["hide-input"]
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
     f"{(atlas.runs.grid == 'main').sum()} runs of "
@@ -122,7 +123,7 @@ plots.save_figure(fig, atlas.figure_path("46_to_geodesic.png"), alt=alt)
 peak = {}
 
 # %%
-for level in sorted_levels(runs[family_factor]):
+for level in statistics.sorted_levels(runs[family_factor]):
     of_family = road_curves[(runs[family_factor] == level).to_numpy()]
     seen = np.flatnonzero(np.isfinite(of_family).mean(axis=0) >= 0.5)
     if not len(seen):
@@ -226,7 +227,7 @@ tubes
 # A word of caution about this width: the mean contains the run itself. For squared lengths, the mean distance to the mean of $n$ is $\frac{n-1}{2n}$ times the mean distance between two of them; with two seeds, a quarter. Since $d_B$ of near points behaves like a squared length, we can check this here.
 
 # %%
-seeds = seeds_of(runs, design)
+seeds = statistics.seeds_of(runs, design)
 between_seeds = statistics.seed_means(layers[first_split], number, seeds)
 seeds_apart = np.diagonal(between_seeds, axis1=1, axis2=2).T
 n_seeds = np.bincount(number)
@@ -238,6 +239,8 @@ mean_width = np.array(
 expected = seeds_apart * ((n_seeds - 1) / (2 * n_seeds))[:, None]
 both = np.isfinite(mean_width) & np.isfinite(expected) & (s > 0.1)
 rule = mean_width[both].sum() / expected[both].sum() if both.any() else np.nan
+
+# %%
 print(
     f"tube width over what squared lengths predict: {rule:.2f}"
     if both.any()
@@ -255,6 +258,8 @@ scales = {
     "to the geodesic": road_curves.T,
     "between seeds": np.diagonal(means, axis1=1, axis2=2),
 }
+
+# %%
 plural = {"architecture": "architectures", "optimizer": "optimisers"}
 for factor in panel_factors:
     pairs = statistics.matched_pairs(table, factor, design=design)
@@ -301,6 +306,8 @@ plots.save_figure(fig, atlas.figure_path("46_three_scales.png"), alt=alt)
 at_middle = {
     name: float(curve[np.argmin(np.abs(s - 0.5))]) for name, curve in curves.items()
 }
+
+# %%
 pairs_of = {
     name: v for name, v in at_middle.items() if "between" in name and np.isfinite(v)
 }
@@ -329,6 +336,8 @@ if peak:
         f"The largest detour is that of {farthest} ({peak[farthest]:.3f} "
         f"nats), the smallest that of {nearest} ({peak[nearest]:.3f})."
     )
+
+# %%
 shares_said = [f"{plots.factor_name(f)} {100 * v:.0f} %" for f, v in share.items()]
 if shares_said:
     print(f"Share of the variance of the log detour: {', '.join(shares_said)}.")
@@ -349,6 +358,8 @@ for name, part in in_common.items():
         f"Of their detours, two {name.removeprefix('between ')} "
         f"have about {100 * part:.0f} % in common."
     )
+
+# %%
 if "optimizer" in share and share["optimizer"] > chance["optimizer"]:
     print(
         "The paper: the optimiser hardly matters. Here it "
@@ -362,6 +373,8 @@ results = {
     )
     for a, v in peak.items()
 }
+
+# %% tags=["hide-input"]
 results |= {
     f"share_{f}": claims.result(
         v, n=len(runs), note=f"of log distances; permuted: {chance[f]:.3f}"
@@ -376,6 +389,8 @@ results |= {
     )
     for k, v in at_middle.items()
 }
+
+# %% tags=["hide-input"]
 results["seeds_over_geodesic"] = claims.result(ratio, n=len(table))
 results["width_rule"] = claims.result(
     rule,

@@ -19,12 +19,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from manifold_utils import claims, plots
+from manifold_utils import claims, plots, statistics
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance, truth
 from manifold_utils.inpca import InPCA, embedding
-from manifold_utils.levels import seeds_of
 from manifold_utils.studies import tangents
 from manifold_utils.trajectories.of_atlas import resampled
 
@@ -54,6 +53,8 @@ table = (
     .head(max(10, n_points // 10))
     .sort_index()
 )
+
+# %% tags=["hide-input"]
 print(
     f"{len(table)} points of {table.run.nunique()} runs, "
     f"spread over progress; {n_null} draws of each null"
@@ -185,7 +186,7 @@ for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
 axes[1].plot(*bases.embedding_[2:, :2].T, "kD", **mark)
 plots.figure_legend(fig, axes[1], ncols=4, markerscale=1.4)
-alt = f"Ordinary InPCA and the embedding by distances to four anchors, by {family_name}."
+alt = f"Ordinary InPCA and the embedding by four anchors, by {family_name}."
 plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 
 # %% [markdown]
@@ -221,7 +222,7 @@ assert np.isclose(length, np.arccos(n_classes**-0.5), atol=1e-5)
 by_run = atlas.table("main").groupby("run", sort=False)
 reach = by_run.agg(top=(clock, "max"), low=(clock, "first"))
 reach = reach.join(atlas.runs[[family_factor]])
-reach["same_seed"] = seeds_of(atlas.runs, atlas.design)[
+reach["same_seed"] = statistics.seeds_of(atlas.runs, atlas.design)[
     atlas.runs.index.get_indexer(reach.index)
 ]
 late_at = float(reach.top.quantile(0.25))  # three quarters of the runs get there
@@ -239,7 +240,7 @@ print(
     chosen[family_factor].value_counts().to_dict(),
 )
 if len(chosen) < 2:
-    raise ValueError(
+    raise claims.NotEnough(
         f"{len(chosen)} of {len(reach)} runs pass s = {early_at:.2f} and "
         f"s = {late_at:.2f}; shared directions need 2: record earlier checkpoints"
     )
@@ -417,6 +418,8 @@ test_chance = {
     name: np.array([tangents.direction_spectrum(v)[several] for v in draws])
     for name, draws in test_null.items()
 }
+
+# %% tags=["hide-input"]
 print(
     f"{len(on_test)} runs that reach a test progress of {late_on_test:.2f}"
     if test_across
@@ -461,18 +464,16 @@ print(
 print(f"The two ends alone, with one axis, give {100 * l1_one:.0f} %.")
 
 # %% tags=["hide-input"]
+higher, lower = "more than in every shuffle", "no more than shuffled"
 for name, (share, null) in shares.items():
-    beyond = (
-        "more than in every shuffle" if share > null.max() else "no more than shuffled"
-    )
+    beyond = higher if share > null.max() else lower
     print(
         f"At {name}, 3 directions hold {100 * share:.1f} "
         "% of the squared length off the road,"
     )
     print(f"  {beyond} ({100 * null.min():.1f} to {100 * null.max():.1f} %).")
-    cosine, shuffled_cosine = agreement.loc[
-        (name, f"other {family_name}"), ["cosine", "shuffled"]
-    ]
+    row = agreement.loc[(name, f"other {family_name}")]
+    cosine, shuffled_cosine = row["cosine"], row["shuffled"]
     if np.isfinite(cosine):
         print(
             f"  Cosine between levels of {family_name} {cosine:.2f}; "

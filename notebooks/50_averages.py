@@ -44,6 +44,8 @@ rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style(atlas.levels)
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
+
+# %% tags=["hide-input"]
 paper = {"arithmetic": 0.2495, "bhattacharyya": 0.2314, "square_root": 0.2279}
 paper |= {"jeffreys": 0.2269, "geometric": 0.2091, "harmonic": 0.1895}
 assert set(paper) == set(METHODS)
@@ -156,6 +158,8 @@ relative = {
     kind: found[kind].div(found[kind].loc["arithmetic"]).replace(np.inf, np.nan)
     for kind in kinds
 }
+
+# %%
 pooled = {
     kind: found[kind].mean(axis=1) / found[kind].loc["arithmetic"].mean()
     for kind in relative
@@ -165,7 +169,9 @@ pooled = {
 limits = {}
 for kind in relative:
     means_of_draws = np.array([d[kind].loc[order].mean(axis=1) for d in drawn])
-    limits[kind] = statistics.interval(means_of_draws / means_of_draws[:, :1])
+    some_error = (means_of_draws[:, :1] > 0).all()
+    scale = means_of_draws[:, :1] if some_error else np.nan
+    limits[kind] = statistics.interval(means_of_draws / scale)
 
 # %% tags=["hide-input"]
 alt = (
@@ -174,6 +180,8 @@ alt = (
     "black diamonds all of them with 95 % of the draws, crosses "
     "the paper's errors on CIFAR-10."
 )
+
+# %% tags=["hide-input"]
 ratio_of_paper = [paper[m] / paper["arithmetic"] for m in order]
 labels_of_order = [m.replace("_", " ") for m in order]
 heights = np.arange(len(order))
@@ -196,6 +204,8 @@ for ax, kind in zip(axes, kinds, strict=True):
     look = {"fmt": "kD", "ms": 7, "lw": 2.2, "capsize": 4, "label": "all families"}
     ax.errorbar(middle, above, xerr=np.abs(limits[kind] - middle), **look)
     ax.axvline(1, color="0.4", lw=1)
+    if not np.isfinite(middle).all():
+        ax.set_title("the arithmetic mean makes no error", fontsize=10)
     ax.set_xlabel(f"{judged_on} {kind} over the arithmetic mean's")
 
 # %% tags=["hide-input"]
@@ -220,6 +230,8 @@ taus = {
     kind: kendalltau(paper_values, found[kind].mean(axis=1)[order]).statistic
     for kind in relative
 }
+
+# %%
 ends = np.array(
     [d["error"].loc[["arithmetic", "harmonic"]].mean(axis=1) for d in drawn]
 )
@@ -233,6 +245,8 @@ print(
     "Kendall's tau with the paper's order:",
     {kind: round(float(t), 2) for kind, t in taus.items()},
 )
+
+# %%
 print(
     f"harmonic less arithmetic: {100 * difference:+.2f} "
     f"points ({100 * low_end:+.2f} to {100 * high_end:+.2f})"
@@ -344,6 +358,8 @@ mean_error = found["error"].mean(axis=1)[order]
 gain = single.mean() - mean_error.mean()
 between_means = mean_error.max() - mean_error.min()
 least = ", ".join(mean_error.index[mean_error == mean_error.min()])
+
+# %%
 n_members = sum(len(values) for values in last.values())
 print(
     f"Over {n_members} runs of {len(last)} families, least {judged_on} "
@@ -360,6 +376,8 @@ print(
     "Kendall's tau with the paper's order:",
     ", ".join(f"by {kind} {t:.2f}" for kind, t in taus.items()),
 )
+
+# %%
 print(
     f"Averaging lowers the error by {100 * gain:.2f} points; "
     f"the means differ by {100 * between_means:.2f} points."
@@ -377,6 +395,8 @@ print(
     f"Harmonic less arithmetic: {100 * difference:+.2f} "
     f"points of error ({interval}), {told};"
 )
+
+# %%
 print(
     f"  in the paper {100 * paper_difference:+.1f} points. "
     f"The mean nearest to truth is {stand.to_truth.idxmin()}."

@@ -23,14 +23,8 @@ from manifold_utils import claims, plots
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import ignorance, truth
-from manifold_utils.inpca import InPCA
-from manifold_utils.inpca.embedding import (
-    first_time_like,
-    outlier_limit,
-    select,
-    spectrum,
-    thinned,
-)
+from manifold_utils.inpca import InPCA, embedding
+from manifold_utils.inpca.embedding import first_time_like, select, spectrum, thinned
 from manifold_utils.studies.subsets import spectrum_by_limit, spectrum_by_weight
 from manifold_utils.trajectories import progress_weights
 
@@ -52,7 +46,7 @@ atlas = Atlas.open(profile, data_dir)
 plots.use_house_style(atlas.levels)
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 first_split = atlas.splits[0]
-limit = round(outlier_limit(atlas.n_classes, limit), 3)
+limit = round(embedding.outlier_limit(atlas.n_classes, limit), 3)
 print(
     f"{len(atlas.points)} points; outliers are "
     f"{limit} nats or more from the {first_split} truth"

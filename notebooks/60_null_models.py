@@ -24,7 +24,6 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes, ignorance, progress
-from manifold_utils.levels import seeds_of, sorted_levels
 from manifold_utils.training import fitted_labels
 from manifold_utils.trajectories import of_atlas, resample
 
@@ -48,6 +47,8 @@ rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 first_split, design = atlas.splits[0], atlas.design
 labels = atlas.labels(first_split)
+
+# %% tags=["hide-input"]
 plots.use_house_style(atlas.levels)
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 # What the art project reports for pairs of architectures.
@@ -69,20 +70,26 @@ runs = atlas.runs[(atlas.runs.grid == "main") & (atlas.runs.status == "finished"
 stations, kept = of_atlas.common_stations(
     atlas.points, runs.index, first_split, n_stations=n_stations, share=share
 )
+
+# %%
 if len(kept) < 2:
     raise claims.NotEnough(
         f"{len(kept)} of {len(runs)} runs share values of progress; 2 are needed that "
         f"reach one which {100 * share:.0f} % of the runs reach"
     )
+
+# %%
 print(
     f"{len(kept)} of {len(runs)} runs reach progress {stations[-1]}; "
     f"stations: {stations.tolist()}"
 )
+
+# %%
 runs = runs.loc[kept]
 pairs = statistics.pairs_of_runs(runs, n_pairs, rng, design)
 if not len(pairs):
     raise claims.NotEnough(
-        "no two runs of different seeds differ in the seed alone, or in one factor alone"
+        "no two runs of different seeds differ in the seed alone or in one factor alone"
     )
 
 # %% [markdown]
@@ -93,6 +100,8 @@ in_pairs = np.unique(pairs[["first", "second"]])
 runs = runs.iloc[in_pairs]
 pairs[["first", "second"]] = np.searchsorted(in_pairs, pairs[["first", "second"]])
 trajectories = of_atlas.resampled(atlas, first_split, list(runs.index), stations)
+
+# %%
 print("runs, stations, samples, classes:", trajectories.shape)
 reached_progress = progress(trajectories[0], labels)
 assert np.abs(reached_progress - stations).max() < 0.05, (
@@ -163,6 +172,8 @@ across = next((kind for kind, f in kinds_of.items() if f == family_factor), "")
 of_families = pairs[pairs.kind == across]
 one = (of_families if len(of_families) else pairs).iloc[0]
 first, second = trajectories[one["first"]], trajectories[one["second"]]
+
+# %%
 draws_of_pair = {"n_shuffles": 5 * n_shuffles, "rng": rng}
 pair_null = statistics.null_distances(first, second, labels, **draws_of_pair)
 nearest, _ = statistics.best_matching(first, second, labels)
@@ -180,6 +191,8 @@ assert abs(pair_null.draws.mean() - pair_null.expected) < 5 * error_of_mean
 assert abs(pair_null.draws.std() / pair_null.spread - 1) < 5 / np.sqrt(
     2 * len(pair_null.draws)
 )
+
+# %%
 chapter_20 = np.mean(
     [pairwise(first[[k]], second[[k]])[0, 0] for k in range(len(stations))]
 )
@@ -338,8 +351,10 @@ pd.DataFrame(
 # %%
 of_run = runs[family_factor].to_numpy()
 families = compared[compared.kind.isin(["seeds", across])]
-rank_of = {level: k for k, level in enumerate(sorted_levels(of_run))}
+rank_of = {level: k for k, level in enumerate(statistics.sorted_levels(of_run))}
 ends = families[["first", "second"]].to_numpy()
+
+# %%
 ranks = np.sort(np.vectorize(rank_of.get, otypes=[int])(of_run[ends]), axis=1)
 families = families.assign(a=ranks[:, 0], b=ranks[:, 1])
 sums = families.groupby(["a", "b"])[
@@ -400,12 +415,14 @@ apart, both_kinds = (np.nan,) * 3, {across, "seeds"} <= set(kinds)
 if both_kinds:
     ends_of_ratio = value_of[across], value_of["seeds"]
     apart = statistics.ratio_over_runs(*ends_of_ratio, rng=rng)
+
+# %%
 print(
     f"{across} over seeds: {apart[0]:.2f} ({apart[1]:.2f} "
     f"to {apart[2]:.2f}) times as far; the art project: "
     f"{one_road['over_seeds'][0]} to {one_road['over_seeds'][1]}"
     if both_kinds
-    else "families over seeds: needs pairs of both kinds, so two seeds of a configuration"
+    else "families over seeds: needs pairs of both kinds, so two seeds of one setting"
 )
 
 # %% [markdown]
@@ -421,6 +438,8 @@ noise = atlas.runs[
 ]
 table = atlas.table()
 with_noise = table[table.run.isin(noise.index)]
+
+# %%
 finals = with_noise.groupby("run", sort=False).last()[
     [family_factor, f"loss_{first_split}", f"progress_{first_split}"]
 ]
@@ -434,7 +453,7 @@ finals.round(3)
 ordinary = table[table.grid == "main"]
 held_out = rng.permutation(ordinary.run.unique())[:n_held_out]
 matrix = atlas.distances(first_split)
-seed_of = pd.Series(seeds_of(table, design), index=table.index)
+seed_of = pd.Series(statistics.seeds_of(table, design), index=table.index)
 at_ignorance = ignorance(*trajectories.shape[2:]).astype(np.float32)
 how_far = []
 
@@ -490,6 +509,8 @@ quiet = how_far[~of_noise]
 spanned = how_far[["nearest", "gone"]].to_numpy()
 spanned = spanned[spanned > 0] if (spanned > 0).any() else np.array([0.01, 1.0])
 line = np.geomspace(spanned.min(), spanned.max(), 200)
+
+# %%
 styles, first_seed = {}, noise[design.seed].min() if design.seed in noise else None
 for run in noise.index:
     colour, marker, _ = plots.style_of(noise[family_factor][run])
@@ -693,6 +714,8 @@ if both_kinds:
         n=len(of_kind[across]),
         note="distance at equal progress; 95 %, runs drawn again",
     )
+
+# %% tags=["hide-input"]
 if len(off_diagonal):
     ends_of = {"lowest": off_diagonal.min(), "highest": off_diagonal.max()}
     for name, value in ends_of.items():

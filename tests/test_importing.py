@@ -312,6 +312,16 @@ def test_true_classes_of_probability_zero_can_be_smoothed():
     atlas = make(predictions=predictions, smoothing=0.01)
     assert np.isclose(np.exp(atlas.run_log_probs("r3", "test")[3, 0, LABELS["test"][0]]), 0.01 / C)
     assert np.allclose(np.exp(atlas.run_log_probs("r3", "test")).sum(axis=2), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="were smoothed by 0.01, these would be by 0"):
+        make()
+
+
+def test_pictures_of_the_samples_are_kept():
+    pictures = {split: RNG.integers(0, 256, (len(labels), 8, 8)).astype(np.uint8) for split, labels in LABELS.items()}
+    atlas = make(samples=pictures)
+    assert np.array_equal(atlas.samples("test"), pictures["test"]) and make("other").samples("test") is None
+    with pytest.raises(ValueError, match="there are 40 labels"):
+        make("third", samples={"test": pictures["test"][:-1]})
 
 
 @pytest.mark.parametrize(
@@ -336,6 +346,7 @@ def test_true_classes_of_probability_zero_can_be_smoothed():
         (TABLE, {"smoothing": 2}, "smoothing is a part of 1"),
         (TABLE, {"classes": ["a", "b"]}, "4 classes, but 2 names of classes"),
         (TABLE, {"labels": {"train": LABELS["train"] + 1, "test": LABELS["test"] + 1}}, "count from 1: subtract 1"),
+        (TABLE, {"labels": {s: np.where(v == 0, -100, v) for s, v in LABELS.items()}}, "the samples without a label"),
         (TABLE, {"labels": {s: np.eye(C)[v] for s, v in LABELS.items()}}, "one-hot.*argmax"),
         (TABLE, {"labels": {s: v + 0.5 for s, v in LABELS.items()}}, "whole numbers"),
         (TABLE, {"labels": {s: v.astype(str) for s, v in LABELS.items()}}, "labels are texts.*--classes"),

@@ -46,7 +46,7 @@ OPEN = {
     "datasets": {"inventory", "readers"},
     "distances": {"bhattacharyya", "gpu", "sources", "tiles"},
     "inpca": {"embedding", "landmarks", "solvers"},
-    "recording": {"importing"},
+    "recording": {"example", "importing"},
     "training": {"grid", "planning"},
     "trajectories": {"of_atlas"},
 }
@@ -58,6 +58,7 @@ LAZY = {  # heavy, and seldom needed
     "recording.callbacks.of_lightning",
     "recording.callbacks.of_sklearn",
     "recording.callbacks.of_transformers",
+    "recording.example",
     "recording.guests",
     "recording.importing",
     "recording.predicting",

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+import zarr
 
 from manifold_utils.atlas.columns import as_factor
 from manifold_utils.atlas.recorded import record_runs
@@ -285,6 +286,12 @@ class Atlas:
         self._check_split(split)
         with atomic_path(self.path / f"labels_{split}.parquet") as temporary:
             pd.DataFrame({"label": np.asarray(labels, dtype=np.int64)}).to_parquet(temporary)
+
+    def samples(self, split):
+        """Pictures of the samples that recorded runs came with, ndarray (n_samples, ...); None without any."""
+        self._check_split(split)
+        path = self.path / f"samples_{split}.zarr"
+        return zarr.open_array(path, mode="r", zarr_format=3)[...] if path.exists() else None
 
     def distances_path(self, split, metric="bhattacharyya"):
         self._check_split(split)

@@ -20,7 +20,7 @@ from manifold_utils.atlas.door import Door
 from manifold_utils.atlas.doubts import doubts, testimony
 from manifold_utils.atlas.offers import offers
 from manifold_utils.atlas.records import read_facts
-from manifold_utils.files import atomic_path, data_root, fingerprint, write_json
+from manifold_utils.files import atomic_path, data_root, fingerprint, read_json, write_json
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, RecordedProfile
 
 FEWEST_RUNS = 3
@@ -122,6 +122,7 @@ class Intake:
         self.door = Door(stored, known, classes, kind, float(smoothing), trust, n_classes=self._n_classes())
         seen = set(self.before.runs.data) - {self.door.data} if self._tabled() else set()
         self.door.content = next(iter(seen), "")
+        self._refuse_other_smoothing()
         self.samples, self.description, self.replace = samples or {}, description, replace
         self.added, self.kept, self.refused, self.diverged, self.doubts = [], [], {}, {}, []
         self.testimonies = []
@@ -136,6 +137,15 @@ class Intake:
         if atlas.profile.kind != RECORDED:
             raise ValueError(f"{path} is an atlas of trained runs: give the recorded ones another name")
         return atlas
+
+    def _refuse_other_smoothing(self):
+        path = self.folder / self.name / "recorded.json"
+        before = read_json(path)["smoothing"] if self.before and path.is_file() else self.door.smoothing
+        if before != self.door.smoothing:
+            raise ValueError(
+                f"the runs of {self.name!r} were smoothed by {before:g}, these would be by {self.door.smoothing:g}: "
+                "import them alike, or all anew under another name"
+            )
 
     def _n_classes(self):
         points = self.before.points if self._tabled() else ()
@@ -295,7 +305,8 @@ class Intake:
     def _write_facts(self, runs):
         contents = runs.content.to_dict() if "content" in runs else {}
         made_from = [contents, self.door.data, self.door.classes]
-        write_json(self.atlas.path / "recorded.json", {"runs": len(runs), "fingerprint": fingerprint(made_from)})
+        facts = {"runs": len(runs), "smoothing": self.door.smoothing, "fingerprint": fingerprint(made_from)}
+        write_json(self.atlas.path / "recorded.json", facts)
 
 
 def checked_name(name):

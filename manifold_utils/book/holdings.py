@@ -81,7 +81,8 @@ class Holdings:
 
     def lacking(self, wants):
         """What of `wants` is not there: a list of phrases that a sentence can end with."""
-        found = [f"the grid {name}" for name in wants.grids if name not in self.grids]
+        whose = "" if self.trained else " of networks that the book trains itself"
+        found = [f"the grid {name}{whose}" for name in wants.grids if name not in self.grids]
         found += [f"predictions on {split} samples" for split in wants.splits if split not in self.splits]
         for key, phrase in COUNTED.items():
             n, have = getattr(wants, key), getattr(self, key)

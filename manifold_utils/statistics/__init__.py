@@ -1,5 +1,6 @@
 """What chance would give: effects of factors, speed, nulls, intervals, associations of numbers of runs."""
 
+from manifold_utils.levels import seeds_of, sorted_levels
 from manifold_utils.statistics.associations import (
     exchanged,
     held_out_errors,
@@ -63,6 +64,7 @@ __all__ = [
     "held_out_errors", "holm", "interval", "jackknife_interval", "kinds_of_pairs", "linked_factors",
     "matched_pairs", "mean_over_groups", "median_interval", "median_ratio", "nearest_of_others", "null_distances",
     "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval", "rank_association",
-    "ratio_over_runs", "seed_ceiling", "seed_means", "shown_factors", "shuffle_within_class", "speed_ratios",
-    "speed_slopes", "speed_trend", "strata", "stream", "t_interval", "unit_roots", "variance_share",
+    "ratio_over_runs", "seed_ceiling", "seed_means", "seeds_of", "shown_factors", "shuffle_within_class",
+    "sorted_levels", "speed_ratios", "speed_slopes", "speed_trend", "strata", "stream", "t_interval", "unit_roots",
+    "variance_share",
 ]  # fmt: skip
