@@ -41,7 +41,7 @@ FLOORS = [
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 # Modules that other rooms may import beside a room's face: what HOUSE names, one idea each.
 OPEN = {
-    "atlas": {"checks", "columns", "offers", "recorded", "records"},
+    "atlas": {"checks", "columns", "kinds", "offers", "recorded", "records"},
     "book": {"pages", "publishing", "twins"},
     "datasets": {"inventory", "readers"},
     "distances": {"bhattacharyya", "gpu", "sources", "tiles"},
