@@ -23,7 +23,6 @@ import pandas as pd
 
 from manifold_utils import claims, datasets, distances, geometry, inpca, plots
 from manifold_utils.atlas import Atlas
-from manifold_utils.inpca.embedding import road
 from manifold_utils.profiles import RECORDED, DatasetConfig, Profile
 from manifold_utils.recording import importing
 from manifold_utils.studies.image_folders import write_digits
@@ -211,15 +210,16 @@ print(f"largest error of a distance by half precision: {largest_error:.1g} nats"
 
 # %%
 fit = inpca.InPCA(n_components=min(10, len(rows) - 1)).fit(D)
-_, straight = road(shown, first_split, n=21)
+labels = shown.labels(first_split)
+ends = geometry.ignorance(len(labels), shown.n_classes), geometry.truth(
+    labels, shown.n_classes
+)
+straight = geometry.geodesic(*ends, np.linspace(0, 1, 21))
 
 # %%
 of_runs = {run: shown.run_log_probs(run, first_split) for run in table.run.unique()}
 to_road = [distances.pairwise(straight, values) for values in of_runs.values()]
 reference = fit.transform(np.concatenate(to_road, axis=1)[:, rows])
-
-# %%
-labels = shown.labels(first_split)
 clock = [geometry.progress(values, labels).max() for values in of_runs.values()]
 
 # %% [markdown]

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from manifold_utils.atlas.checks import KINDS, check_range, log_probs_of
-from manifold_utils.atlas.kinds import Look
+from manifold_utils.atlas.checks import check_range, log_probs_of
+from manifold_utils.atlas.kinds import KINDS, SUM_TOLERANCE, Look
 from manifold_utils.atlas.records import POINT_COLUMNS, SPLITS, RunRecord
 from manifold_utils.files import fingerprint
 from manifold_utils.recording.errors import Diverged, Unfitting
@@ -248,7 +248,7 @@ class Recorder:
         if self.kind:
             return log_probs_of(values, self.kind, where=where)[0]
         look = Look.at(values[None])
-        if look.nearly_probabilities or look.percentages:
+        if (look.within_0_and_1 and look.sums_to(1, SUM_TOLERANCE)) or look.percentages:
             log_probs_of(values, "logits", where=where)  # raises, and says which
         self._decided = self._decided or not look.within_0_and_1  # of an untrained network even logits may lie there
         return predicting.log_softmax(found).numpy()
