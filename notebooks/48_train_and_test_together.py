@@ -173,9 +173,8 @@ early, late = np.tile(s < early_below, 2), np.tile(s > late_above, 2)
 repaired = np.array(joint.pair_samples(labels["train"], labels["train"], rng=rng))
 repaired = repaired[:, repaired[0] != repaired[1]]  # no sample beside itself
 if not repaired.shape[1]:
-    raise claims.NotEnough(
-        "every class has one train sample: the null pairs it with another, so 2 are needed"
-    )
+    lacking = "every class has one train sample, and the null pairs two of them"
+    raise claims.NotEnough(lacking)
 
 # %%
 # As many pairs as above.
