@@ -248,7 +248,7 @@ def _notebook(*cells):
         (sizes, [("c", "import x", ""), ("c", "\n".join(f"x{i} = {i}" for i in range(16)), "")]),
         (sizes, [("c", "import x", ""), ("c", "x = [" + ", ".join(str(i) for i in range(40)) + "]", "")]),
         (sizes, [("c", "import x", ""), ("c", "f(\n" + "    1,\n" * 14 + ")", "")]),
-        (sizes, [("c", "\n".join(f"import x{i}" for i in range(13)), ""), ("c", "x = 1", "")]),
+        (sizes, [("c", "\n".join(f"import x{i}" for i in range(16)), ""), ("c", "x = 1", "")]),
         (prose, [("m", "few words", ""), ("c", "import x", ""), ("c", "a = 1\nb = 2", "")]),
         (definitions, [("c", "def f():\n    return 1", "")]),
         (definitions, [("c", "class A:\n    pass", "lesson")]),
