@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manifold_utils.profiles import Design
 from manifold_utils.statistics import (
     configurations,
     drawn_pairs,
@@ -385,5 +386,5 @@ def test_where_one_seed_stops_short_the_means_are_over_those_that_are_there():
     sgd, adam = range(3), range(3, 6)
     between = np.mean([mean(s, sgd, adam) for s in range(2)])
     within = np.mean([(mean(s, sgd, sgd) + mean(s, adam, adam)) / 2 for s in range(2)])
-    found = effect_ratio(stack, runs, "optimizer", linked=(), columns=["optimizer"])
+    found = effect_ratio(stack, runs, "optimizer", linked=(), design=Design(("optimizer",), "optimizer"))
     assert found == pytest.approx(between / within, rel=1e-12)

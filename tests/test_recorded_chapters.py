@@ -51,7 +51,8 @@ def atlas_of(folder, name, rows, *, family, seed=None, splits=("train", "test"),
         warnings.simplefilter("ignore", UserWarning)  # where nothing is learned, the import doubts the labels
         atlas = Atlas.from_runs(name, table, labels, predictions=predictions, **options)
     profile = atlas.path / "profile.yaml"  # fewer values of progress than a book would have
-    profile.write_text(re.sub("n_progress: .*", "n_progress: 20", profile.read_text()))
+    text = profile.read_text().partition("\n")[2]  # without its checksum, as older ones are
+    profile.write_text(re.sub("n_progress: .*", "n_progress: 20", text))
     return atlas
 
 

@@ -133,7 +133,8 @@ def test_pages_are_complete_and_need_no_network(data_dir, atlas):
     assert missing == [] and (folder / "index.html").is_file() and (folder / "searchindex.js").is_file()
     index = (folder / "index.html").read_text(encoding="utf-8")
     assert all((f'href="{job.name}.html"' in index) == (not job.space) for job in JOBS)
-    assert all(f'href="{job.name}.html"' in (folder / f"{job.chapter.notebook}.html").read_text() for job in JOBS)
+    others = [job for job in JOBS if job.space]
+    assert all(f'href="{job.name}.html"' in (folder / f"{job.chapter.notebook}.html").read_text() for job in others)
     assert remote_resources(folder) == []
 
 
@@ -257,8 +258,15 @@ def test_contact_sheet_shows_all_figures(data_dir, atlas):
 
 def test_a_run_a_tile_and_a_chunk_that_were_deleted_are_made_again(data_dir, atlas):
     """The cure that a message about damage names: delete what it names, run again; nothing else changes."""
-    before, opened = hashes(atlas / "predictions") | hashes(atlas / "distances"), Atlas(atlas)
+    opened = Atlas(atlas)
     run = opened.runs.index[0]
+
+    def kept():
+        found = hashes(atlas / "predictions") | hashes(atlas / "distances")
+        found.pop(f"{run}.zarr/zarr.json", None)  # says how many seconds the run took
+        return found
+
+    before = kept()
     tile = next(opened.distances_path("test").glob("c/*/*"))
     shutil.rmtree(atlas / "predictions" / f"{run}.zarr")
     tile.unlink()
@@ -269,7 +277,7 @@ def test_a_run_a_tile_and_a_chunk_that_were_deleted_are_made_again(data_dir, atl
     assert f"run {run} is missing" in stale["11_training"] and "tiles of" in stale["20_distances"]
     status, text = command(data_dir, "run", "30")
     assert status == 0 and text.count("ran   ") == 3, text
-    assert hashes(atlas / "predictions") | hashes(atlas / "distances") == before
+    assert kept() == before
     assert command(data_dir, "status", "--deep")[0] == 0
 
 
