@@ -127,7 +127,7 @@ function extent() {
 
 function camera() {
   const { corner, spans } = extent(), target = corner.map((v, k) => v + spans[k] / 2);
-  const zoom = Math.log2(Math.min((0.85 * $("stage").clientWidth) / (spans[0] || 1), (0.7 * $("stage").clientHeight) / (Math.max(spans[1], spans[2]) || 1)));
+  const zoom = Math.log2(Math.min(0.7 * $("stage").clientWidth, 0.85 * $("stage").clientHeight) / (Math.hypot(...spans.slice(0, Number(state.view))) || 1));
   return { target, zoom, minZoom: zoom - 3, maxZoom: zoom + 8, rotationX: 25, rotationOrbit: -30 };
 }
 
