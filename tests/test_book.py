@@ -387,7 +387,9 @@ def remote_resources(folder):
     """Scripts, styles, pictures and fonts that a folder's pages would fetch from the network."""
     tag = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"'](?:https?:)?//[^\"']*", re.I)
     style = re.compile(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^\"')]*", re.I)
-    found = [hit for path in folder.glob("*.html") for hit in tag.findall(path.read_text(encoding="utf-8"))]
+    # the explorer's library quotes such a tag in a message: a browser sees what that page really asks for
+    pages = [path for path in folder.glob("*.html") if path.name != "explore.html"]
+    found = [hit for path in pages for hit in tag.findall(path.read_text(encoding="utf-8"))]
     return found + [hit for path in folder.rglob("*.css") for hit in style.findall(path.read_text(encoding="utf-8"))]
 
 
