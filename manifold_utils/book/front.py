@@ -8,10 +8,8 @@ from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
-import zarr
 from PIL import Image
 
-from manifold_utils import outside
 from manifold_utils.atlas import Atlas
 from manifold_utils.book.contents import read_notebook
 from manifold_utils.claims import load_results, reference_cards
@@ -146,7 +144,7 @@ def pictures(edition, split):
     Data sets whose files are not there have no pictures either: an atlas can be looked at without them.
     """
     if edition.profile.kind == RECORDED:
-        return _kept_pictures(edition.atlas / f"samples_{split}.zarr")
+        return _kept_pictures(Atlas(edition.atlas).samples(split))
     # torch: a second, which commands that build no pages need not wait for
     from manifold_utils.datasets import load_dataset
 
@@ -160,14 +158,12 @@ def pictures(edition, split):
     return as_bytes(x[data.recorded(split)].numpy().transpose(0, 2, 3, 1))
 
 
-def _kept_pictures(path):
-    """What `samples` of an imported atlas holds, if it is pictures: (n, height, width) or with 1 or 3 channels last."""
-    if not path.exists():
+def _kept_pictures(values):
+    """What an import kept of its samples, if it is pictures: (n, height, width) or with 1 or 3 channels last."""
+    if values is None or values.ndim not in (3, 4):
         return None
-    outside.check_array(path, types=tuple(kind for kind in outside.DATA_TYPES if kind != "string"))
-    values = zarr.open_array(path, mode="r", zarr_format=3)[:]
     values = values[..., None] if values.ndim == 3 else values
-    return as_bytes(values) if values.ndim == 4 and values.shape[3] in (1, 3) else None
+    return as_bytes(values) if values.shape[3] in (1, 3) else None
 
 
 def as_bytes(values):
