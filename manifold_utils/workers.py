@@ -120,7 +120,7 @@ def _local(n_workers, memory_limit):
         # A long computation holds a worker's event loop now and then; that is no reason for a warning.
         "distributed.admin.tick.limit": "60 s",
     }
-    options = {"threads_per_worker": 1, "processes": True, "dashboard_address": None, "memory_limit": memory_limit}
+    options = {"threads_per_worker": 1, "processes": True, "dashboard_address": ":0", "memory_limit": memory_limit}
     with (
         dask.config.set(settings),
         LocalCluster(n_workers=count, silence_logs=logging.ERROR, **options) as cluster,

@@ -14,6 +14,7 @@ from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
 from manifold_utils.profiles import Profile
 from manifold_utils.statistics import configurations
+from manifold_utils.studies import large_world
 from manifold_utils.trajectories import of_atlas
 from manifold_utils.trajectories.of_atlas import (
     compare_trajectories,
@@ -232,3 +233,11 @@ def test_a_matrix_beyond_memory_gives_the_same_embedding_here_and_on_workers(atl
             found = embed(atlas, "train", n_components=4, fitted=fitted, client=where, in_memory=5)
             np.testing.assert_allclose(found.eigenvalues, whole.eigenvalues, rtol=1e-6)
             np.testing.assert_allclose(found.embedding, whole.embedding, atol=1e-4 * np.abs(whole.embedding).max())
+
+
+def test_a_base_of_a_made_world_is_taken_from_an_atlas_and_says_so(atlas, tmp_path):
+    base = large_world.save_base(atlas, tmp_path / "base.zarr", n_runs=3, n_checkpoints=4, n_samples=5)
+    assert base.shape[:3] == (3, 4, 5) and base.dtype == np.float16
+    assert len(base.attrs["runs"]) == 3 and base.attrs["from"] == atlas.path.name
+    first = np.asarray(atlas.run_log_probs(base.attrs["runs"][1], "train"))[0, :5]
+    assert np.allclose(base[1, 0], first, atol=2e-2)

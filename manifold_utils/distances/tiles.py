@@ -83,13 +83,13 @@ def write_tiles(
             "source": list(reader.shape),
             "fingerprint": reader.fingerprint() if fingerprint is None else fingerprint,
         }
-        _prepare(path, m, tile, dtype, made_from, rebuild)
+        prepare(path, (m, m), (tile, tile), dtype, made_from, rebuild)
         n_work = m * m * reader.shape[1] * reader.shape[2]
         settings = {
             "metric": metric,
             "cap": cap,
             "precision": "double" if n_work <= SMALL_WORK or cap is not None else "single",
-            "samples": _chunk_samples(reader, tile, share),
+            "samples": chunk_samples(reader, tile, share),
             "threads": None if client is None else 1,
             "device": resources.device,
         }
@@ -99,7 +99,8 @@ def write_tiles(
             total=n_tiles, initial=n_tiles - len(todo), desc=f"{metric} tiles", unit="tile", disable=not show_progress
         )
         with bar:
-            for _ in _compute(reader, str(path), todo, settings, client, n_processes):
+            calls = ((*_parts(reader, tile, number), str(path), number, settings) for number in todo)
+            for _ in run_tasks(_write_tile, calls, resources):
                 bar.update()
     return open_tiles(path)
 
@@ -111,7 +112,7 @@ def _choose_tile(m, share, n_processes):
     return max(SMALLEST_TILE, min(fits, shared, LARGEST_TILE))
 
 
-def _chunk_samples(reader, tile, share):
+def chunk_samples(reader, tile, share):
     """Samples to read at a time."""
     left = share - PAIR_BYTES * tile * tile
     a_sample = SAMPLE_COPIES * 2 * tile * reader.shape[2] * np.dtype(reader.dtype).itemsize
@@ -123,7 +124,7 @@ def _chunk_samples(reader, tile, share):
     return int(min(left // a_sample, reader.shape[1]))
 
 
-def _prepare(path, m, tile, dtype, made_from, rebuild):
+def prepare(path, shape, chunks, dtype, made_from, rebuild):
     """Make the zarr array at `path`, or leave it there if it was made from the same."""
     if path.exists():
         try:
@@ -133,9 +134,9 @@ def _prepare(path, m, tile, dtype, made_from, rebuild):
             raise FileExistsError(
                 f"{path} is there and is no matrix of tiles ({error}); choose another path"
             ) from error
-        if attributes.get("format") != FORMAT:
+        if attributes.get("format") != made_from["format"]:
             raise FileExistsError(f"{path} is there and is no matrix of tiles; choose another path")
-        same_layout = (found.shape, found.chunks, str(found.dtype)) == ((m, m), (tile, tile), dtype)
+        same_layout = (found.shape, found.chunks, str(found.dtype)) == (tuple(shape), tuple(chunks), dtype)
         if same_layout and attributes == made_from:
             for unfinished_file in path.glob("c/*/*.partial"):  # of zarr, when it was killed
                 unfinished_file.unlink(missing_ok=True)
@@ -150,40 +151,39 @@ def _prepare(path, m, tile, dtype, made_from, rebuild):
         shutil.rmtree(aside)
     with atomic_path(path) as temporary:
         zarr.create_array(
-            temporary, shape=(m, m), chunks=(tile, tile), dtype=dtype, serializer=BytesCodec(),
+            temporary, shape=shape, chunks=chunks, dtype=dtype, serializer=BytesCodec(),
             compressors=[Crc32cCodec()], fill_value=np.nan, zarr_format=3, attributes=made_from,
         )  # fmt: skip
 
 
-def _compute(reader, path, todo, settings, client, n_processes):
-    """Yield the number of each tile when it is on disk; a few tasks a worker are in flight at a time."""
-    if client is None:
-        for number in todo:
-            yield _write_tile(*_parts(reader, path, number), path, number, settings)
+def run_tasks(work, calls, resources):
+    """Yield work(*call) for every call, in any order; with a client a few tasks a worker are in flight at a time."""
+    if resources.client is None:
+        for call in calls:
+            yield work(*call)
         return
     from distributed import as_completed
 
-    waiting = iter(todo)
+    client, waiting = resources.client, iter(calls)
 
-    def submit(number):
-        parts = _parts(reader, path, number)
-        return client.submit(_write_tile, *parts, path, number, settings, pure=False, key=f"tile-{uuid.uuid4().hex}")
+    def submit(call):
+        return client.submit(work, *call, pure=False, key=f"{work.__name__.strip('_')}-{uuid.uuid4().hex}")
 
-    running = as_completed([submit(number) for number in islice(waiting, WAVE * n_processes)])
+    running = as_completed([submit(call) for call in islice(waiting, WAVE * resources.n_processes())])
     try:
         for future in running:
             yield future.result()
-            number = next(waiting, None)
-            if number is not None:
-                running.add(submit(number))
+            future.release()
+            call = next(waiting, None)
+            if call is not None:
+                running.add(submit(call))
     finally:
         client.cancel(list(running.futures))
 
 
-def _parts(reader, path, number):
+def _parts(reader, tile, number):
     """Readers of a tile's rows and of its columns (None on the diagonal), small enough to travel."""
-    m, tile = reader.shape[0], zarr.open_array(path, mode="r", zarr_format=3).chunks[0]
-    rows, columns = (span(k, tile, m) for k in number)
+    rows, columns = (span(k, tile, reader.shape[0]) for k in number)
     return reader.points(rows), None if rows == columns else reader.points(columns)
 
 
@@ -191,7 +191,18 @@ def _write_tile(rows, columns, path, number, settings):
     """Compute one tile and store it; runs on a worker."""
     array = zarr.open_array(path, mode="r+", zarr_format=3)
     tile, m = array.chunks[0], array.shape[0]
-    first, second = span(number[0], tile, m), span(number[1], tile, m)
+    spans = span(number[0], tile, m), span(number[1], tile, m)
+    block = compute_block(rows, columns, settings, offsets=(spans[0].start, spans[1].start))
+    write_block(array, path, number, spans, block)
+    return number
+
+
+def compute_block(rows, columns, settings, offsets=(0, 0)):
+    """Divergences of the points of two sources (columns None: of one among themselves), read by chunks of samples.
+
+    settings : dict of metric, cap, precision, samples (to read at a time), threads, device
+    offsets : numbers of the first points, for messages
+    """
     n_samples = rows.shape[1]
     total = accumulator(
         settings["metric"], rows.shape[0], None if columns is None else columns.shape[0], rows.shape,
@@ -202,12 +213,15 @@ def _write_tile(rows, columns, path, number, settings):
         part = slice(start, min(start + settings["samples"], n_samples))
         p = rows.read(part)
         q = None if columns is None else columns.read(part)
-        offsets = (first.start, start), (second.start, start)
-        accumulate(total, p, q, names=("source", "source"), offsets=offsets)
-    tile_file(path, *number).unlink(missing_ok=True)  # what a damaged disk left; zarr would try to read it
+        accumulate(total, p, q, names=("source", "source"), offsets=tuple((first, start) for first in offsets))
+    return total.result()
+
+
+def write_block(array, path, number, spans, block):
+    """Store one chunk of an array; what a damaged disk left there goes first, since zarr would try to read it."""
+    tile_file(path, *number).unlink(missing_ok=True)
     with writing(tile_file(path, *number)):
-        array[first, second] = total.result().astype(array.dtype)
-    return number
+        array[spans] = block.astype(array.dtype)
 
 
 class Tiles:
@@ -320,10 +334,11 @@ def tile_numbers(m, tile):
     return ((i, j) for i in range(n) for j in range(i, n))
 
 
-def unfinished(array, path):
+def unfinished(array, path, numbers=None):
     """Numbers of the tiles that are not on disk in full size (a file is renamed into place when it is complete)."""
+    numbers = tile_numbers(array.shape[0], array.chunks[0]) if numbers is None else numbers
     n_bytes = array.chunks[0] * array.chunks[1] * array.dtype.itemsize + CHECKSUM_BYTES
-    sizes = ((number, tile_file(path, *number)) for number in tile_numbers(array.shape[0], array.chunks[0]))
+    sizes = ((number, tile_file(path, *number)) for number in numbers)
     return [number for number, file in sizes if not file.is_file() or file.stat().st_size != n_bytes]
 
 

@@ -82,7 +82,7 @@ class InPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.pairwise = True
         return tags
 
-    def fit(self, D, y=None, sample_weight=None, *, client=None):
+    def fit(self, D, y=None, sample_weight=None, *, client=None, first=None):
         """Embed the points of D.
 
         Parameters
@@ -95,6 +95,8 @@ class InPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             Counts: a weight of 2 equals the point given twice, 0 leaves it out (it is still embedded).
         client : distributed.Client, optional
             For D on disk: its workers multiply the panels.
+        first : array-like of shape (m, b), optional
+            Krylov only: approximate coordinates, such as `landmarks.LandmarkInPCA`'s, which save passes over D.
 
         Returns
         -------
@@ -112,7 +114,7 @@ class InPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if D.shape[0] == D.shape[1]:
             self._check_parameters(D.shape[0])
         # double centring, as an operator: W = -L D L / 2 is never formed unless LAPACK wants it
-        gram = CentredGram(D, sample_weight, client)
+        gram = CentredGram(D, sample_weight, client, None if first is None else np.asarray(first, dtype=np.float64))
         # eigendecomposition: the pairs of largest |lambda|, both signs together
         self.solver_ = self._choose_solver(D)
         if self.solver_ == "dense":

@@ -35,6 +35,8 @@ class CentredGram:
         Counts of repeated points, >= 0; all 1 by default.
     client : distributed.Client, optional
         Sends row panels of a D on disk to its workers; D must then be readable from them.
+    first : ndarray of shape (m, b), optional
+        What is known of the leading eigenvectors: the first vectors of `guess`.
 
     Attributes
     ----------
@@ -50,13 +52,13 @@ class CentredGram:
         Passes over D so far.
     """
 
-    def __init__(self, D, weights=None, client=None):
+    def __init__(self, D, weights=None, client=None, first=None):
         if len(D.shape) != 2 or D.shape[0] != D.shape[1]:
             raise ValueError(f"D must be square, (m, m), got shape {tuple(D.shape)}")
         self.m = D.shape[0]
         if isinstance(D, np.ndarray) and D.flags.f_contiguous:
             D = D.T  # symmetric, so the same matrix; its rows are now contiguous
-        self.D, self.client = D, client
+        self.D, self.client, self.first = D, client, first
         self.in_memory = isinstance(D, np.ndarray) and D.flags.c_contiguous
         if client is not None and isinstance(D, np.ndarray):
             raise ValueError("a Dask client needs D on disk (zarr), where its workers can read it")
@@ -69,8 +71,12 @@ class CentredGram:
         """First vectors of a Krylov block, (m, block): the leading span of sampled columns of D, read from memory.
 
         They are worth one or two passes of a random block, which is what a D on disk gets: its rows come in panels.
+        What the caller knows of the eigenvectors stands first.
         """
         random = rng.standard_normal((self.m, block))
+        if self.first is not None:
+            known = self.root[:, None] * self.first[:, :block]
+            return np.column_stack([known, random[:, known.shape[1] :]])
         if not self.in_memory:
             return random
         self._inspect(None)
@@ -151,9 +157,9 @@ def check_weights(weights, m):
     return weights
 
 
-def check_finite(D, name):
-    """ValueError naming the rows of an array in memory that hold NaN or infinity."""
-    rows = [start + i for start in range(0, len(D), TILE) for i in _bad_rows(D[start : start + TILE])]
+def check_finite(D, name, first=0):
+    """ValueError naming the rows of an array in memory that hold NaN or infinity, counted from `first`."""
+    rows = [first + start + i for start in range(0, len(D), TILE) for i in _bad_rows(D[start : start + TILE])]
     if rows:
         _refuse_non_finite(rows, name)
 
@@ -193,6 +199,8 @@ def _bad_rows(block):
 
 def _sweep(D, X, counts, probe, client):
     """One pass by panels: D X and, with `counts`, per-row (sum of n D^2, largest |D|, D_uu) and D' probe."""
+    if hasattr(D, "sweep"):  # a matrix that is known by its products alone
+        return D.sweep(X, counts, probe)
     m = D.shape[0]
     rows = _panel_rows(D)
     starts = range(0, m, rows)

@@ -1,9 +1,10 @@
 """InPCA through landmarks: distances to l << m points instead of all m^2.
 
 The landmarks are embedded on many axes, all other points are placed by the formula for new points (PAPER.md section 1,
-InPCA, New points), and W = X S X' of all of them is diagonalised again, without forming it: of X = QR, only the small
-matrix R S R' is. The raw placement has the axes of the landmarks, the second step those of the whole cloud, and that
-is where most of the error goes. Distances come from `distances`, the embedding of the landmarks from `inpca`.
+InPCA, New points), and W = X S X' of all of them is diagonalised again, without forming W or X: the small matrix
+G^1/2 S G^1/2 of G = X'X is enough, and G comes from the distances in one pass over them. The raw placement has the
+axes of the landmarks, the second step those of the whole cloud, and that is where most of the error goes. Distances
+come from `distances`, the embedding of the landmarks from `inpca`.
 """
 
 import numpy as np
@@ -15,6 +16,9 @@ from manifold_utils.inpca import NULL_EIGENVALUE, InPCA, explained_stress
 from manifold_utils.inpca.gram import check_finite
 
 LANDMARKS_AN_AXIS = 2  # of the second step; the smallest axes of a draw are noise, but the stress needs their norm
+FAINT = 1e-7  # share of |lambda_1| below which an axis of the landmarks is rounding of their distances
+PANEL_BYTES = 2**27  # of the rows of D that are in memory at a time
+SPARE_AXES = 32  # beyond n_components, in whose span the diagonal turns the leading ones
 ROUNDS = 10  # in which landmarks are drawn: more cover the cloud better, fewer let `pairwise` work on larger blocks
 
 
@@ -34,7 +38,9 @@ class LandmarkInPCA(BaseEstimator):
     embedding_ : ndarray of shape (m, n_components), float64
         Coordinates of all points; the entry of largest magnitude of each column is positive.
     eigenvalues_, signature_, explained_stress_ : ndarrays of shape (n_components,)
-        As of `InPCA`, over all m points. The norm of W in the stress is that of its part on the n_axes axes.
+        As of `InPCA`, over all m points.
+    norm_ : float
+        ||W||_F, of the part on the n_axes axes and the diagonal of what is left.
     landmarks_ : ndarray of shape (l,), int
         Row numbers of the landmarks.
     raw_ : InPCA
@@ -59,7 +65,8 @@ class LandmarkInPCA(BaseEstimator):
         Parameters
         ----------
         D : array-like of shape (m, l)
-            Divergences of all points to the landmarks (`distances.pairwise(log_probs, log_probs[landmarks])`).
+            Divergences of all points to the landmarks: `distances.pairwise(log_probs, log_probs[landmarks])`, or an
+            array on disk (`distances.columns.write_columns`), which is read by panels, twice.
         landmarks : array-like of shape (l,), int
             Which of the m points the columns are.
 
@@ -74,7 +81,7 @@ class LandmarkInPCA(BaseEstimator):
             If D is not (m, l) or not finite (the rows are named), if a landmark is named twice or is no row of D, or if
             there are too few landmarks for n_components.
         """
-        D = np.asarray(D, dtype=np.float64)
+        D = D if hasattr(D, "chunks") else np.asarray(D, dtype=np.float64)
         self.landmarks_ = landmarks = _checked(D, landmarks)
         n_axes = self.n_axes or max(self.n_components, len(landmarks) // LANDMARKS_AN_AXIS)
         if not 1 <= self.n_components <= n_axes < len(landmarks):
@@ -82,34 +89,96 @@ class LandmarkInPCA(BaseEstimator):
                 f"n_components={self.n_components} and n_axes={n_axes} ask for more landmarks than {len(landmarks)}: "
                 "there must be n_components <= n_axes < landmarks"
             )
-        between = D[landmarks]
-        self.raw_ = InPCA(n_components=n_axes, solver="dense").fit(0.5 * (between + between.T))
-        placed = self.raw_.transform(D)
-        self._centre = placed.mean(axis=0)
-        Q, R = np.linalg.qr(placed - self._centre)
-        values, vectors = scipy.linalg.eigh((R * self.raw_.signature_) @ R.T)
+        # embed the landmarks, and leave out the axes that are rounding
+        between = _rows(D, landmarks)
+        between = 0.5 * (between + between.T)
+        self.raw_ = InPCA(n_components=n_axes, solver="dense").fit(between)
+        del between  # of many landmarks it is large
+        size = np.abs(self.raw_.eigenvalues_)
+        self._axes = -0.5 * self.raw_._projection * (size > FAINT * size[0])
+        # the Gram matrix of all placed points, through that of their distances: one pass, and no more than (l, l)
+        self._mean, moments = _moments(D, self.raw_)
+        G = self._axes.T @ moments @ self._axes
+        # W = X S X' has the eigenvalues of G^1/2 S G^1/2, where G = X'X, and the eigenvectors X S G^1/2 V / lambda
+        squares, V = scipy.linalg.eigh(G)
+        root = (V * np.sqrt(np.maximum(squares, 0.0))) @ V.T
+        values, vectors = scipy.linalg.eigh((root * self.raw_.signature_) @ root)
         order = np.argsort(-np.abs(values), kind="stable")
-        self._keep(Q, R, values[order], vectors[:, order])
+        values, vectors = values[order], vectors[:, order]
+        kept = np.flatnonzero(np.abs(values) > NULL_EIGENVALUE * np.abs(values[0]))[: self.n_components + SPARE_AXES]
+        onto = (root * self.raw_.signature_).T @ vectors[:, kept] / values[kept]
+        self._finish(D, values, onto)
         return self
 
-    def _keep(self, Q, R, values, vectors):
-        k = self.n_components
-        stress = explained_stress(values, np.linalg.norm(values))
-        self.eigenvalues_, self.explained_stress_ = values[:k], stress[:k]
+    def _finish(self, D, values, onto):
+        """Coordinates and stress of X S X' with the diagonal of W, which the row means of D give exactly."""
+        U, on_axes, missing = (np.concatenate(parts) for parts in zip(*self._seen(D, onto), strict=True))
+        # Rayleigh-Ritz in the span of the leading eigenvectors: what a point has off the axes lengthens them
+        T = np.diag(values[: U.shape[1]]) + (U * missing[:, None]).T @ U
+        found, Y = scipy.linalg.eigh(T)
+        order = np.argsort(-np.abs(found), kind="stable")[: self.n_components]
+        self.norm_ = float(np.sqrt(values @ values + (2 * on_axes + missing) @ missing))
+        self.eigenvalues_ = np.pad(found[order], (0, self.n_components - len(order)))
+        self.explained_stress_ = explained_stress(self.eigenvalues_, self.norm_)
         self.signature_ = np.where(self.eigenvalues_ < 0, -1, 1)
-        size = np.abs(self.eigenvalues_)
-        scale = np.sqrt(np.where(size > NULL_EIGENVALUE * size[0], size, np.inf))
-        # a new point's row of W is (x - centre) S X'; times U / (sign sqrt|lambda|), with X'U = R'V
-        self._rotation = (R * self.raw_.signature_).T @ vectors[:, :k] / (self.signature_ * scale)
-        self.embedding_ = Q @ vectors[:, :k] * np.where(np.isfinite(scale), scale, 0.0)
-        signs = np.where(self.embedding_[np.abs(self.embedding_).argmax(0), range(k)] < 0, -1.0, 1.0)
+        scale = Y[:, order] * np.sqrt(np.abs(found[order]))
+        scale = np.pad(scale, ((0, 0), (0, self.n_components - len(order))))
+        self.embedding_, self._rotation = U @ scale, onto @ scale
+        signs = np.where(self.embedding_[np.abs(self.embedding_).argmax(0), range(self.n_components)] < 0, -1.0, 1.0)
         self.embedding_ *= signs
         self._rotation *= signs
+
+    def _seen(self, D, onto):
+        """Of each panel of points: their eigenvector entries, and W's diagonal on the axes and off them."""
+        centre = self._mean @ self._axes
+        for panel in _panels(D):
+            placed = _centred(panel, self.raw_) @ self._axes
+            about_landmarks = panel @ self.raw_._w - 0.5 * self.raw_._grand_mean
+            missing = about_landmarks - placed**2 @ self.raw_.signature_
+            placed -= centre
+            yield placed @ onto, placed**2 @ self.raw_.signature_, missing
 
     def transform(self, D_new):
         """Coordinates of new points from their divergences to the landmarks, (n_new, l) -> (n_new, n_components)."""
         check_is_fitted(self)
-        return (self.raw_.transform(D_new) - self._centre) @ self._rotation
+        D_new = np.asarray(D_new, dtype=np.float64)
+        check_finite(D_new, "D_new")
+        return (_centred(D_new, self.raw_) - self._mean) @ self._axes @ self._rotation
+
+
+def _panels(D):
+    """Rows of D, some at a time, as float64."""
+    step = max(1, PANEL_BYTES // (8 * D.shape[1]))
+    chunk = getattr(D, "chunks", (1,))[0]
+    step = max(chunk, step // chunk * chunk)
+    return (np.asarray(D[start : start + step], dtype=np.float64) for start in range(0, D.shape[0], step))
+
+
+def _rows(D, wanted):
+    """Some rows of D, collected in one pass, which also checks that all of them are finite."""
+    out, start = np.empty((len(wanted), D.shape[1])), 0
+    for panel in _panels(D):
+        check_finite(panel, "D", first=start)
+        inside = np.flatnonzero((wanted >= start) & (wanted < start + len(panel)))
+        out[inside] = panel[wanted[inside] - start]
+        start += len(panel)
+    return out
+
+
+def _centred(D, raw):
+    """Distances to the landmarks, centred as `InPCA.transform` centres them: times -1/2 and the axes, coordinates."""
+    return D - (D @ raw._w)[:, None] - (raw._row_means - raw._grand_mean)
+
+
+def _moments(D, raw):
+    """Mean (l,) of the centred rows, and their second moments (l, l) about it, summed over points."""
+    total, moments = np.zeros(D.shape[1]), np.zeros((D.shape[1], D.shape[1]))
+    for panel in _panels(D):
+        panel = _centred(panel, raw)
+        total += panel.sum(axis=0)
+        moments += panel.T @ panel
+    mean = total / D.shape[0]
+    return mean, moments - D.shape[0] * np.outer(mean, mean)
 
 
 def draw_landmarks(distances_to, n_points, n_landmarks, rng, *, rounds=ROUNDS):
@@ -170,7 +239,6 @@ def _checked(D, landmarks):
         raise ValueError("landmarks must be a list of row numbers")
     if D.ndim != 2 or D.shape[1] != len(landmarks):
         raise ValueError(f"D must have one column for each of the {len(landmarks)} landmarks; its shape is {D.shape}")
-    if len(np.unique(landmarks)) != len(landmarks) or landmarks.min() < 0 or landmarks.max() >= len(D):
-        raise ValueError(f"landmarks must be different row numbers from 0 to {len(D) - 1}")
-    check_finite(D, "D")
+    if len(np.unique(landmarks)) != len(landmarks) or landmarks.min() < 0 or landmarks.max() >= D.shape[0]:
+        raise ValueError(f"landmarks must be different row numbers from 0 to {D.shape[0] - 1}")
     return landmarks

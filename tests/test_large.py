@@ -1,0 +1,137 @@
+"""What the paper's size needs, at sizes that take seconds: columns on disk, products without a matrix, a made world."""
+
+import numpy as np
+import pytest
+import zarr
+
+from manifold_utils.distances import columns, pairwise, recomputed
+from manifold_utils.inpca import InPCA
+from manifold_utils.inpca.landmarks import LandmarkInPCA
+from manifold_utils.studies import large_world
+from manifold_utils.workers import Resources, client
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    rng = np.random.default_rng(3)
+    logits = rng.standard_normal((90, 24, 4)) + 4 * np.linspace(0, 1, 90)[:, None, None] * np.eye(4)[0]
+    return (logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))).astype(np.float32)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(columns, "TILE", 32)
+    monkeypatch.setattr(columns, "BLOCK", 8)
+    monkeypatch.setattr(recomputed, "TILE", 32)
+    monkeypatch.setattr(recomputed, "TASK_TILES", 2)
+
+
+def test_columns_are_those_of_the_whole_matrix(cloud, tmp_path, small_blocks):
+    which = np.random.default_rng(0).permutation(90)[:20]
+    found = columns.write_columns(cloud, tmp_path / "D.zarr", which, show_progress=False)
+    assert np.abs(found[:] - pairwise(cloud, precision="double")[:, which]).max() < 1e-6
+    assert found.dtype == np.float32 and found.chunks == (32, 8)
+
+
+def test_columns_go_on_where_they_stopped(cloud, tmp_path, small_blocks, monkeypatch):
+    which = np.arange(0, 90, 5)
+    path = tmp_path / "D.zarr"
+    first = columns.write_columns(cloud, path, which, show_progress=False)[:]
+    lost = path / "c" / "1" / "2"
+    lost.unlink()
+    done, compute = [], columns.compute_block
+    monkeypatch.setattr(columns, "compute_block", lambda *a, **k: done.append(k) or compute(*a, **k))
+    again = columns.write_columns(cloud, path, which, show_progress=False)[:]
+    assert len(done) == 1 and np.array_equal(first, again)
+    assert not list(tmp_path.glob("*.npy"))  # the gathered predictions are gone
+
+
+def test_other_columns_are_another_matrix(cloud, tmp_path, small_blocks):
+    columns.write_columns(cloud, tmp_path / "D.zarr", [1, 2, 3], show_progress=False)
+    with pytest.raises(ValueError, match=r"made from something else \(columns\)"):
+        columns.write_columns(cloud, tmp_path / "D.zarr", [1, 2, 4], rebuild=False, show_progress=False)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FileExistsError, match="choose another path"):
+        columns.write_columns(cloud, tmp_path / "mine", [1, 2], show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("which", "message"), [([], "different row"), ([1, 1], "different row"), ([90], "0 to 89"), ([-1, 2], "0 to 89")]
+)
+def test_columns_that_are_no_rows_are_refused(cloud, tmp_path, which, message):
+    with pytest.raises(ValueError, match=message):
+        columns.write_columns(cloud, tmp_path / "D.zarr", which)
+    assert not list(tmp_path.iterdir())
+
+
+def test_landmarks_from_disk_and_from_memory_agree(cloud, tmp_path, small_blocks):
+    which = np.arange(0, 90, 3)
+    on_disk = columns.write_columns(cloud, tmp_path / "D.zarr", which, show_progress=False)
+    near = LandmarkInPCA(3).fit(on_disk, which)
+    here = LandmarkInPCA(3).fit(pairwise(cloud, cloud[which]), which)
+    assert np.abs(near.embedding_ - here.embedding_).max() < 1e-5
+    assert np.allclose(near.transform(on_disk[:7]), near.embedding_[:7], atol=1e-9)
+
+
+def test_a_bad_row_on_disk_is_named(cloud, tmp_path, small_blocks):
+    values = pairwise(cloud, cloud[:10])
+    values[71, 3] = np.nan
+    array = zarr.create_array(tmp_path / "D.zarr", data=values, chunks=(32, 10))
+    with pytest.raises(ValueError, match="rows 71"):
+        LandmarkInPCA(2).fit(array, np.arange(10))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_matrix_that_is_never_stored_has_the_same_embedding(cloud, tmp_path, small_blocks, weighted):
+    weights = np.random.default_rng(1).integers(0, 3, 90).astype(float) if weighted else None
+    with recomputed.recomputed(cloud, tmp_path / "x", show_progress=False) as D:
+        found = InPCA(6, solver="krylov").fit(D, sample_weight=weights)
+    full = InPCA(6, solver="dense").fit(pairwise(cloud, precision="double"), sample_weight=weights)
+    assert np.abs(found.embedding_ - full.embedding_).max() < 1e-5
+    assert np.allclose(found.explained_stress_, full.explained_stress_, atol=1e-7)
+    assert np.allclose(found.explained_distance_, full.explained_distance_, atol=1e-6)
+
+
+def test_a_good_first_guess_saves_passes(cloud, tmp_path, small_blocks):
+    full = InPCA(12, solver="dense").fit(pairwise(cloud, precision="double"))
+    with recomputed.recomputed(cloud, tmp_path / "x", show_progress=False) as D:
+        cold = InPCA(3, solver="krylov", tol=1e-5).fit(D)
+        warm = InPCA(3, solver="krylov", tol=1e-5).fit(D, first=full.embedding_)
+    assert warm.n_passes_ < cold.n_passes_
+    assert np.allclose(warm.eigenvalues_, full.eigenvalues_[:3], rtol=1e-6)
+
+
+def test_workers_compute_columns_products_and_runs(cloud, tmp_path, small_blocks):
+    base = np.stack([cloud[k : k + 20] for k in range(0, 60, 20)])
+    zarr.create_array(tmp_path / "base.zarr", data=base)
+    which = np.arange(0, 90, 4)
+    with client("local", n_workers=2) as workers:
+        resources = Resources(client=workers, memory_budget=2_000_000_000)
+        made = set(large_world.write_world(tmp_path / "base.zarr", tmp_path / "world.zarr", 200, resources))
+        found = columns.write_columns(cloud, tmp_path / "D.zarr", which, resources=resources, show_progress=False)
+        with recomputed.recomputed(cloud, tmp_path / "x", resources=resources, show_progress=False) as D:
+            fit = InPCA(3, solver="krylov").fit(D)
+    assert made == {0, 1, 2, 3}
+    world = zarr.open_array(tmp_path / "world.zarr", mode="r")
+    assert np.array_equal(world[66:132], large_world.mixed_run(base, 1))
+    assert np.abs(found[:] - pairwise(cloud)[:, which]).max() < 1e-6
+    assert np.allclose(fit.eigenvalues_, InPCA(3).fit(pairwise(cloud)).eigenvalues_, rtol=1e-6)
+
+
+def test_a_made_world_lies_between_its_runs():
+    rng = np.random.default_rng(5)
+    base = np.log(rng.dirichlet(np.full(3, 0.5), size=(3, 5, 40)))
+    made = large_world.mixed_run(base, 11)
+    assert np.array_equal(made, large_world.mixed_run(base, 11)) and made.dtype == np.float32
+    assert not np.array_equal(made, large_world.mixed_run(base, 12))
+    assert np.allclose(np.exp(made.astype(float)).sum(axis=2), 1, atol=1e-6)
+
+
+def test_between_is_the_great_circle_of_geometry():
+    from manifold_utils.geometry import geodesic
+
+    rng = np.random.default_rng(6)
+    p, q = np.log(rng.dirichlet(np.ones(4), size=(2, 30)))
+    for t in (0.0, 0.3, 1.0):
+        made = 2 * np.log(large_world.between(np.exp(p / 2), np.exp(q / 2), t))
+        assert np.allclose(made, geodesic(p, q, t)[0], atol=1e-8)
