@@ -1,151 +1,207 @@
-"""A matrix of 20,000 points out of core, for real: killed half-way, resumed, checked, embedded, within a memory budget.
+"""A cloud of any size up to the paper's on this machine, for real: killed twice, resumed, judged, in little memory.
 
-    python tests/scale.py [--points 20000] [--samples 500] [--budget 2e9] [--folder DIR]      (or: make scale)
+    python tests/scale.py [--points 20000] [--atlas FOLDER] [--folder DIR] [--budget 4e9]    (or: make scale POINTS=...)
 
-Takes minutes and some GB of disk, so that it is no part of `make test`, which does the same with 200 points. Ends with
-exit status 1 if anything is not as it should be.
+Recorded runs of an atlas are mixed into a world of that many points (`scale.world`), and embedded rung by rung
+through landmarks and exactly (`scale`). Minutes at 20,000 points, an hour and 17 GB of disk at 151,407. Without
+an atlas the smoke profile is trained first. Ends with exit status 1 if anything is not as it should be; the numbers
+are left in report.json of the folder.
 """
 
 import argparse
+import datetime
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
+import pandas as pd
 import zarr
 
-from manifold_utils.distances.tiles import open_tiles, verify_tiles
-from manifold_utils.inpca import InPCA
-from manifold_utils.studies.timing import predictions
+from manifold_utils import scale, workers
+from manifold_utils.atlas import Atlas
+from manifold_utils.distances.tiles import verify_tiles
+from manifold_utils.files import atomic_path, data_root
+from manifold_utils.scale import world as large_world
+from manifold_utils.studies.timing import full_size, pair_flops
 
 DRIVER = """
 import sys
-import zarr
-from manifold_utils.distances.tiles import write_tiles
+from manifold_utils.scale import Ladder
 from manifold_utils.workers import Resources, client
 
 if __name__ == "__main__":
-    source, target, budget = sys.argv[1:]
+    folder, n_points, budget = sys.argv[1:]
     with client("local", n_workers=2) as workers:
-        resources = Resources(client=workers, memory_budget=int(budget))
-        write_tiles(zarr.open_array(source, mode="r"), target, resources=resources)
+        for name, numbers in Ladder(folder, int(n_points), Resources(workers, int(budget))).climb():
+            print(f"{name}: {numbers['seconds']:.1f} s, {numbers['peak_bytes'] / 1e9:.2f} GB", flush=True)
 """
+FOR_WORKERS = 0.6  # share of the budget that the workers may fill; the driver embeds
+CHECKED_PAIRS = 200
+BOUNDS = {"coordinates_20": 0.02}  # at m/20 on the largest rung whose exact answer is known
 
 
-class Watch(threading.Thread):
-    """Largest sum of unique memory over a process and all its children, sampled."""
-
-    def __init__(self, pid):
-        super().__init__(daemon=True)
-        self.process, self.peak, self.done = psutil.Process(pid), 0, threading.Event()
-
-    def run(self):
-        while not self.done.wait(0.1):
-            try:
-                family = [self.process, *self.process.children(recursive=True)]
-                self.peak = max(self.peak, sum(p.memory_full_info().uss for p in family))
-            except psutil.NoSuchProcess:
-                continue
-
-    def stop(self):
-        self.done.set()
-        self.join()
-        return self.peak
+def forecast(n_points, n_samples, n_classes):
+    """What it will take, said before anything starts: bytes on disk, and kernel minutes at a typical rate."""
+    m, rate = n_points, 1e11
+    flops = pair_flops(m, n_samples, n_classes, m / 20) + pair_flops(min(m, scale.STORED), n_samples, n_classes)
+    if m >= scale.ANEW:
+        flops += 5 * pair_flops(scale.ANEW, n_samples, n_classes)
+    n_bytes = 4 * (m * n_samples * n_classes + m * m / 20 + min(m, scale.STORED) ** 2 * 1.1)
+    print(f"{m:,} points of {n_samples} samples x {n_classes} classes: {n_bytes / 1e9:.1f} GB of disk, "
+          f"about {flops / rate / 60:.1f} minutes of products on two cores of a recent machine, and as long again for "
+          f"the rest", flush=True)  # fmt: skip
 
 
-def make_source(path, m, n_samples, rng, block=1000):
-    """Made-up predictions on disk, `block` points at a time."""
-    array = zarr.create_array(path, shape=(m, n_samples, 10), chunks=(block, n_samples, 10), dtype="float32")
-    order = rng.permutation(m)  # early and late points everywhere
-    for start in range(0, m, block):
-        which = {"only": order[start : start + block], "samples_rng": np.random.default_rng(0)}
-        array[start : start + block] = predictions(m, n_samples, 10, rng, **which)[0]
-    return array
+def base_of(folder, atlas):
+    """The recorded runs to mix; those of the smoke profile are trained where there is no atlas."""
+    path = folder / "base.zarr"
+    if not path.exists():
+        if not atlas:
+            command = [sys.executable, "-m", "manifold_utils", "run", "--profile", "smoke", "--data-dir", str(folder)]
+            subprocess.run([*command, "--only", "10", "11"], check=True)
+            atlas = folder / "atlases" / "smoke"
+        large_world.save_base(Atlas(atlas), path)
+    return zarr.open_array(path, mode="r", zarr_format=3)
 
 
-def start(folder, target, budget):
+def an_atlas():
+    """The book's own atlas where there is one, real images first."""
+    for name in ("cifar16", "digits"):
+        path = Path(data_root()) / "atlases" / name
+        if (path / "points.parquet").exists():
+            return path
+    return None
+
+
+def start(folder, n_points, budget):
     (folder / "driver.py").write_text(DRIVER)
-    command = [sys.executable, str(folder / "driver.py"), str(folder / "source.zarr"), str(target), str(budget)]
-    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    command = [sys.executable, str(folder / "driver.py"), str(folder), str(n_points), str(int(FOR_WORKERS * budget))]
+    return subprocess.Popen(command, start_new_session=True)
 
 
-def n_tiles(target):
-    return sum(1 for f in target.glob("c/*/*") if f.name.isdigit())
+def chunks_of(path):
+    return sum(1 for file in path.glob("c/*/*") if file.name.isdigit())
 
 
-def kill_half_way(folder, target, budget, wanted):
-    """SIGKILL the driver and its workers once `wanted` tiles are there; returns their number."""
-    driver = start(folder, target, budget)
-    watch = Watch(driver.pid)
-    watch.start()
-    while driver.poll() is None and n_tiles(target) < wanted:
+def kill_when(folder, n_points, budget, path, share, n_all):
+    """Run until `share` of the chunks of an array are there, then SIGKILL the driver and its workers."""
+    driver = start(folder, n_points, budget)
+    while driver.poll() is None and chunks_of(path) < share * n_all:
         time.sleep(0.05)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
-    return n_tiles(target), watch.stop()
+    finished = driver.poll() is not None
+    if not finished:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    there = chunks_of(path)
+    print(f"killed with {there} of {n_all} chunks of {path.name} on disk", flush=True)
+    return not finished and 0 < there < n_all
 
 
-def resume(folder, target, budget):
-    driver = start(folder, target, budget)
-    watch = Watch(driver.pid)
-    watch.start()
-    status = driver.wait()
-    return status, watch.stop()
+def kills(folder, n_points, budget):
+    """Two kills: in the middle of the matrix that is stored, and of the distances to the landmarks."""
+    stored = max(m for m in scale.Ladder(folder, n_points).rungs if m <= scale.STORED)
+    tiles = -(-stored // 2048)
+    columns = -(-n_points // 1024) * -(-(n_points // 20) // 512)
+    killed = []
+    if not (folder / f"stored-{stored}.json").exists():
+        killed.append(kill_when(folder, n_points, budget, folder / f"D-{stored}.zarr", 0.5, tiles * (tiles + 1) // 2))
+    if not (folder / f"landmarks-{n_points}.json").exists():
+        killed.append(kill_when(folder, n_points, budget, folder / f"columns-{n_points}.zarr", 0.4, columns))
+    return killed
 
 
-def largest_error(source, tiles, rng, n=200):
+def largest_error(world, tiles, rng):
     """Largest difference from the formula in float64 over random pairs, relative to the largest of them."""
-    pairs = rng.integers(len(tiles), size=(n, 2))
-    p, q = (np.stack([source[int(i)] for i in side]).astype(float) for side in pairs.T)
+    pairs = rng.integers(tiles.shape[0], size=(CHECKED_PAIRS, 2))
+    p, q = (np.stack([world[int(i)] for i in side]).astype(float) for side in pairs.T)
     exact = -np.log(np.exp((p + q) / 2).sum(axis=2)).mean(axis=1)
     exact[pairs[:, 0] == pairs[:, 1]] = 0
-    return max(abs(tiles[int(i), int(j)] - e) for (i, j), e in zip(pairs, exact, strict=True)) / exact.max()
+    return float(max(abs(tiles[int(i)][int(j)] - e) for (i, j), e in zip(pairs, exact, strict=True)) / exact.max())
+
+
+def collect(folder, n_points, killed):
+    """All steps' numbers, and where they were measured."""
+    ladder = scale.Ladder(folder, n_points)
+    steps = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*-*.json"))}
+    world = json.loads((folder / "world.json").read_text())
+    anew = steps.get(f"anew-{scale.ANEW}")
+    report = {"points": n_points, "rungs": ladder.rungs, "kills": sum(killed), "machine": workers.machine(),
+              "date": datetime.date.today().isoformat(), "world": world, "steps": steps}  # fmt: skip
+    if anew:
+        rate = anew["passes"] * pair_flops(scale.ANEW, world["samples"], world["classes"]) / anew["seconds"]
+        hours = full_size(rate, 151_407, world["samples"], world["classes"])["hours"] * anew["passes"]
+        report["hours_151407_anew"] = hours
+    with atomic_path(folder / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1))
+    return report
+
+
+def table(report):
+    """One row a rung."""
+    rows = []
+    for m in report["rungs"]:
+        near = report["steps"][f"landmarks-{m}"]
+        exact = report["steps"].get(f"stored-{m}") or report["steps"].get(f"anew-{m}") or {}
+        rows.append({
+            "points": m, "landmarks": near["landmarks_20"], "seconds": near["seconds"], "GB": near["peak_bytes"] / 1e9,
+            "exact (s)": exact.get("seconds"), "exact (GB)": exact.get("peak_bytes", np.nan) / 1e9,
+            "coordinates": exact.get("coordinates_20"), "stress_3": exact.get("stress_3_20"),
+            "coordinates m/100": exact.get("coordinates_100"), "stress_3 m/100": exact.get("stress_3_100"),
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index("points")
+
+
+def judge(folder, report, killed, budget):
+    """What is not as it should be, in words."""
+    wrong, steps = [], report["steps"]
+    if not all(killed):
+        wrong.append("a kill came too late or too early")
+    peak = max(step["peak_bytes"] for step in [*steps.values(), report["world"]])
+    if peak > budget:
+        wrong.append(f"{peak / 1e9:.2f} GB at the peak, above the budget of {budget / 1e9:.2f} GB")
+    stored = max(m for m in report["rungs"] if f"stored-{m}" in steps)
+    tiles = scale.open_tiles(folder / f"D-{stored}.zarr")
+    error = largest_error(zarr.open_array(folder / "world.zarr", mode="r"), tiles, np.random.default_rng(0))
+    print(f"largest relative error of {CHECKED_PAIRS} pairs: {error:.1e}")
+    if error > 1e-6 or verify_tiles(folder / f"D-{stored}.zarr"):
+        wrong.append("tiles are wrong or damaged")
+    known = steps.get(f"anew-{scale.ANEW}") or steps[f"stored-{stored}"]
+    wrong += [f"{name} is {known[name]:.4f}" for name, bound in BOUNDS.items() if known[name] > bound]
+    return wrong
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=20_000)
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--budget", type=float, default=2e9, help="bytes, of all computing processes together")
-    parser.add_argument("--folder", default="", help="where to work (default: a temporary folder)")
+    parser.add_argument("--points", type=int, default=20_000, help="2,000 or more")
+    parser.add_argument("--budget", type=float, default=4e9, help="bytes, of all processes together")
+    parser.add_argument("--atlas", default="", help="folder of the atlas whose runs are mixed")
+    parser.add_argument("--folder", default="", help="where to work, kept and gone on with (default: temporary)")
     options = parser.parse_args()
-    rng, budget = np.random.default_rng(0), int(options.budget)
-    with tempfile.TemporaryDirectory(dir=options.folder or None) as name:
-        folder = Path(name)
-        target = folder / "D.zarr"
-        began = time.perf_counter()
-        source = make_source(folder / "source.zarr", options.points, options.samples, rng)
-        print(f"{source.shape} predictions on disk, {source.nbytes / 1e9:.1f} GB; {time.perf_counter() - began:.0f} s")
-        began = time.perf_counter()
-        there, first = kill_half_way(folder, target, budget, 20)
-        print(f"killed with {there} tiles on disk after {time.perf_counter() - began:.1f} s")
-        began = time.perf_counter()
-        status, second = resume(folder, target, budget)
-        seconds, tiles = time.perf_counter() - began, open_tiles(target)
-        side = -(-len(tiles) // tiles.tile)
-        n_all = side * (side + 1) // 2
-        print(f"resumed: {n_all - there} of {n_all} tiles of {tiles.tile} points in {seconds:.1f} s, exit {status}")
-        peak = max(first, second)
-        print(f"peak memory of all processes {peak / 1e9:.2f} GB of a budget of {budget / 1e9:.2f} GB; "
-              f"the matrix has {4 * options.points**2 / 1e9:.2f} GB")  # fmt: skip
-        error, damaged = largest_error(source, tiles, rng), verify_tiles(target)
-        print(f"largest relative error of 200 pairs {error:.1e}; damaged tiles: {len(damaged)}")
-        began, before = time.perf_counter(), psutil.Process().memory_info().rss
-        watch = Watch(os.getpid())
-        watch.start()
-        fit = InPCA(n_components=50, solver="krylov").fit(tiles)
-        held = watch.stop() - before
-        print(f"50 eigenpairs from disk in {time.perf_counter() - began:.1f} s, {fit.n_passes_} passes, "
-              f"{held / 1e9:.2f} GB, residuals up to {fit.residuals_.max():.0e}")  # fmt: skip
-        good = status == 0 and 0 < there < n_all and peak <= budget and error < 1e-6 and not damaged
-    print("as it should be" if good and fit.residuals_.max() < 1e-7 else "NOT as it should be")
-    return 0 if good else 1
+    if options.points < 2000:
+        parser.error("--points must be 2,000 or more: fewer have no landmarks worth the name")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.folder or temporary).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        base = base_of(folder, Path(options.atlas) if options.atlas else an_atlas())
+        forecast(options.points, *base.shape[2:])
+        killed = kills(folder, options.points, options.budget)
+        status = start(folder, options.points, options.budget).wait()
+        if status:
+            print(f"NOT as it should be: the run ended with status {status}; call again to go on")
+            return 1
+        report = collect(folder, options.points, killed)
+        print(table(report).round(4).to_string())
+        if "hours_151407_anew" in report:
+            print(f"the exact answer for 151,407 points would take {report['hours_151407_anew']:.1f} hours here")
+        wrong = judge(folder, report, killed, options.budget)
+    print("as it should be" if not wrong else "NOT as it should be: " + "; ".join(wrong))
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from manifold_utils.geometry import geodesic, ignorance, progress, truth
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.embedding import Submatrix, distances_to, embed, fitted_points, place, road, select
 from manifold_utils.profiles import Profile
+from manifold_utils.scale import world as large_world
 from manifold_utils.statistics import configurations
-from manifold_utils.studies import large_world
 from manifold_utils.trajectories import of_atlas
 from manifold_utils.trajectories.of_atlas import (
     compare_trajectories,

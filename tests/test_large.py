@@ -7,7 +7,7 @@ import zarr
 from manifold_utils.distances import columns, pairwise, recomputed
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.landmarks import LandmarkInPCA
-from manifold_utils.studies import large_world
+from manifold_utils.scale import world as large_world
 from manifold_utils.workers import Resources, client
 
 

@@ -3,7 +3,7 @@
 A point is one network's natural-log probabilities on N samples and C classes. Every metric is a mean over samples
 (intensive, PAPER.md section 1), so values do not depend on how many samples are used. Exact for every input: nothing is
 clamped unless `cap` is given, and disjoint supports give inf. The result is held in memory; `tiles` writes matrices
-that do not fit, through the same accumulators (`bhattacharyya`, `other_metrics`, `gpu`).
+that do not fit, through the same accumulators (`bhattacharyya`, `other_metrics`, `fused`, `gpu`).
 """
 
 import math
@@ -91,12 +91,17 @@ def pairwise(
 
 
 def accumulator(metric, n_p, n_q, shape, *, cap=None, precision="auto", threads=None, device="cpu"):
-    """The accumulator of a metric, from `bhattacharyya`, `other_metrics` or `gpu`.
+    """The accumulator of a metric, from `bhattacharyya`, `other_metrics`, `fused` or `gpu`.
 
     n_p, n_q : numbers of points; n_q None for distances of n_p points among themselves
     shape : (..., N, C) of the whole input, which decides what `precision` auto means.
     """
     n_samples, n_classes = shape[-2:]
+    if device == "cuda" and metric == "bhattacharyya":
+        from manifold_utils.distances import fused  # torch: only where there is a GPU
+
+        if fused.usable():
+            return fused.FusedSum(n_p, n_q, n_classes, cap=cap, device=device)
     if device == "cuda" and metric in ("bhattacharyya", *CAPPED):
         from manifold_utils.distances.gpu import TorchSum  # torch: only where there is a GPU
 

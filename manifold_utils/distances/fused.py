@@ -8,6 +8,7 @@ they are many, else one by one in logs. Only d_B is here; the other metrics are 
 """
 
 import math
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -125,6 +126,22 @@ def stage_of(n_classes, dtype):
 def _shared_bytes(stage, dtype):
     """Bytes of the two buffers of a block."""
     return 2 * stage[0] * stage[1] * sum(BLOCKS[dtype][:2]) * dtype.itemsize
+
+
+@cache
+def usable():
+    """Whether torch can compile the kernel for this GPU; where it cannot, a warning says why, once."""
+    try:
+        _kernel(torch.float32, stage_of(2, torch.float32), True, False)
+    except (AttributeError, OSError, RuntimeError) as error:
+        warnings.warn(
+            f"the fused kernel cannot be compiled on this machine ({error}): distances on the GPU take batched "
+            "products, which are exact too, but about ten times slower",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 @cache

@@ -1,9 +1,9 @@
-"""The accumulator on a GPU: batched matrix products in torch, exact for every input (PAPER.md section 1).
+"""The accumulator of every metric on a GPU: batched products in torch, exact for every input (PAPER.md section 1).
 
 Coefficients of a chunk of samples come from one batched product. Those of a group of samples are multiplied, and the
 product's exponent is taken off by frexp: one log a pair. Coefficients that float32 cannot hold are found and computed
 again in float64 logs. Plain torch, so that it is tested on the CPU; it writes coefficients to memory once, which is
-what bounds its speed.
+what bounds its speed. For d_B `fused` writes nothing, and is taken where torch can compile it.
 """
 
 import math

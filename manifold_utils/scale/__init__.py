@@ -1,6 +1,6 @@
 """Up to the paper's size on this machine: a ladder of clouds, embedded through landmarks and exactly (`make scale`).
 
-A made world (`large_world`) is written once; each rung takes its first m points. Through landmarks: distances of all
+A made world (`world`) is written once; each rung takes its first m points. Through landmarks: distances of all
 points to m/20 of them, chosen by a sketch. Exactly: the matrix as tiles on disk, or, beyond what is worth storing,
 products whose tiles are computed anew. Every step leaves its artefact and its numbers in the folder, is left out if
 they are there, and meters the time and memory of all processes across kills. The verdict is the caller's.
@@ -21,9 +21,9 @@ from manifold_utils.distances.columns import write_columns
 from manifold_utils.distances.recomputed import recomputed
 from manifold_utils.distances.tiles import open_tiles, write_tiles
 from manifold_utils.files import atomic_path
-from manifold_utils.inpca import InPCA
+from manifold_utils.inpca import InPCA, choices
 from manifold_utils.inpca.landmarks import LandmarkInPCA
-from manifold_utils.studies import landmark_choice, large_world
+from manifold_utils.scale import world
 from manifold_utils.workers import Resources
 
 RUNGS = (1000, 5000, 20_000, 40_000)  # sizes of the ladder below the one that is asked for
@@ -113,7 +113,7 @@ class Ladder:
     def __init__(self, folder, n_points, resources=None, *, seed=0):
         self.folder, self.n_points, self.seed = Path(folder), n_points, seed
         self.resources = resources or Resources()
-        self.world = self.folder / "world.zarr"
+        self.path = self.folder / "world.zarr"
 
     @property
     def rungs(self):
@@ -143,24 +143,24 @@ class Ladder:
     def _write_world(self):
         from tqdm import tqdm
 
-        n_runs = -(-self.n_points // large_world.CHECKPOINTS)
-        written = large_world.write_world(self.folder / "base.zarr", self.world, self.n_points, self.resources)
+        n_runs = -(-self.n_points // world.CHECKPOINTS)
+        written = world.write_world(self.folder / "base.zarr", self.path, self.n_points, self.resources)
         for _ in tqdm(written, total=n_runs, desc="runs of the made world", unit="run"):
             pass
-        array = zarr.open_array(self.world, mode="r", zarr_format=3)
+        array = zarr.open_array(self.path, mode="r", zarr_format=3)
         return {"points": array.shape[0], "samples": array.shape[1], "classes": array.shape[2],
                 "disk_bytes": array.nbytes, **array.attrs.asdict()}  # fmt: skip
 
     def source(self, m):
-        return Head(str(self.world), m)
+        return Head(str(self.path), m)
 
     def _landmarks(self, m):
         """Distances to m/20 landmarks on disk, both embeddings through them saved."""
         rng, n_landmarks = np.random.default_rng([self.seed, m]), m // min(SHARES)
-        few = landmark_choice.uniform(m, min(landmark_choice.SKETCH_LANDMARKS, n_landmarks // 2), rng)
+        few = choices.uniform(m, min(choices.SKETCH_LANDMARKS, n_landmarks // 2), rng)
         to_few = write_columns(self.source(m), self.folder / f"sketch-{m}.zarr", few, resources=self.resources)
-        coarse = LandmarkInPCA(min(landmark_choice.SKETCH_AXES, len(few) // 2)).fit(to_few, few)
-        rows = landmark_choice.sketch(coarse.embedding_, n_landmarks, rng, first=few)
+        coarse = LandmarkInPCA(min(choices.SKETCH_AXES, len(few) // 2)).fit(to_few, few)
+        rows = choices.sketch(coarse.embedding_, n_landmarks, rng, first=few)
         D = write_columns(self.source(m), self.folder / f"columns-{m}.zarr", rows, resources=self.resources)
         out = {"points": m, "disk_bytes": D.nbytes}
         for share in SHARES:
@@ -193,16 +193,16 @@ class Ladder:
         out = {"points": m, "passes": exact.n_passes_}
         for share in SHARES:
             found = load_fit(self.folder / f"landmarks-{m}-{share}.npz")
-            out |= {f"{name}_{share}": value for name, value in landmark_choice.errors(found, exact).items()}
+            out |= {f"{name}_{share}": value for name, value in choices.errors(found, exact).items()}
         return out
 
     def _choices(self, m):
         """Which way of choosing landmarks wins: errors of each, from the stored matrix."""
         D, exact = np.asarray(open_tiles(self.folder / f"D-{m}.zarr")), load_fit(self.folder / f"exact-{m}.npz")
-        kinds = np.arange(m) % large_world.CHECKPOINTS * landmark_choice.STRATA // large_world.CHECKPOINTS
+        kinds = np.arange(m) % world.CHECKPOINTS * choices.STRATA // world.CHECKPOINTS
         rng, out = np.random.default_rng([self.seed, m, 1]), {"points": m}
         for share in SHARES:
-            compared = landmark_choice.compare_choices(D, exact, kinds, m // share, rng)
+            compared = choices.compare_choices(D, exact, kinds, m // share, rng)
             for way, found in compared.items():
                 out |= {f"{way}_{name}_{share}": value for name, value in found.items()}
         return out
