@@ -31,7 +31,7 @@ def test_the_kernel_is_compiled_here():
     assert fused.usable()
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 10, 16, 17, 33, 100, 1000])
+@pytest.mark.parametrize("n_classes", [2, 10, 17, 100, 1000])
 @pytest.mark.parametrize("scale", [1, 30, 300])
 def test_any_number_of_classes_and_any_confidence(n_classes, scale):
     x, y = points(70, 9, n_classes, scale), points(130, 9, n_classes, scale, seed=1)
