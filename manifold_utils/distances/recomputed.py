@@ -71,9 +71,11 @@ class Recomputed:
         X : (m, b) float64, its last column being `probe` where there are counts
         """
         Z, scan = np.zeros_like(X), None if counts is None else np.zeros((3, len(X)))
-        shared = X if self.resources.client is None else self.resources.client.scatter(X, broadcast=True, hash=False)
+        shared = (X, counts)
+        if self.resources.client is not None:
+            (shared,) = self.resources.client.scatter([shared], broadcast=True, hash=False)
         tasks = list(self._tasks())
-        calls = ((self.reader, columns, self.tile, shared, counts, self.settings) for columns in tasks)
+        calls = ((self.reader, columns, self.tile, shared, self.settings) for columns in tasks)
         with tqdm(total=sum(map(len, tasks)), desc="tiles of a pass", unit="tile",
                   disable=not self.show_progress, leave=False) as bar:  # fmt: skip
             for n_tiles, parts in run_tasks(_multiply_tiles, calls, self.resources):
@@ -116,12 +118,12 @@ def recomputed(source, path, **options):
         yield Recomputed(reader, **options)
 
 
-def _multiply_tiles(reader, numbers, tile, X, counts, settings):
+def _multiply_tiles(reader, numbers, tile, shared, settings):
     """Products of some tiles of one row with X, for the row and for each column; runs on a worker.
 
     Returns the number of tiles, and [(row, its product, its scan), (column, ...), ...].
     """
-    m, i = reader.shape[0], numbers[0][0]
+    (X, counts), m, i = shared, reader.shape[0], numbers[0][0]
     rows = span(i, tile, m)
     whole, seen, out = np.zeros((rows.stop - rows.start, X.shape[1])), np.zeros((2, rows.stop - rows.start)), []
     part = reader.points(rows)

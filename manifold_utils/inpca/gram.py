@@ -207,8 +207,9 @@ def _sweep(D, X, counts, probe, client):
     if client is None:
         results = _local_panels(D, starts, rows, X, counts, probe)
     else:
-        shared = client.scatter(X, broadcast=True, hash=False)
-        futures = client.map(_panel, starts, D=D, rows=rows, X=shared, counts=counts, probe=probe, pure=False)
+        # one object for all panels, sent once: Dask makes tasks of large keyword arguments, and loses their names
+        (shared,) = client.scatter([(X, counts, probe)], broadcast=True, hash=False)
+        futures = client.map(_panel, starts, D=D, rows=rows, shared=shared, pure=False)
         results = (future.result() for future in futures)
     Z, transposed = np.empty((m, X.shape[1])), np.zeros(m)
     scan = None if counts is None else np.empty((3, m))
@@ -230,9 +231,9 @@ def _local_panels(D, starts, rows, X, counts, probe):
             yield _panel_work(panel, start, X, counts, probe)
 
 
-def _panel(start, D, rows, X, counts, probe):
+def _panel(start, D, rows, shared):
     """The work of one panel on a Dask worker."""
-    return _panel_work(_read(D, start, rows), start, X, counts, probe)
+    return _panel_work(_read(D, start, rows), start, *shared)
 
 
 def _panel_work(panel, start, X, counts, probe):
