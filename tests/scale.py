@@ -28,7 +28,7 @@ from manifold_utils.atlas import Atlas
 from manifold_utils.distances.tiles import verify_tiles
 from manifold_utils.files import atomic_path, data_root
 from manifold_utils.scale import world as large_world
-from manifold_utils.studies.timing import full_size, pair_flops
+from manifold_utils.studies import timing
 
 DRIVER = """
 import sys
@@ -36,9 +36,9 @@ from manifold_utils.scale import Ladder
 from manifold_utils.workers import Resources, client
 
 if __name__ == "__main__":
-    folder, n_points, budget = sys.argv[1:]
-    with client("local", n_workers=2) as workers:
-        for name, numbers in Ladder(folder, int(n_points), Resources(workers, int(budget))).climb():
+    folder, n_points, budget, n_workers, device = sys.argv[1:]
+    with client("local", n_workers=int(n_workers)) as workers:
+        for name, numbers in Ladder(folder, int(n_points), Resources(workers, int(budget), device)).climb():
             print(f"{name}: {numbers['seconds']:.1f} s, {numbers['peak_bytes'] / 1e9:.2f} GB", flush=True)
 """
 FOR_WORKERS = 0.6  # share of the budget that the workers may fill; the driver embeds
@@ -49,9 +49,10 @@ BOUNDS = {"coordinates_20": 0.02}  # at m/20 on the largest rung whose exact ans
 def forecast(n_points, n_samples, n_classes):
     """What it will take, said before anything starts: bytes on disk, and kernel minutes at a typical rate."""
     m, rate = n_points, 1e11
-    flops = pair_flops(m, n_samples, n_classes, m / 20) + pair_flops(min(m, scale.STORED), n_samples, n_classes)
+    flops = timing.pair_flops(m, n_samples, n_classes, m / 20)
+    flops += timing.pair_flops(min(m, scale.STORED), n_samples, n_classes)
     if m >= scale.ANEW:
-        flops += 5 * pair_flops(scale.ANEW, n_samples, n_classes)
+        flops += 5 * timing.pair_flops(scale.ANEW, n_samples, n_classes)
     n_bytes = 4 * (m * n_samples * n_classes + m * m / 20 + min(m, scale.STORED) ** 2 * 1.1)
     print(f"{m:,} points of {n_samples} samples x {n_classes} classes: {n_bytes / 1e9:.1f} GB of disk, "
           f"about {flops / rate / 60:.1f} minutes of products on two cores of a recent machine, and as long again for "
@@ -79,10 +80,10 @@ def an_atlas():
     return None
 
 
-def start(folder, n_points, budget):
+def start(folder, n_points, budget, *options):
     (folder / "driver.py").write_text(DRIVER)
     command = [sys.executable, str(folder / "driver.py"), str(folder), str(n_points), str(int(FOR_WORKERS * budget))]
-    return subprocess.Popen(command, start_new_session=True)
+    return subprocess.Popen([*command, *(options or ("2", "cpu"))], start_new_session=True)
 
 
 def chunks_of(path):
@@ -134,8 +135,8 @@ def collect(folder, n_points, killed):
     report = {"points": n_points, "rungs": ladder.rungs, "kills": sum(killed), "machine": workers.machine(),
               "date": datetime.date.today().isoformat(), "world": world, "steps": steps}  # fmt: skip
     if anew:
-        rate = anew["passes"] * pair_flops(scale.ANEW, world["samples"], world["classes"]) / anew["seconds"]
-        hours = full_size(rate, 151_407, world["samples"], world["classes"])["hours"] * anew["passes"]
+        rate = anew["passes"] * timing.pair_flops(scale.ANEW, world["samples"], world["classes"]) / anew["seconds"]
+        hours = timing.full_size(rate, 151_407, world["samples"], world["classes"])["hours"] * anew["passes"]
         report["hours_151407_anew"] = hours
     with atomic_path(folder / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1))
@@ -176,18 +177,45 @@ def judge(folder, report, killed, budget):
     return wrong
 
 
+def on_gpu(folder, options):
+    """The exact answer of every rung on one GPU, after its side-by-side timings; no kills."""
+    import torch
+
+    from manifold_utils.studies.usual_ways import usual_pairwise
+
+    side = folder / "side_by_side.json"
+    if not side.exists():
+        side.write_text(json.dumps(timing.on_gpu(usual_pairwise), indent=1))
+    base_of(folder, Path(options.atlas) if options.atlas else an_atlas())
+    status = start(folder, options.points, options.budget, str(max(2, workers.n_cores() - 2)), "cuda").wait()
+    if status:
+        return status
+    steps = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("device-*.json"))}
+    report = {"points": options.points, "device": torch.cuda.get_device_name(), "machine": workers.machine(),
+              "steps": steps, "date": datetime.date.today().isoformat(), "world": json.loads((folder / "world.json").read_text()),
+              "side_by_side": json.loads(side.read_text())}  # fmt: skip
+    (folder / "report.json").write_text(json.dumps(report, indent=1))
+    print(pd.DataFrame(steps.values()).set_index("points")[["matrix_seconds", "eigen_seconds", "relative_error"]])
+    good = all(step["relative_error"] < 1e-6 and step["residual"] <= scale.TOLERANCE for step in steps.values())
+    print("as it should be" if good else "NOT as it should be")
+    return 0 if good else 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=20_000, help="2,000 or more")
     parser.add_argument("--budget", type=float, default=4e9, help="bytes, of all processes together")
     parser.add_argument("--atlas", default="", help="folder of the atlas whose runs are mixed")
     parser.add_argument("--folder", default="", help="where to work, kept and gone on with (default: temporary)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: exact, in one GPU's memory")
     options = parser.parse_args()
     if options.points < 2000:
         parser.error("--points must be 2,000 or more: fewer have no landmarks worth the name")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.folder or temporary).resolve()
         folder.mkdir(parents=True, exist_ok=True)
+        if options.device == "cuda":
+            return on_gpu(folder, options)
         base = base_of(folder, Path(options.atlas) if options.atlas else an_atlas())
         forecast(options.points, *base.shape[2:])
         killed = kills(folder, options.points, options.budget)

@@ -143,6 +143,10 @@ def test_odd_shapes_of_the_kernel(shape, dtype):
 def test_agrees_with_the_usual_way_on_mild_input():
     log_p = points(60, 100, 10, spread=2.0, dtype=np.float32)
     np.testing.assert_allclose(usual_pairwise(log_p, best_chunk(log_p, (5, 50))), pairwise(log_p), atol=2e-6)
+    kept = {}
+    for _ in range(2):  # the second call finds the first one's arrays
+        np.testing.assert_array_equal(usual_pairwise(log_p, 7, kept), usual_pairwise(log_p, 7))
+    assert set(kept) == {"products", "sum"}
 
 
 def test_typical_input_is_within_a_tenth_of_a_millionth():

@@ -60,6 +60,7 @@ LAZY = {  # heavy, and seldom needed
     "datasets.readers",
     "distances.fused",
     "distances.gpu",
+    "scale.device",
     "recording.callbacks.of_keras",
     "recording.callbacks.of_lightning",
     "recording.callbacks.of_sklearn",

@@ -110,21 +110,25 @@ def errors(found, exact):
     dict: coordinates (of the first three axes, relative to the size of the cloud), stress_1, stress_3, ... (absolute)
     """
     k = min(COMPARED, found.embedding_.shape[1], exact.embedding_.shape[1])
-    near, true = found.embedding_[:, :k], exact.embedding_[:, :k]
-    signs = np.where((near * true).sum(axis=0) < 0, -1.0, 1.0)
-    out = {"coordinates": float(np.linalg.norm(near * signs - true) / np.linalg.norm(true))}
+    out = {"coordinates": gap(found.embedding_[:, :k], exact.embedding_[:, :k])}
     both = min(len(found.explained_stress_), len(exact.explained_stress_))
-    gap = np.abs(found.explained_stress_[:both] - exact.explained_stress_[:both])
-    return out | {f"stress_{k}": float(gap[k - 1]) for k in STRESS_AXES if k <= both}
+    apart = np.abs(found.explained_stress_[:both] - exact.explained_stress_[:both])
+    return out | {f"stress_{k}": float(apart[k - 1]) for k in STRESS_AXES if k <= both}
 
 
-def compare_choices(D, exact, kinds, n_landmarks, rng):
+def gap(near, true):
+    """Distance between two sets of coordinates (m, k) whose axes may point either way, over the size of the second."""
+    signs = np.where((near * true).sum(axis=0) < 0, -1.0, 1.0)
+    return float(np.linalg.norm(near * signs - true) / np.linalg.norm(true))
+
+
+def compare_choices(distances_to, exact, kinds, n_landmarks, rng):
     """Errors of an embedding through landmarks for each way of choosing them.
 
     Parameters
     ----------
-    D : array (m, m), in memory, of divergences
-    exact : InPCA fitted to D
+    distances_to : function of row numbers (k,) giving the (m, k) divergences of all points to these
+    exact : InPCA fitted to all divergences
     kinds : array (m,), for `strata`
     n_landmarks : int
     rng : numpy Generator
@@ -133,12 +137,12 @@ def compare_choices(D, exact, kinds, n_landmarks, rng):
     -------
     dict of way -> `errors`
     """
-    m = len(D)
+    m = len(kinds)
     ways = {
         "uniform": uniform(m, n_landmarks, rng),
         "strata": strata(kinds, n_landmarks, rng),
-        "rounds": draw_landmarks(lambda rows: D[:, rows], m, n_landmarks, rng)[0],
-        "sketch": sketched_rows(lambda rows: D[:, rows], m, n_landmarks, rng),
+        "rounds": draw_landmarks(distances_to, m, n_landmarks, rng)[0],
+        "sketch": sketched_rows(distances_to, m, n_landmarks, rng),
     }
     k = min(max(STRESS_AXES), n_landmarks // 2)
-    return {name: errors(LandmarkInPCA(k).fit(D[:, rows], rows), exact) for name, rows in ways.items()}
+    return {name: errors(LandmarkInPCA(k).fit(distances_to(rows), rows), exact) for name, rows in ways.items()}

@@ -1,9 +1,10 @@
 """Up to the paper's size on this machine: a ladder of clouds, embedded through landmarks and exactly (`make scale`).
 
-A made world (`world`) is written once; each rung takes its first m points. Through landmarks: distances of all
-points to m/20 of them, chosen by a sketch. Exactly: the matrix as tiles on disk, or, beyond what is worth storing,
-products whose tiles are computed anew. Every step leaves its artefact and its numbers in the folder, is left out if
-they are there, and meters the time and memory of all processes across kills. The verdict is the caller's.
+A made world (`world`) is written once; each rung takes its first m points. Through landmarks: distances of all points
+to m/20 of them, chosen by a sketch. Exactly: the matrix as tiles on disk, or, beyond what is worth storing, products
+whose tiles are computed anew; on a GPU, from a matrix that it holds. Every step leaves its artefact and its numbers in
+the folder, is left out if they are there, and meters the time and memory of all processes across kills. The verdict
+is the caller's.
 """
 
 import json
@@ -123,6 +124,9 @@ class Ladder:
         """All steps, in order; yields (name, numbers) of each as it is done."""
         yield self.step("world", self._write_world)
         for m in self.rungs:
+            if self.resources.device == "cuda":
+                yield self.step(f"device-{m}", self._device, m)
+                continue
             yield self.step(f"landmarks-{m}", self._landmarks, m)
             if m <= STORED:
                 yield self.step(f"stored-{m}", self._stored, m)
@@ -199,13 +203,29 @@ class Ladder:
     def _choices(self, m):
         """Which way of choosing landmarks wins: errors of each, from the stored matrix."""
         D, exact = np.asarray(open_tiles(self.folder / f"D-{m}.zarr")), load_fit(self.folder / f"exact-{m}.npz")
-        kinds = np.arange(m) % world.CHECKPOINTS * choices.STRATA // world.CHECKPOINTS
         rng, out = np.random.default_rng([self.seed, m, 1]), {"points": m}
         for share in SHARES:
-            compared = choices.compare_choices(D, exact, kinds, m // share, rng)
-            for way, found in compared.items():
-                out |= {f"{way}_{name}_{share}": value for name, value in found.items()}
+            compared = choices.compare_choices(lambda rows: D[:, rows], exact, clock_places(m), m // share, rng)
+            out |= _flat(compared, share)
         return out
+
+    def _device(self, m):
+        """The exact answer from a matrix that a GPU holds, and landmarks of m/100 chosen in each way against it."""
+        from manifold_utils.scale import device  # torch, where there is a GPU
+
+        D, fit, out = device.exact(device.load(self.source(m)))
+        save_fit(self.folder / f"exact-{m}.npz", fit)
+        share, rng = max(SHARES), np.random.default_rng([self.seed, m, 1])
+        return out | _flat(choices.compare_choices(D.columns, fit, clock_places(m), m // share, rng), share)
+
+
+def clock_places(m):
+    """Where each point of the made world stands along its run, coarsely: the strata of `choices`."""
+    return np.arange(m) % world.CHECKPOINTS * choices.STRATA // world.CHECKPOINTS
+
+
+def _flat(compared, share):
+    return {f"{way}_{name}_{share}": value for way, found in compared.items() for name, value in found.items()}
 
 
 @dataclass

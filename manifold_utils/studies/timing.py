@@ -9,13 +9,18 @@ kernel, no solver and no training loop.
 import math
 import time
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from manifold_utils.distances import pairwise
-from manifold_utils.inpca.landmarks import LandmarkInPCA, draw_landmarks
+from manifold_utils.inpca import choices
+from manifold_utils.inpca.landmarks import LandmarkInPCA
 
+GPU_CASES = ((2048, 1000, 10), (8192, 1000, 10), (8192, 1000, 2), (4096, 250, 100), (2048, 50, 1000))  # m, N, C
+GPU_CHUNKS = (4, 16, 64)  # samples a chunk that the usual way tries there
+GPU_SIDE, GPU_DIFFERENT = 8192, 512  # side of the product; points that are made, the others being copies of these
 SGEMM_SIDE = 1536  # three float32 matrices of 9 MB each: beyond the caches, as in real use
 DECIDED = 12.0  # logit by which a finished network prefers the true class
 
@@ -231,14 +236,58 @@ def landmark_errors(log_probs, exact, n_landmarks, rng):
     -------
     dict: raw formula, second step (errors relative to the size of the cloud), stress error
     """
-
-    def error(coordinates):
-        signs = np.sign((coordinates * exact.embedding_).sum(axis=0))
-        return float(np.linalg.norm(coordinates * signs - exact.embedding_) / np.linalg.norm(exact.embedding_))
-
-    few, to_few = draw_landmarks(lambda rows: pairwise(log_probs, log_probs[rows]), len(log_probs), n_landmarks, rng)
+    few = choices.sketched_rows(lambda rows: pairwise(log_probs, log_probs[rows]), len(log_probs), n_landmarks, rng)
+    to_few = pairwise(log_probs, log_probs[few])
     fitted = LandmarkInPCA(3).fit(to_few, few)
     placed = fitted.raw_.transform(to_few)[:, :3]
-    stress = abs(fitted.explained_stress_[2] - exact.explained_stress_[2])
-    found = {"raw formula": error(placed - placed.mean(axis=0)), "second step": error(fitted.embedding_)}
-    return found | {"stress error": float(stress)}
+    found = choices.errors(fitted, exact)
+    raw = float(choices.gap(placed - placed.mean(axis=0), exact.embedding_))
+    return {"raw formula": raw, "second step": found["coordinates"], "stress error": found["stress_3"]}
+
+
+def on_gpu(usual, cases=GPU_CASES, repeats=5):
+    """Seconds and ratios of the usual way and of the fused kernel on the same GPU, in turns.
+
+    Both get what lies on the device and leave their result there. The rate counts 2 N C flops a pair of the upper
+    triangle, and stands over that of a float32 matrix product in the same turns, tensor cores aside.
+
+    Parameters
+    ----------
+    usual : function (log_probs, chunk, kept), `usual_ways.usual_pairwise`
+    cases : sequence of (points, samples, classes)
+    repeats : int, turns
+
+    Returns
+    -------
+    list of dict: m, N, C, chunk, usual (s), ours (s), times, low, high (of the ratio within turns), roofline
+    """
+    import torch  # where there is a GPU
+
+    product = partial(torch.matmul, *torch.randn(2, GPU_SIDE, GPU_SIDE, device="cuda"))
+    return [_gpu_case(torch, usual, product, case, repeats) for case in cases]
+
+
+def _gpu_case(torch, usual, product, case, repeats):
+    from manifold_utils.distances.fused import FusedSum  # torch: where there is a GPU
+
+    m, n_samples, n_classes = case
+    made = predictions(min(m, GPU_DIFFERENT), n_samples, n_classes, np.random.default_rng(0))[0]
+    x = torch.as_tensor(made, device="cuda").repeat(m // len(made), 1, 1)
+
+    def ours():
+        total = FusedSum(m, None, n_classes)
+        total.add(x)
+        return total.mean()
+
+    def waiting(work, *arguments):
+        return lambda: (work(*arguments), torch.cuda.synchronize())
+
+    trials = interleaved({chunk: waiting(usual, x, chunk, {}) for chunk in GPU_CHUNKS}, 2)
+    chunk = int(trials.median().idxmin())
+    ways = {"usual": waiting(usual, x, chunk, {}), "ours": waiting(ours), "sgemm": waiting(product)}
+    turns = interleaved(ways, repeats)
+    row = compare(turns, "usual").loc["ours"]
+    share = pair_flops(*case) / turns.ours * turns.sgemm / (2.0 * GPU_SIDE**3)
+    found = {"usual (s)": turns.usual.median(), "ours (s)": row.seconds, "times": row.times, "low": row.times_low,
+             "high": row.times_high, "roofline": share.median()}  # fmt: skip
+    return {"m": m, "N": n_samples, "C": n_classes, "chunk": chunk} | {k: float(v) for k, v in found.items()}

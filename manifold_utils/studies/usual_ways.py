@@ -29,18 +29,20 @@ TRIAL_SAMPLES = 100  # samples that a trial reads at most
 EVALUATION_BATCH = 256
 
 
-def usual_pairwise(log_probs, chunk=10):
+def usual_pairwise(log_probs, chunk=10, kept=None):
     """d_B among all points: a batched product and a log for every entry, `chunk` samples at a time.
 
     Parameters
     ----------
-    log_probs : (m, N, C) ndarray, float32 or float64, natural logs
+    log_probs : (m, N, C) ndarray or tensor (on any device), float32 or float64, natural logs
     chunk : int
+    kept : dict, optional
+        Holds the work arrays from call to call: without page faults the same arithmetic is up to twice as fast.
 
     Returns
     -------
-    (m, m) ndarray of the same dtype. Each sample's term lies in [0, USUAL_CAP]: where coefficients underflow or the
-    supports are disjoint, USUAL_CAP; the diagonal is zero up to rounding.
+    (m, m) ndarray of the same dtype (of a tensor: a tensor). Each sample's term lies in [0, USUAL_CAP]: where
+    coefficients underflow or the supports are disjoint, USUAL_CAP; the diagonal is zero up to rounding.
 
     Examples
     --------
@@ -49,11 +51,17 @@ def usual_pairwise(log_probs, chunk=10):
     True
     """
     root = torch.exp(torch.as_tensor(log_probs) / 2).transpose(0, 1).contiguous()  # (N, m, C)
-    total = torch.zeros(root.shape[1], root.shape[1], dtype=root.dtype)
+    m = root.shape[1]
+    total = torch.zeros(m, m, dtype=root.dtype, device=root.device)
+    if kept is not None and "products" not in kept:
+        kept |= {"products": total.new_empty(chunk, m, m), "sum": torch.empty_like(total)}
     for part in root.split(chunk):
-        coefficients = torch.bmm(part, part.transpose(1, 2))
-        total += coefficients.log_().neg_().clamp_(0, USUAL_CAP).sum(dim=0)
-    return (total / len(root)).numpy()
+        out = None if kept is None else kept["products"][: len(part)]
+        coefficients = torch.bmm(part, part.transpose(1, 2), out=out)
+        terms = coefficients.log_().neg_().clamp_(0, USUAL_CAP)
+        total += terms.sum(dim=0) if kept is None else torch.sum(terms, dim=0, out=kept["sum"])
+    mean = total / len(root)
+    return mean if isinstance(log_probs, torch.Tensor) else mean.numpy()
 
 
 def best_chunk(log_probs, candidates=CHUNKS):
