@@ -192,7 +192,8 @@ def on_gpu(folder, options):
         return status
     steps = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("device-*.json"))}
     report = {"points": options.points, "device": torch.cuda.get_device_name(), "machine": workers.machine(),
-              "steps": steps, "date": datetime.date.today().isoformat(), "world": json.loads((folder / "world.json").read_text()),
+              "steps": steps, "date": datetime.date.today().isoformat(),
+              "world": json.loads((folder / "world.json").read_text()),
               "side_by_side": json.loads(side.read_text())}  # fmt: skip
     (folder / "report.json").write_text(json.dumps(report, indent=1))
     print(pd.DataFrame(steps.values()).set_index("points")[["matrix_seconds", "eigen_seconds", "relative_error"]])

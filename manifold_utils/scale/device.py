@@ -49,7 +49,8 @@ def exact(log_probs):
     return D, fit, {
         "points": len(D), "matrix_seconds": computed - began, "eigen_seconds": solved - computed,
         "passes": fit.n_passes_, "residual": float(fit.residuals_.max()),
-        "relative_error": relative_error(D, log_probs), "device_bytes": torch.cuda.max_memory_allocated(), "stress": fit.explained_stress_.tolist(),
+        "relative_error": relative_error(D, log_probs), "device_bytes": torch.cuda.max_memory_allocated(),
+        "stress": fit.explained_stress_.tolist(),
         "eigenvalues": fit.eigenvalues_.tolist(),
     }  # fmt: skip
 
