@@ -1,5 +1,7 @@
 """What the paper's size needs, at sizes that take seconds: columns on disk, products without a matrix, a made world."""
 
+import pickle
+
 import numpy as np
 import pytest
 import zarr
@@ -7,6 +9,7 @@ import zarr
 from manifold_utils.distances import columns, pairwise, recomputed
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.landmarks import LandmarkInPCA
+from manifold_utils.scale import Head, device
 from manifold_utils.scale import world as large_world
 from manifold_utils.workers import Resources, client
 
@@ -149,3 +152,15 @@ def test_between_is_the_great_circle_of_geometry():
     for t in (0.0, 0.3, 1.0):
         made = 2 * np.log(large_world.between(np.exp(p / 2), np.exp(q / 2), t))
         assert np.allclose(made, geodesic(p, q, t)[0], atol=1e-8)
+
+
+def test_the_first_points_of_an_array_end_where_they_should(tmp_path):
+    values = np.arange(60.0, dtype=np.float32).reshape(10, 3, 2)
+    zarr.create_array(tmp_path / "world.zarr", data=values, chunks=(4, 2, 2))
+    head = pickle.loads(pickle.dumps(Head(str(tmp_path / "world.zarr"), 7)))
+    assert head.shape == (7, 3, 2)
+    assert np.array_equal(head[4:100], values[4:7]) and np.array_equal(head[2:5, 1:], values[2:5, 1:])
+    assert np.array_equal(head[6], values[6])
+    with pytest.raises(IndexError, match="point 7 of 7"):
+        head[7]
+    assert np.array_equal(device.load(head, device="cpu").numpy(), values[:7])

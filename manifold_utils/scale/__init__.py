@@ -94,7 +94,12 @@ class Head:
         self.shape, self.dtype = (self.n_points, *self._array.shape[1:]), self._array.dtype
 
     def __getitem__(self, key):
-        return self._array[key]
+        rows, *rest = key if isinstance(key, tuple) else (key,)
+        if isinstance(rows, slice):
+            rows = slice(*rows.indices(self.n_points))
+        elif not -self.n_points <= rows < self.n_points:
+            raise IndexError(f"point {rows} of {self.n_points}")
+        return self._array[rows, *rest]
 
     def __reduce__(self):
         return Head, (self.path, self.n_points)
