@@ -22,8 +22,10 @@ from manifold_utils.distances import (
     pairwise,
     simd,
 )
+from manifold_utils.distances.bhattacharyya import BhattacharyyaSum, Memory
+from manifold_utils.distances.shared import SharedSum, n_parts
 from manifold_utils.studies.usual_ways import best_chunk, usual_pairwise
-from manifold_utils.workers import resolve_device
+from manifold_utils.workers import resolve_device, thread_limit
 
 DTYPES = {"single": np.float32, "double": np.float64}
 
@@ -405,3 +407,39 @@ def test_accumulators_take_float32_only_where_it_pays():
     assert accumulator("bhattacharyya", 1000, None, (5000, 10), precision="double").dtype == np.float64
     assert simd.GROUP * simd.LIMITS[np.dtype("f4")][2] < -200  # a group may hold very small products
     check_points(points(2), "log_p")
+
+
+@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 6])
+def test_threads_that_share_samples_change_nothing(threads, precision):
+    """Products of all sizes are merged: mild, confident and one-hot points, also with more parts than samples."""
+    parts = [points(12, 61, 10, spread, dtype=np.float32) for spread in (1.0, 8.0, 60.0, 400.0)]
+    mixed = np.concatenate([*parts, one_hot(np.arange(61)[None] % 10, 10).astype(np.float32)])
+    with thread_limit(1):
+        alone = pairwise(mixed, precision="double"), pairwise(mixed, mixed[:7], precision="double")
+    with thread_limit(threads):
+        for _ in range(2):  # the second call finds the memory of the first
+            found = pairwise(mixed, precision=precision), pairwise(mixed, mixed[:7], precision=precision)
+            few = pairwise(mixed[:, :3], precision=precision)
+            for ours, exact in zip(found, alone, strict=True):
+                np.testing.assert_allclose(ours, exact, rtol=1e-6, atol=1e-7)
+    with thread_limit(1):
+        np.testing.assert_allclose(few, pairwise(mixed[:, :3], precision="double"), rtol=1e-6, atol=1e-6)
+
+
+def test_parts_are_few_where_their_states_would_not_fit():
+    assert [n_parts(n, 6) for n in (10**6, 10**7, 10**9)] == [6, 3, 1]
+    assert isinstance(accumulator("bhattacharyya", 100, None, (50, 10), threads=2), SharedSum)
+    assert isinstance(accumulator("bhattacharyya", 100, 200, (50, 10), threads=1), BhattacharyyaSum)
+
+
+def test_work_arrays_are_kept_up_to_a_limit():
+    memory = Memory(limit=100)
+    first = memory.take(60)
+    memory.give(first)
+    assert memory.take(60) is first and memory.take(60) is not first
+    memory.give(first)
+    memory.give(np.empty(50, np.uint8))  # the two together are too much: the older one goes
+    assert set(memory.kept) == {50}
+    memory.give(np.empty(101, np.uint8))
+    assert not memory.kept

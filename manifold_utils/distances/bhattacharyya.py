@@ -6,6 +6,7 @@ classes. Threads share the blocks of pairs. Nothing here reads files; only the s
 """
 
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -21,6 +22,37 @@ SHARED_CHUNK_BYTES = 8 * 2**20  # the same with several threads, which wait for 
 MIRROR_SIDE = 32  # side of the squares in which a triangle is copied to the other
 RECOMPUTED_LIMIT = 1e-3  # share of coefficients recomputed in log space from which float64 products are faster
 LN2 = math.log(2.0)
+ALIGNMENT = 64  # bytes, of a vector load
+KEPT_BYTES = 2**28  # of work arrays that are kept for the next matrix of the same size
+
+
+class Memory:
+    """Work arrays that are kept from matrix to matrix: page faults of fresh ones cost as much as a small matrix.
+
+    Threads may take and give at the same time; what one has taken belongs to it alone.
+    """
+
+    def __init__(self, limit=KEPT_BYTES):
+        self.limit, self.kept, self.lock = limit, {}, threading.Lock()
+
+    def take(self, n_bytes):
+        """A uint8 array (n_bytes,) of any content."""
+        with self.lock:
+            fitting = self.kept.get(n_bytes)
+            if fitting:
+                return fitting.pop()
+        return np.empty(n_bytes, np.uint8)
+
+    def give(self, array):
+        """Keep an array for later, unless there is enough: then everything kept is let go, as sizes have changed."""
+        with self.lock:
+            if sum(len(arrays) * size for size, arrays in self.kept.items()) + array.size > self.limit:
+                self.kept.clear()
+            if array.size <= self.limit:
+                self.kept.setdefault(array.size, []).append(array)
+
+
+MEMORY = Memory()
 
 
 def n_threads():
@@ -49,6 +81,8 @@ class BhattacharyyaSum:
         self.n_classes, self.n_samples, self.threads = n_classes, 0, threads or n_threads()
         self.cap = math.inf if cap is None else float(cap)
         self.carry = None  # logs of the samples multiplied before a change of dtype
+        self.n_recomputed = 0  # coefficients that went to `extra` of the states
+        self._held = []
         self._setup(dtype)
 
     def _setup(self, dtype):
@@ -65,20 +99,23 @@ class BhattacharyyaSum:
         rows, width = self.tile[0], self.width
         n_sides = 1 if self.threads == 1 else 2 * math.ceil(math.sqrt(2 * self.threads))  # enough blocks to share
         side = max(1, min(BLOCK_POINTS, max(self.shape) // n_sides) // width) * width
-        restart = 2.0 ** LIMITS[self.dtype][0]
+        places = [
+            (i, j, (-(-min(side, self.shape[0] - i) // rows), -(-min(side, self.shape[1] - j) // width), rows, width))
+            for i in range(0, self.shape[0], side)
+            for j in range(0, self.shape[1], side)
+            if not (self.symmetric and j + side <= i)
+        ]
+        # one array for all blocks: fresh memory is given in large pages, and memory of an earlier matrix fits again
+        ends = np.cumsum([math.prod(shape) for _, _, shape in places])
         integer = np.int32 if self.dtype.itemsize == 4 else np.int64
+        product, exponent = (self._borrowed(ends[-1], dtype) for dtype in (self.dtype, integer))
+        product[...], exponent[...] = 2.0 ** LIMITS[self.dtype][0], 0
+        extra = np.zeros(ends[-1])  # of what was recomputed, which is rare: these pages may never be written to
         blocks = []
-        for i in range(0, self.shape[0], side):
-            for j in range(0, self.shape[1], side):
-                if self.symmetric and j + side <= i:
-                    continue
-                n_i = -(-min(side, self.shape[0] - i) // rows)
-                n_j = -(-min(side, self.shape[1] - j) // width)
-                product = aligned((n_i, n_j, rows, width), self.dtype)
-                product[...] = restart
-                # zeros: the system gives these pages only when they are first written, which is rare
-                state = product, aligned(product.shape, integer), np.zeros(product.shape)
-                blocks.append((i // rows, j // width, state))
+        for (i, j, shape), end in zip(places, ends, strict=True):
+            part = slice(end - math.prod(shape), end)
+            state = tuple(values[part].reshape(shape) for values in (product, exponent, extra))
+            blocks.append((i // rows, j // width, state))
         return sorted(blocks, key=lambda block: -block[2][0].size)
 
     @property
@@ -101,6 +138,7 @@ class BhattacharyyaSum:
                 part = slice(start, min(start + size, n))
                 recomputed = self._add_chunk(pool, log_p[:, part], log_q[:, part])
                 start = part.stop
+                self.n_recomputed += recomputed
                 if recomputed > RECOMPUTED_LIMIT * math.prod(self.shape) * (part.stop - part.start):
                     self._widen()
 
@@ -109,6 +147,8 @@ class BhattacharyyaSum:
         if self.dtype == np.float64:
             return
         self.carry = self._logs()
+        self.close()
+        self.n_recomputed = 0
         self._setup(np.float64)
 
     def _add_chunk(self, pool, log_p, log_q):
@@ -145,35 +185,59 @@ class BhattacharyyaSum:
     def _buffer(self, name, shape):
         """A work array that is kept from chunk to chunk: fresh memory costs more than packing."""
         if name not in self._buffers or self._buffers[name].size < math.prod(shape):
-            self._buffers[name] = aligned((math.prod(shape),), self.dtype)
+            self._buffers[name] = self._borrowed(math.prod(shape), self.dtype)
         return self._buffers[name][: math.prod(shape)].reshape(shape)
+
+    def _borrowed(self, size, dtype):
+        """A work array (size,) of any content, from the store of memory; `close` gives it back."""
+        n_bytes = int(size) * np.dtype(dtype).itemsize
+        buffer = MEMORY.take(n_bytes + ALIGNMENT)
+        self._held.append(buffer)
+        start = -buffer.ctypes.data % ALIGNMENT
+        return buffer[start : start + n_bytes].view(dtype)
+
+    def close(self):
+        """Give the work arrays back; the accumulator cannot be used any more."""
+        self.blocks, self._buffers = [], {}
+        while self._held:
+            MEMORY.give(self._held.pop())
 
     def _logs(self):
         """Sum over samples of log BC so far, float64 (n_p, n_q); only j > i where symmetric."""
         out = np.zeros(self.shape) if self.carry is None else self.carry
-        unit = 2.0 ** -LIMITS[self.dtype][0]
-
-        def work(block):
-            i, j, state = block
-            _add_logs(*state, unit, (i * self.tile[0], j * self.width), self.symmetric, out)
-
         with ThreadPoolExecutor(self.threads) as pool:
-            each(pool, work, self.blocks)
+            each(pool, lambda block: add_logs(block, self, out), self.blocks)
         return out
 
     def result(self):
-        """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked."""
+        """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked.
+
+        Ends the accumulator: its memory is given back.
+        """
         out = self._logs()
+        self.close()
         if self.symmetric:
             return mirrored(out, -1.0 / self.n_samples, self.threads)
         np.multiply(out, -1.0 / self.n_samples, out=out)
         return np.maximum(out, 0.0, out=out)
 
 
+def add_logs(block, total, out):
+    """Add the logs of one block of an accumulator to `out` (n_p, n_q)."""
+    i, j, state = block
+    unit = 2.0 ** -LIMITS[total.dtype][0]
+    rules = total.symmetric, total.n_recomputed > 0
+    _add_logs(*state, unit, (i * total.tile[0], j * total.width), rules, out)
+
+
 @numba.njit(nogil=True, cache=True)
-def _add_logs(product, exponent, extra, unit, first, upper_only, out):
-    """Add the logs of a block of pairs to `out`, from first = (i, j) on: one log a pair, at the very end."""
+def _add_logs(product, exponent, extra, unit, first, rules, out):
+    """Add the logs of a block of pairs to `out`, from first = (i, j) on: one log a pair, at the very end.
+
+    rules : (upper_only, with_extra); `extra` is left unread, and its memory untouched, where nothing was recomputed
+    """
     n_i, n_j, n_rows, n_columns = product.shape
+    upper_only, with_extra = rules
     for u in range(n_i):
         for r in range(min(n_rows, out.shape[0] - first[0] - u * n_rows)):
             i = first[0] + u * n_rows + r
@@ -181,15 +245,15 @@ def _add_logs(product, exponent, extra, unit, first, upper_only, out):
                 j = first[1] + v * n_columns
                 for k in range(max(0, i + 1 - j) if upper_only else 0, min(n_columns, out.shape[1] - j)):
                     log = math.log(product[u, v, r, k] * unit) + exponent[u, v, r, k] * LN2
-                    out[i, j + k] += log + extra[u, v, r, k]
+                    out[i, j + k] += log + extra[u, v, r, k] if with_extra else log
 
 
 def aligned(shape, dtype):
     """Zeros at a 64-byte boundary, given by the system only when touched."""
     dtype = np.dtype(dtype)
     n_bytes = math.prod(shape) * dtype.itemsize
-    buffer = np.zeros(n_bytes + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
+    buffer = np.zeros(n_bytes + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
     return buffer[start : start + n_bytes].view(dtype).reshape(shape)
 
 
