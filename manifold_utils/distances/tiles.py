@@ -21,7 +21,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator
 from manifold_utils.distances.sources import as_source
 from manifold_utils.files import TEMPORARY, atomic_path, writing
-from manifold_utils.workers import Resources, check_choice, resolve_device
+from manifold_utils.workers import Resources, check_choice, ended, resolve_device
 
 PAIR_BYTES = 48  # largest working memory a pair of a tile: accumulator, result, its converted and encoded copies
 PROCESS_BYTES = 400 * 2**20  # a worker process before it computes: interpreter, libraries, fixed buffers
@@ -171,7 +171,7 @@ def _compute(reader, path, todo, settings, client, n_processes):
 
     running = as_completed([submit(number) for number in islice(waiting, WAVE * n_processes)])
     try:
-        for future in running:
+        for future in ended(running, client):
             yield future.result()
             number = next(waiting, None)
             if number is not None:
@@ -205,7 +205,7 @@ def _write_tile(rows, columns, path, number, settings):
         offsets = (first.start, start), (second.start, start)
         accumulate(total, p, q, names=("source", "source"), offsets=offsets)
     tile_file(path, *number).unlink(missing_ok=True)  # what a damaged disk left; zarr would try to read it
-    with writing(tile_file(path, *number)):
+    with writing(tile_file(path, *number), needed=lambda: len(unfinished(array, path)) * _tile_bytes(array)):
         array[first, second] = total.result().astype(array.dtype)
     return number
 
@@ -322,9 +322,14 @@ def tile_numbers(m, tile):
 
 def unfinished(array, path):
     """Numbers of the tiles that are not on disk in full size (a file is renamed into place when it is complete)."""
-    n_bytes = array.chunks[0] * array.chunks[1] * array.dtype.itemsize + CHECKSUM_BYTES
+    n_bytes = _tile_bytes(array)
     sizes = ((number, tile_file(path, *number)) for number in tile_numbers(array.shape[0], array.chunks[0]))
     return [number for number, file in sizes if not file.is_file() or file.stat().st_size != n_bytes]
+
+
+def _tile_bytes(array):
+    """Size of a tile's file."""
+    return array.chunks[0] * array.chunks[1] * array.dtype.itemsize + CHECKSUM_BYTES
 
 
 def tile_file(path, i, j):
