@@ -262,6 +262,7 @@ def _terminated(number, frame):
 def main(arguments=None):
     """Parse the command line, call the command, and return the exit status."""
     signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # `make book &` in a script inherits that it is ignored
     options = _parser().parse_args(arguments)
     for name in set(PATHS) & set(vars(options)):  # a shell leaves `--out=~/x` as it is
         setattr(options, name, os.path.expanduser(getattr(options, name) or ""))

@@ -286,7 +286,8 @@ def test_an_interrupt_ends_the_kernels_and_the_next_call_goes_on(tiny, tmp_path,
         f"book.Edition.__init__.__kwdefaults__['folder'] = {str(tiny)!r}\n"
         f"sys.exit(m.main(['run', '60', '--profile', 'smoke', '--data-dir', {str(tmp_path / 'data')!r}]))"
     )
-    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", code]  # as `make book &` in a script
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         _wait_for(lambda: note.is_file() and note.read_text())
         kernel = int(note.read_text())
