@@ -48,7 +48,8 @@ PROFILE = {
 }
 SPLITS = ("train", "test")
 KINDS, SHARES = ("alone", "workers", "book"), (0.84, 0.13, 0.03)
-WHEN, ODDS = ("training", "tiling", "anywhere"), (0.7, 0.15, 0.15)
+AT_ONCE = 0.85  # of the kills fall into the phase that has work left; the others come at any moment of a driver's life
+TILING_KILLS = 5  # in the making of one atlas; then it is finished, so that most kills hit training
 SPAN = {"training": 0.8, "tiling": 0.5, "anywhere": 3.0}  # seconds after a phase has begun within which the kill falls
 PATIENCE = 1800.0  # seconds that a driver may take for anything
 ORPHANS = 30.0  # seconds that a killed driver's workers and kernels may live on
@@ -231,9 +232,9 @@ class Harness:
         """One driver, from its start to its end; True if it was killed, False if it finished before."""
         driver, killed, self.lives = Driver(self.profile, self.data("killed"), how), False, self.lives + 1
         for _ in range(WORKER_KILLS):
-            when = WHEN[self.rng.choice(3, p=ODDS)]
             trained = len(self.stored()) == self.n_runs
-            wait_for(driver, "tiling" if trained and when == "training" else when, self.rng)
+            working = "tiling" if trained else "training"
+            wait_for(driver, working if self.rng.random() < AT_ONCE else "anywhere", self.rng)
             if not driver.alive():
                 break
             phase, family = driver.phase(), driver.family()
@@ -291,7 +292,8 @@ class Harness:
 
     def round(self, n_left, deadline):
         """Kill drivers until an atlas is finished; then compare it with the undisturbed one, and remove it."""
-        while sum(self.kills.values()) < n_left and time.monotonic() < deadline:
+        enough = self.phases["tiling"] + TILING_KILLS
+        while sum(self.kills.values()) < n_left and time.monotonic() < deadline and self.phases["tiling"] < enough:
             how = KINDS[self.rng.choice(3, p=SHARES)]
             self.life(how)
             print(f"{sum(self.kills.values())} kills: {dict(self.phases)}", file=sys.stderr)
