@@ -80,7 +80,7 @@ def build_html(edition, out=""):
     Raises
     ------
     ValueError
-        Some chapters have not been run.
+        Some chapters have not been run, or their executed notebooks are not as they were written.
     FileExistsError
         `out` holds files that are not pages of a book; the message names them.
     RuntimeError
@@ -93,6 +93,9 @@ def build_html(edition, out=""):
         absent = absent if not any(several for _, several in jobs) else []
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
+    altered = [str(edition.executed_path(job)) for _, several in jobs for job in several if edition.altered(job)]
+    if altered:
+        raise ValueError(f"damaged, or edited since it ran: {', '.join(altered)}; call: make run, which makes it again")
     target = Path(out or edition.out / "html").resolve()
     place, token = owned_folder if out else atomic_path, secrets.token_hex(16)  # html/ in the atlas is ours
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
