@@ -6,6 +6,7 @@ interrupted one with 130 (Ctrl-C) or 143 (SIGTERM), after its kernels have been 
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -133,7 +134,7 @@ def import_(options):
     where = options.runs, options.predictions, options.labels
     atlas, intake = import_runs(options.name, *where, factors=factors, show_progress=True, **given)
     print("\n".join([intake.summary(), *(f"warning: {sentence}" for sentence in intake.doubts)]))
-    place = f" --data-dir {options.data_dir}" if options.data_dir else ""
+    place = f" --data-dir {shlex.quote(options.data_dir)}" if options.data_dir else ""
     print(f"atlas:              {atlas.path}")
     print(f"next:               python -m manifold_utils run --profile {options.name}{place}")
     return 0

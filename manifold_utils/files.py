@@ -302,7 +302,7 @@ def refuse_foreign(path, ours):
 
 
 def _remove(path):
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists() or path.is_symlink():  # a read-only folder complains even about what is not there
         path.unlink(missing_ok=True)
