@@ -27,7 +27,7 @@ from manifold_utils.book import (
 )
 from manifold_utils.files import data_root
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
-from manifold_utils.strict_yaml import load_yaml
+from manifold_utils.strict_yaml import load_yaml, what_is_wrong
 
 PATHS = ("profile", "data_dir", "out", "runs", "predictions", "labels", "classes", "samples")  # options that are paths
 
@@ -185,8 +185,7 @@ def _assignment(text):
     try:
         return name, load_yaml(value) if value else ""
     except yaml.YAMLError as error:
-        said = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"-p {text}: the value is not YAML ({said}); put it in quotes") from error
+        raise ValueError(f"-p {text}: the value is not YAML ({what_is_wrong(error)}); put it in quotes") from error
 
 
 def _parser():

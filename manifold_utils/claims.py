@@ -17,10 +17,10 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from manifold_utils.files import PROJECT, read_json, write_json
-from manifold_utils.strict_yaml import load_yaml
+from manifold_utils.strict_yaml import read_yaml
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas", "numba")
 RUN_VARIABLE = "MANIFOLD_RUN"  # set by the book's runner: the job, and the fingerprint of all that it depends on
@@ -264,8 +264,16 @@ def _files(folder, judged=False):
 
 
 def load_claims(path=CLAIMS_FILE):
-    """The paper's claims from a YAML file, validated."""
-    return [Claim(**entry) for entry in load_yaml(Path(path).read_text(encoding="utf-8"))]
+    """The paper's claims from a YAML file, validated; ValueError names the file, the claim and the key."""
+    listed = []
+    for number, entry in enumerate(read_yaml(path) or [], start=1):
+        try:
+            listed.append(Claim.model_validate(entry))
+        except ValidationError as error:
+            first, name = error.errors()[0], entry.get("id", number) if isinstance(entry, dict) else number
+            key = ".".join(map(str, first["loc"])) or "(claim)"
+            raise ValueError(f"{path}: claim {name}, key '{key}': {first['msg']}") from error
+    return listed
 
 
 def data_of(folder):

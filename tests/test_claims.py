@@ -118,6 +118,16 @@ def test_scorecards_stand_side_by_side_with_real_images_first(tmp_path):
     assert "nan" not in claims.scorecards_markdown(cards).lower()
 
 
+def test_a_mistake_in_the_claims_names_file_claim_and_key(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text("- {id: '7', statement: s, source: t, result: 42.a, paper: .76, tolerance: .05}")
+    with pytest.raises(ValueError, match=r"claims\.yaml: claim 7, key 'rule': Field required"):
+        claims.load_claims(path)
+    path.write_text("- {id: '7', id: '8'}")
+    with pytest.raises(ValueError, match=r"claims\.yaml is not YAML: the key 'id' is given twice"):
+        claims.load_claims(path)
+
+
 def test_the_books_claims_are_valid_and_name_chapters_that_exist():
     listed, chapters = claims.load_claims(), {p.name[:2] for p in (claims.PROJECT / "notebooks").glob("*.py")}
     assert len({c.id for c in listed}) == len(listed) >= 8
