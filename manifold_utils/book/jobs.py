@@ -283,7 +283,9 @@ class Edition:
 
     def damaged(self):
         """Messages about everything in the atlas that does not read, against all checksums."""
-        return damaged(self.profile, self.atlas)
+        jobs = [job for chapter in self.book.chapters for job in self.jobs(chapter)]
+        notebooks = [f"{self.executed_path(job)}: {ALTERED}; run again" for job in jobs if self.altered(job)]
+        return [*damaged(self.profile, self.atlas), *notebooks]
 
     def home(self, job):
         """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
