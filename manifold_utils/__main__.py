@@ -6,6 +6,7 @@ interrupted one with 130 (Ctrl-C) or 143 (SIGTERM), after its kernels have been 
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from manifold_utils.book import (
 )
 from manifold_utils.files import data_root
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
-from manifold_utils.strict_yaml import load_yaml
+from manifold_utils.strict_yaml import load_yaml, what_is_wrong
 
 PATHS = ("profile", "data_dir", "out", "runs", "predictions", "labels", "classes", "samples")  # options that are paths
 
@@ -133,7 +134,7 @@ def import_(options):
     where = options.runs, options.predictions, options.labels
     atlas, intake = import_runs(options.name, *where, factors=factors, show_progress=True, **given)
     print("\n".join([intake.summary(), *(f"warning: {sentence}" for sentence in intake.doubts)]))
-    place = f" --data-dir {options.data_dir}" if options.data_dir else ""
+    place = f" --data-dir {shlex.quote(options.data_dir)}" if options.data_dir else ""
     print(f"atlas:              {atlas.path}")
     print(f"next:               python -m manifold_utils run --profile {options.name}{place}")
     return 0
@@ -184,8 +185,7 @@ def _assignment(text):
     try:
         return name, load_yaml(value) if value else ""
     except yaml.YAMLError as error:
-        said = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"-p {text}: the value is not YAML ({said}); put it in quotes") from error
+        raise ValueError(f"-p {text}: the value is not YAML ({what_is_wrong(error)}); put it in quotes") from error
 
 
 def _parser():
@@ -262,6 +262,7 @@ def _terminated(number, frame):
 def main(arguments=None):
     """Parse the command line, call the command, and return the exit status."""
     signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # `make book &` in a script inherits that it is ignored
     options = _parser().parse_args(arguments)
     for name in set(PATHS) & set(vars(options)):  # a shell leaves `--out=~/x` as it is
         setattr(options, name, os.path.expanduser(getattr(options, name) or ""))

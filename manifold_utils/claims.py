@@ -8,6 +8,7 @@ notebooks/claims.yaml, which compare with what a world without the effect gives.
 import ast
 import os
 import platform
+import re
 import sys
 import time
 from importlib.metadata import version
@@ -16,14 +17,15 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from manifold_utils.files import PROJECT, read_json, write_json
-from manifold_utils.strict_yaml import load_yaml
+from manifold_utils.strict_yaml import read_yaml
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas", "numba")
 RUN_VARIABLE = "MANIFOLD_RUN"  # set by the book's runner: the job, and the fingerprint of all that it depends on
 PLACES = ("data_dir", "client")  # parameters that say where things happen; results do not depend on them
+NO_QUESTION = ("profile", *PLACES)  # parameters that say of which atlas a chapter asks its question, and where
 CLAIMS_FILE = PROJECT / "notebooks" / "claims.yaml"
 REFERENCE = PROJECT / "notebooks" / "reference"
 
@@ -165,7 +167,8 @@ def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu")
     """
     made = {
         "run": os.environ.get(RUN_VARIABLE) or None,
-        "parameters": _parameters(),
+        "parameters": (values := _parameters()),
+        "changed": _changed(values, chapter),
         "profile": atlas.profile.name,
         "data": atlas.profile.data_name,
         "seed": seed,
@@ -193,14 +196,37 @@ def _parameters():
 
 
 def _assigned(source):
-    """Names that a cell of nothing but `name = literal` assigns; none for another cell."""
+    """What a cell of nothing but `name = literal` assigns, dict name -> value; empty for another cell."""
     try:
-        body = ast.parse(source).body
-        for line in body:
-            ast.literal_eval(line.value)
-        return [line.targets[0].id for line in body]
+        return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(source).body}
     except (SyntaxError, ValueError, AttributeError):
-        return []
+        return {}
+
+
+def _changed(values, chapter):
+    """The parameters of a chapter that are not as its notebook in the book has them: dict name -> value."""
+    texts = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "notebooks").glob(f"{chapter}_*.py"))
+    cells = re.split(r"^# %%.*\n", texts, flags=re.M)
+    declared = next((found for found in map(_assigned, cells) if "profile" in found), {})
+    return {n: v for n, v in values.items() if n in declared and n not in NO_QUESTION and v != declared[n]}
+
+
+def with_other_parameters(folder):
+    """Results of runs by hand whose parameters are not the book's: dict of chapter -> the parameters that differ.
+
+    The scorecard does not judge them: its rules were written for the chapters' own parameters. A notebook that is
+    opened and run as it is gives what the book's runner would, and is judged.
+
+    Parameters
+    ----------
+    folder : path, or list of paths, see `load_results`
+    """
+    return {path.stem: changed for path in _files(folder) if (changed := _swept(path))}
+
+
+def _swept(path):
+    made = read_json(path).get("made", {})
+    return made.get("changed") if made.get("run", "") is None else None
 
 
 def by_hand(folder):
@@ -223,21 +249,31 @@ def results_table(results):
     return pd.DataFrame.from_dict(results, orient="index").reindex(columns=columns).rename_axis("name")
 
 
-def load_results(folder):
+def load_results(folder, *, judged=False):
     """All results of a folder, or of several (`Atlas.results_folders`; of one chapter the last one's): dict of
-    '<chapter>.<name>' -> result."""
-    return {f"{f.stem}.{name}": value for f in _files(folder) for name, value in read_json(f)["results"].items()}
+    '<chapter>.<name>' -> result. With `judged`, without those of `with_other_parameters`."""
+    files = _files(folder, judged)
+    return {f"{f.stem}.{name}": value for f in files for name, value in read_json(f)["results"].items()}
 
 
-def _files(folder):
+def _files(folder, judged=False):
     """Paths of the results files of a folder, or of several, of which later ones win."""
     folders = folder if isinstance(folder, list | tuple) else [folder]
-    return list({path.name: path for each in folders for path in sorted(Path(each).glob("*.json"))}.values())
+    found = [path for each in folders for path in sorted(Path(each).glob("*.json")) if not (judged and _swept(path))]
+    return list({path.name: path for path in found}.values())
 
 
 def load_claims(path=CLAIMS_FILE):
-    """The paper's claims from a YAML file, validated."""
-    return [Claim(**entry) for entry in load_yaml(Path(path).read_text(encoding="utf-8"))]
+    """The paper's claims from a YAML file, validated; ValueError names the file, the claim and the key."""
+    listed = []
+    for number, entry in enumerate(read_yaml(path) or [], start=1):
+        try:
+            listed.append(Claim.model_validate(entry))
+        except ValidationError as error:
+            first, name = error.errors()[0], entry.get("id", number) if isinstance(entry, dict) else number
+            key = ".".join(map(str, first["loc"])) or "(claim)"
+            raise ValueError(f"{path}: claim {name}, key '{key}': {first['msg']}") from error
+    return listed
 
 
 def data_of(folder):
@@ -261,7 +297,7 @@ def scorecard(folder, claims=None):
     (in words: each result with its interval and bound), rule
         `ours` is the claim's number or, where the paper gives none, the first evidence.
     """
-    found, data, rows = load_results(folder), data_of(folder), []
+    found, data, rows = load_results(folder, judged=True), data_of(folder), []
     for claim in claims or load_claims():
         conclusion = claim.conclusion(found, data)
         ours = found.get(claim.result or claim.evidence[0].result) if conclusion != OTHER else None

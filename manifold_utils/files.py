@@ -66,9 +66,12 @@ def printable(path):
 
 
 class CannotWrite(OSError):
-    """A disk is full or a folder is read-only; one line says what, where and what to do. `errno` is the system's."""
+    """A disk is full or a folder is read-only; one line says what, where and what to do. `errno` is the system's.
 
-    def __init__(self, path, error, cure=""):
+    `needed` is how many bytes are still to be written there, where the caller knows it. It travels between processes.
+    """
+
+    def __init__(self, path, error, cure="", needed=None):
         path = Path(path)
         folder = next((p for p in (path, *path.parents) if p.is_dir()), Path("/"))
         free = shutil.disk_usage(folder).free
@@ -76,10 +79,16 @@ class CannotWrite(OSError):
             what = f"{folder} is read-only ({os.strerror(error.errno)})"
             cure = cure or "choose another data_dir, or set $MANIFOLD_OUT to a folder for figures and results"
         else:
-            what = f"the disk of {folder} has {size_in_words(free)} free, which is not enough"
+            lacking = (
+                f"up to {size_in_words(max(needed - free, 1))} more are needed" if needed else "which is not enough"
+            )
+            what = f"the disk of {folder} has {size_in_words(free)} free, {lacking}"
             cure = cure or "free some space or choose another data_dir, and call the same command again"
         super().__init__(f"cannot write {path}: {what}; {cure}. What is finished is kept")
         self.errno = error.errno
+
+    def __reduce__(self):
+        return _made_again, (str(self), self.errno)
 
     @staticmethod
     def explains(error, path):
@@ -89,9 +98,17 @@ class CannotWrite(OSError):
         return not isinstance(error, CannotWrite) and (unsaid or error.errno in FULL | CLOSED)
 
 
+def _made_again(message, number):
+    error = CannotWrite.__new__(CannotWrite, message)
+    error.args, error.errno = (message,), number
+    return error
+
+
 @contextmanager
-def writing(path, cure=""):
+def writing(path, cure="", needed=None):
     """Inside, an OSError about a full disk or a read-only folder becomes `CannotWrite`, which names `path`.
+
+    `needed`, called only then, gives the bytes that are still to be written.
 
     Examples
     --------
@@ -105,7 +122,7 @@ def writing(path, cure=""):
         yield
     except OSError as error:
         if CannotWrite.explains(error, path):
-            raise CannotWrite(path, error, cure) from error
+            raise CannotWrite(path, error, cure, needed() if needed else None) from error
         raise
 
 
@@ -285,7 +302,7 @@ def refuse_foreign(path, ours):
 
 
 def _remove(path):
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists() or path.is_symlink():  # a read-only folder complains even about what is not there
         path.unlink(missing_ok=True)

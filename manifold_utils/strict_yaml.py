@@ -6,6 +6,7 @@ for billions of values. Every YAML file of the project is read here. It knows no
 """
 
 import re
+from pathlib import Path
 
 import yaml
 
@@ -34,6 +35,12 @@ class _Loader(yaml.SafeLoader):
         if _written_out(node, {}) > MOST_NODES:
             raise yaml.composer.ComposerError(None, None, f"its aliases stand for more than {MOST_NODES} values")
         return node
+
+    def construct_scalar(self, node):
+        value = super().construct_scalar(node)
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise yaml.constructor.ConstructorError(None, None, f"{value!r} holds half a character", node.start_mark)
+        return value
 
     def construct_mapping(self, node, deep=False):
         seen = {}
@@ -99,3 +106,34 @@ def load_yaml(text):
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except ValueError as error:  # a number of thousands of digits, the 31st of February
         raise yaml.YAMLError(f"a value that is none: {error}") from error
+
+
+def read_yaml(path):
+    """Parse a YAML file; ValueError in one line, with the file, the line and what is wrong, if it cannot be.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "mine.yaml"
+    ...     _ = path.write_text("name: mine\\n  seed: 1\\n")
+    ...     read_yaml(path)
+    Traceback (most recent call last):
+    ...
+    ValueError: ...mine.yaml is not YAML: mapping values are not allowed here, line 2
+    """
+    try:
+        return load_yaml(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not YAML: byte {error.start} is no UTF-8 text ({error.reason}); save it as UTF-8"
+        ) from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {what_is_wrong(error)}") from error
+
+
+def what_is_wrong(error):
+    """A YAMLError in one line: the problem and its line."""
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return said if mark is None else f"{said}, line {mark.line + 1}"

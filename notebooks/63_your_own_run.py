@@ -234,7 +234,7 @@ print(inspect.getsource(example.train))
 # A random forest has no epochs. `record_estimator` lets it grow: a boosted ensemble by its stages, a learner with `partial_fit` by its batches, all others by the samples that they are fitted to. Before it has seen anything a learner is at ignorance, so that every run is a path from there.
 
 # %%
-folder = str(atlas.path / "guests")
+folder = str(atlas.folder("guests"))
 own = example.make_atlas(n_seeds=n_example_seeds, data_dir=folder)
 ends = own.points.groupby("run").last().join(own.runs[list(own.factors)])
 ends.groupby(list(own.factors))[["loss_train", "error_train", "error_test"]].mean()

@@ -53,13 +53,16 @@ print(
 assert found["20.n_points"]["value"] == len(atlas.points)
 
 # %% [markdown]
-# A notebook that you run by hand saves its results in the same place as the book's runner. Such results are not the book's own, because their parameters may differ, so they are listed here. Running the chapter with `python -m manifold_utils run` replaces them.
+# A notebook that you run by hand saves its results in the same place as the book's runner. If you changed a parameter, the results answer another question than the rules below were written for, so the scorecard does not judge them. Running the chapter with `python -m manifold_utils run` replaces them. Set `$MANIFOLD_OUT` to keep your results in a folder of their own.
 
 # %%
 by_hand = claims.by_hand(atlas.results_folders)
-for chapter, given in by_hand.items():
-    print(f"chapter {chapter} was run by hand, with {given}")
+changed = claims.with_other_parameters(atlas.results_folders)
+for chapter in by_hand:
+    how = f"with {changed[chapter]}: not judged" if chapter in changed else "judged"
+    print(f"chapter {chapter} was run by hand, {how}")
 print(f"{len(by_hand)} chapters have results that are not from the book's own run")
+judged = claims.load_results(atlas.results_folders, judged=True)
 
 # %% [markdown]
 # ## The rules, before the numbers
@@ -132,14 +135,14 @@ plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt=alt)
 
 # %%
 prefix = f"42.{atlas.splits[0]}_stress_"
-tails = [name.removeprefix(prefix) for name in found if name.startswith(prefix)]
+tails = [name.removeprefix(prefix) for name in judged if name.startswith(prefix)]
 depths = sorted(int(tail) for tail in tails if tail.isdigit())
 kinds = {"value": "", "low": "", "high": "", "null": "_null"}
 stress = {
     (split, kind): {
-        k: found[f"42.{split}_stress_{k}{end}"]["value" if end else kind]
+        k: judged[f"42.{split}_stress_{k}{end}"]["value" if end else kind]
         for k in depths
-        if f"42.{split}_stress_{k}{end}" in found
+        if f"42.{split}_stress_{k}{end}" in judged
     }
     for split in atlas.splits
     for kind, end in kinds.items()

@@ -137,3 +137,16 @@ def test_a_deep_look_reads_everything_against_its_checksums(edition, capsys):
     assert str(run) in first and str(tile) in second and "delete" in second
     assert main(["status", "--deep", "--profile", "smoke", "--data-dir", str(edition.atlas.parents[1])]) == 1
     assert str(tile) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["points.parquet", "labels_test.parquet", "profile.yaml", "atlas.json"])
+def test_a_deep_look_reads_tables_json_and_the_frozen_profile_too(edition, name):
+    profile = Profile.load("smoke")
+    profile = profile.model_copy(update={"grids": {"main": profile.grids["main"]}})
+    path = edition.atlas / name
+    content = path.read_bytes()
+    flip(path)
+    try:
+        assert [message for message in damaged(profile, edition.atlas) if str(path) in message]
+    finally:
+        path.write_bytes(content)

@@ -109,7 +109,7 @@ def test_what_changed_is_run_again_with_what_depends_on_it(run, tiny, executed):
     assert "is missing" in states["10_make-a"]
 
 
-def test_new_prose_does_not_execute_anything_but_reaches_the_page(run, tiny, executed):
+def test_new_prose_does_not_execute_anything_but_reaches_the_page(run, tiny, executed, monkeypatch):
     run(["60"])
     write(
         tiny,
@@ -124,6 +124,16 @@ def test_new_prose_does_not_execute_anything_but_reaches_the_page(run, tiny, exe
     assert node.cells[0].source == "# New?"
     assert [c.outputs[0].text for c in node.cells if c.get("outputs")] == ["beyond\n"]
     assert run(["60"]) == {"60_beyond": "skipped"}
+    path = executed / "60_beyond.ipynb"
+    path.write_text(path.read_text().replace('"beyond\\n"', '"beyonc\\n"'))
+    edition = Edition("smoke", data_dir=str(executed.parents[2]), folder=tiny)
+    assert "damaged, or was edited" in {name: reason for name, _, reason in book_status(edition)}["60_beyond"]
+    monkeypatch.setattr(type(edition), "executed_path", lambda self, job: path)
+    monkeypatch.setattr(type(edition), "record_path", lambda self, job: path.with_suffix(".json"))
+    with pytest.raises(ValueError, match="damaged, or edited since it ran: .*60_beyond.ipynb.*make run"):
+        build_html(edition, tiny / "pages")
+    monkeypatch.undo()
+    assert run(["60"]) == {"60_beyond": "ran"}
 
 
 def test_force_runs_the_named_chapters_only(run):
@@ -286,7 +296,8 @@ def test_an_interrupt_ends_the_kernels_and_the_next_call_goes_on(tiny, tmp_path,
         f"book.Edition.__init__.__kwdefaults__['folder'] = {str(tiny)!r}\n"
         f"sys.exit(m.main(['run', '60', '--profile', 'smoke', '--data-dir', {str(tmp_path / 'data')!r}]))"
     )
-    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", code]  # as `make book &` in a script
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         _wait_for(lambda: note.is_file() and note.read_text())
         kernel = int(note.read_text())

@@ -7,7 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from manifold_utils import claims
+from manifold_utils.atlas import Atlas
 from manifold_utils.claims import CONCLUSIONS, HOLDS, NULL, UNDECIDED, Claim, Evidence
+from manifold_utils.profiles import Profile
 from manifold_utils.statistics import bootstrap_interval
 
 AXES = Evidence(result="42.a", direction="at_most", holds=0.67, null_value=1.0)
@@ -34,6 +36,28 @@ def claim(**changes):
 def test_a_conclusion_asks_for_the_whole_interval_and_looks_at_the_null(low, high, conclusion):
     assert AXES.conclusion((low, high)) == conclusion
     assert GAIN.conclusion((-high, -low)) == conclusion, "at_least is the mirror image"
+
+
+def test_results_with_other_parameters_are_not_judged_and_do_not_hide_the_books(tmp_path, monkeypatch):
+    declared = {"profile": "digits", "data_dir": "", "n_neighbours": 10}
+    atlas = Atlas.create(Profile.load("smoke"), tmp_path)
+
+    def run(value, by="", **changes):
+        monkeypatch.setenv(claims.RUN_VARIABLE, by)
+        monkeypatch.setattr(claims, "_parameters", lambda: declared | changes)
+        claims.save_results(atlas, "40", {"a": claims.result(value)})
+        return claims.scorecard(atlas.results_folders, [about]).conclusion.item()
+
+    about = claim(evidence=[Evidence(result="40.a", direction="at_most", holds=0.67)])
+    assert run(0.5, "40_train_manifold 1") == HOLDS and run(0.5, profile="smoke", data_dir="/x") == HOLDS
+    assert run(0.5, "40_train_manifold 1", n_neighbours=3) == HOLDS, "the book's own run, whatever its profile says"
+    assert claims.with_other_parameters(atlas.results_folders) == {}
+    monkeypatch.setenv("MANIFOLD_OUT", str(tmp_path / "sweep"))
+    assert run(0.9, n_neighbours=3) == HOLDS, "the atlas' own are judged"
+    monkeypatch.delenv("MANIFOLD_OUT")
+    assert run(0.9, n_neighbours=3) == "not computed"
+    assert claims.with_other_parameters(atlas.results_folders) == {"40": {"n_neighbours": 3}}
+    assert claims.load_results(atlas.results_folders)["40.a"]["value"] == 0.9
 
 
 def test_only_an_interval_beyond_the_bound_contradicts():
@@ -92,6 +116,16 @@ def test_scorecards_stand_side_by_side_with_real_images_first(tmp_path):
     assert cells[0].endswith("number: same; **holds beyond the null**")
     assert "number: other data; **the null does as well**" in cells[1]
     assert "nan" not in claims.scorecards_markdown(cards).lower()
+
+
+def test_a_mistake_in_the_claims_names_file_claim_and_key(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text("- {id: '7', statement: s, source: t, result: 42.a, paper: .76, tolerance: .05}")
+    with pytest.raises(ValueError, match=r"claims\.yaml: claim 7, key 'rule': Field required"):
+        claims.load_claims(path)
+    path.write_text("- {id: '7', id: '8'}")
+    with pytest.raises(ValueError, match=r"claims\.yaml is not YAML: the key 'id' is given twice"):
+        claims.load_claims(path)
 
 
 def test_the_books_claims_are_valid_and_name_chapters_that_exist():

@@ -1,6 +1,7 @@
 """The data sets: what is loaded, how it is cut, what is said when it is missing or damaged."""
 
 import gzip
+import os
 import pickle
 import re
 import shutil
@@ -253,11 +254,22 @@ def test_a_folder_of_images_is_decoded_once(image_folder, monkeypatch):
     monkeypatch.setattr(readers, "decoded", None)  # a second decoding would fail
     assert load(str(image_folder), name="cifar10").fingerprint == first.fingerprint
     monkeypatch.undo()
+    times, other = path.stat(), image_folder / "cifar10/train/dog/1.png"
+    path.write_bytes(other.read_bytes().ljust(times.st_size, b"\0")[: times.st_size])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as `cp -p` and `tar` leave it
+    assert load(str(image_folder), name="cifar10").fingerprint != first.fingerprint, "other pixels are noticed"
     path.unlink()
+    own = image_folder / "cifar10" / "cache-of-mine.npz"
+    own.write_bytes(b"not the book's")
     assert len(load(str(image_folder), name="cifar10").y_train) == 29
-    (cache,) = (image_folder / "cifar10").glob("cache-*")
+    assert own.read_bytes() == b"not the book's"
+    (cache,) = (image_folder / "cifar10").glob("cache-????????????????.npz")
     cache.write_bytes(cache.read_bytes()[:1000])
     assert len(load(str(image_folder), name="cifar10").y_train) == 29, "a damaged cache is made again"
+    whole = load(str(image_folder), name="cifar10").x_train
+    for wrong in (np.zeros((1, 3, 32, 32), np.uint8), np.zeros((29, 3, 32, 32)), np.zeros((29, 3, 8, 8), np.uint8)):
+        np.savez(cache, x_train=wrong, x_test=wrong)
+        assert torch.equal(load(str(image_folder), name="cifar10").x_train, whole), "so is one that does not fit"
 
 
 def test_streamed_images_are_resized_and_the_same_as_decoded_ones(image_folder):

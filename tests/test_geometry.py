@@ -118,3 +118,11 @@ def test_torch_and_float32_are_accepted():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_distance_is_a_mean_over_the_samples_of_each_point():
+    rng = np.random.default_rng(5)
+    p, q = (rng.dirichlet(np.ones(4), size=(2, 3)) for _ in range(2))
+    found = geometry.great_circle_distance(np.log(p), np.log(q))
+    each = [[np.arccos(np.sqrt(a * b).sum()) for a, b in zip(x, y, strict=True)] for x, y in zip(p, q, strict=True)]
+    assert found == pytest.approx([np.mean(row) for row in each], abs=1e-12) and found.shape == (2,)

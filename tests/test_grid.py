@@ -1,5 +1,6 @@
 """The grid driver: plans, resumes, survives real kills, records divergence, refuses what would corrupt an atlas."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,9 +13,10 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 
+from manifold_utils import files
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
-from manifold_utils.files import PROJECT
+from manifold_utils.files import PROJECT, CannotWrite, size_in_words
 from manifold_utils.networks import make_network, n_parameters
 from manifold_utils.profiles import Profile
 from manifold_utils.training import grid as grid_module
@@ -155,12 +157,30 @@ def test_a_disk_that_cannot_be_written_is_one_error(tmp_path, threads):
     atlas = Atlas.create(tiny, tmp_path)
     (atlas.path / "predictions").rmdir()
     (atlas.path / "predictions").write_text("in the way")
-    with pytest.raises(OSError, match="cannot store run fc-sgd.*runs stored so far are safe"):
+    with pytest.raises(OSError, match="cannot store run fc-sgd.*call the same command again.*finished is kept$"):
         train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
     with pytest.raises(OSError, match="GB free, .* too little; free some space, choose another"):
         check_disk(tmp_path, 10**18)
     with pytest.raises(OSError, match="cannot write to"):
         check_disk(tmp_path / "nowhere", 1)
+
+
+def test_a_disk_that_fills_says_how_much_the_missing_runs_need(tmp_path, threads):
+    tiny = profile()
+    atlas = Atlas.create(tiny, tmp_path)
+
+    def full(self, record, grid):
+        raise CannotWrite(self.path, OSError(errno.ENOSPC, "No space left on device"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Atlas, "save_run", full)
+        patch.setattr(files.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1e12}))
+        patch.setattr(grid_module, "n_bytes", lambda config, data_dir: 10**13)
+        with pytest.raises(OSError, match=r"cannot write .*tiny: .* 1\.0 TB free, up to .*TB more are") as error:
+            patch.setattr(grid_module, "check_disk", lambda folder, needed: None)
+            train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
+    n_runs = len(tiny.configs("main"))
+    assert f"up to {size_in_words(n_runs * 10**13 - 10**12)} more" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_batches_of_one_sample_are_refused_where_batchnorm_needs_two(tmp_path, threads):

@@ -177,5 +177,9 @@ def test_what_is_shown_goes_to_a_folder_of_ones_own(book, tmp_path, monkeypatch)
 
 
 def test_a_notebook_knows_its_parameters():
-    assert claims._assigned("profile = 'smoke'  # which\nn = 3\nlimits = [0.1, -2]") == ["profile", "n", "limits"]
-    assert claims._assigned("profile = load()") == claims._assigned("x +") == claims._assigned("n += 1") == []
+    assert claims._assigned("profile = 'smoke'  # which\nn = 3\nlimits = [0.1, -2]") == {
+        "profile": "smoke",
+        "n": 3,
+        "limits": [0.1, -2],
+    }
+    assert claims._assigned("profile = load()") == claims._assigned("x +") == claims._assigned("n += 1") == {}

@@ -316,6 +316,15 @@ def test_true_classes_of_probability_zero_can_be_smoothed():
         make()
 
 
+def test_an_import_of_before_smoothing_was_noted_goes_on():
+    path = make().path / "recorded.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({key: facts[key] for key in ("runs", "fingerprint")}))
+    with pytest.raises(ValueError, match="were smoothed by 0, these would be by 0.01"):
+        make(smoothing=0.01)
+    assert len(make().runs) == 6 and json.loads(path.read_text())["smoothing"] == 0.0
+
+
 def test_pictures_of_the_samples_are_kept():
     pictures = {split: RNG.integers(0, 256, (len(labels), 8, 8)).astype(np.uint8) for split, labels in LABELS.items()}
     atlas = make(samples=pictures)

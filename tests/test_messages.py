@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -42,6 +43,15 @@ def test_a_writer_that_cannot_write_says_what_where_and_what_to_do(tmp_path, mon
     assert list(target.parent.iterdir()) == []
     with pytest.raises(OSError, match="Errno 5"), atomic_path(target):
         raise OSError(errno.EIO, "another trouble is left as it is")
+
+
+def test_the_error_says_how_much_is_lacking_and_travels_between_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1_000_000}))
+    with pytest.raises(CannotWrite, match=r"has 1\.0 MB free, up to 2\.0 MB more are needed") as caught:
+        with writing(tmp_path / "c" / "0", needed=lambda: 3_000_000):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is CannotWrite and (str(again), again.errno) == (str(caught.value), errno.ENOSPC)
 
 
 def test_numpys_short_write_counts_as_a_full_disk(tmp_path, monkeypatch):

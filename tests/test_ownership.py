@@ -7,6 +7,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from manifold_utils import files
 from manifold_utils.atlas.records import POINT_COLUMNS, RunRecord, load_run
@@ -14,6 +15,7 @@ from manifold_utils.book import pages
 from manifold_utils.book.twins import YOUR_TURN, write_student_edition
 from manifold_utils.files import atomic_path, owned_folder, remove_leftovers
 from manifold_utils.profiles import Profile
+from manifold_utils.recording.callbacks.taking import Taking
 
 
 def tree(folder):
@@ -96,6 +98,38 @@ def test_html_refuses_a_folder_of_somebody_before_it_builds(mine, monkeypatch):
     with pytest.raises(FileExistsError, match=r"thesis\.tex"):
         pages.build_html(Edition, str(mine))
     assert tree(mine) == before
+
+
+def test_a_contact_sheet_replaces_contact_sheets_only(tmp_path):
+    (tmp_path / "atlas" / "figures").mkdir(parents=True)
+    Image.new("RGB", (20, 10)).save(tmp_path / "atlas" / "figures" / "40_panels.png")
+    own, photo, link = tmp_path / "sheet.png", tmp_path / "photo.png", tmp_path / "link.png"
+    Image.new("RGB", (5, 5), "red").save(photo)
+    link.symlink_to(photo)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    before = tree(tmp_path)
+    for path in (photo, link, tmp_path / "thesis.txt", tmp_path / "atlas"):
+        with pytest.raises(FileExistsError, match=f"{path.name} is there and is no contact sheet"):
+            pages.contact_sheet(tmp_path / "atlas" / "figures", path)
+    assert tree(tmp_path) == before and link.is_symlink()
+    for _ in range(2):
+        assert pages.contact_sheet(tmp_path / "atlas" / "figures", own) == 1
+    assert pages.contact_sheet(tmp_path / "atlas" / "figures", tmp_path / "atlas" / "contact_sheet.png") == 1
+
+
+def test_a_callback_refuses_a_folder_of_somebody_before_anything_is_trained(mine):
+    before = tree(mine)
+    with pytest.raises(FileExistsError, match=r"thesis\.tex"):
+        Taking(None, save=str(mine))
+    assert tree(mine) == before and Taking(None, save=mine.parent / "new").save_to == mine.parent / "new"
+
+
+def test_a_run_saved_at_a_link_leaves_what_the_link_leads_to(tmp_path):
+    record().save(tmp_path / "first")
+    (tmp_path / "latest").symlink_to("first")
+    record(3).save(tmp_path / "latest")
+    assert (len(load_run(tmp_path / "first").points), len(load_run(tmp_path / "latest").points)) == (2, 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "latest"], "no temporary name is left"
 
 
 def test_a_new_student_edition_never_overwrites_answers(tmp_path):

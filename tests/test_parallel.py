@@ -12,11 +12,13 @@ import time
 import dask.array as da
 import numpy as np
 import pytest
+from distributed import as_completed
 
 from manifold_utils import workers
 from manifold_utils.distances import pairwise
 from manifold_utils.distances.tiles import tile_file, verify_tiles, write_tiles
 from manifold_utils.workers import Resources
+from manifold_utils.workers import waiting as waiting_module
 
 PATIENCE = 90  # seconds to wait for processes of a loaded machine
 
@@ -101,6 +103,30 @@ def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_com
         assert started[0].wait(PATIENCE) == -signal.SIGKILL and len(client.nthreads()) == 1
     assert verify_tiles(path) == {}
     np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-13)
+
+
+def test_a_scheduler_that_is_gone_and_workers_that_are_gone_are_one_line(tmp_path, dask_commands, monkeypatch):
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = dask_commands("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-jupyter")
+    worker = dask_commands("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    with workers.client(address, timeout=PATIENCE) as client:
+        task = client.submit(time.sleep, 600, pure=False)
+        waiting = as_completed([task])
+        worker.send_signal(signal.SIGKILL)
+        monkeypatch.setattr(waiting_module, "LOOK", 0.1)
+        monkeypatch.setattr(waiting_module, "SILENT", 0.3)
+        monkeypatch.setattr(waiting_module, "GIVEN_UP", 0.6)
+        with pytest.warns(UserWarning, match="no workers for 0 s: waiting for some"):
+            with pytest.raises(workers.ClusterLost, match=f"no workers for 1 s: `dask worker {address} .*finished is"):
+                next(workers.ended(waiting, client))
+        scheduler.send_signal(signal.SIGKILL)
+        lost = f"scheduler at {address} is gone or was started again.*call the same command again, and it resumes"
+        with pytest.raises(workers.ClusterLost, match=lost) as error:
+            next(workers.ended(waiting, client))
+        assert "\n" not in str(error.value)
+        with pytest.raises(workers.ClusterLost, match=lost):
+            list(workers.results([task], client))
 
 
 def test_nobody_answers():

@@ -334,8 +334,15 @@ grids:
         ("n_train: 100", "n_train: 0x64", r"mine\.yaml.*dataset\.n_train.*'0x64'"),
         ("seed: [1, 2]", "learning_rate: .inf", r"mine\.yaml.*learning_rate"),
         ("seed: [1, 2]", "learning_rate: 1e999", r"mine\.yaml.*learning_rate.*finite"),
-        ("seed: [1, 2]", "seed: []", r"mine\.yaml.*seed.*at least 1"),
-        ("      - {architecture: fc, seed: [1, 2]}", "      []", r"mine\.yaml.*blocks.*at least 1"),
+        ("seed: [1, 2]", "seed: []", r"mine\.yaml: key 'grids.main.blocks.0.seed': the list is empty"),
+        ("seed: [1, 2]", "seed:", r"blocks\.0\.seed'.*there is no value after the colon"),
+        ("seed: [1, 2]", "seed: [1, 1]", r"blocks\.0\.seed.*1 stands there twice"),
+        ("seed: [1, 2]", "seed: 99999999999999999999", r"seed.*less than 9223372036854775808"),
+        ("seed: [1, 2]", "seed: [1, 2], linked: []", r"blocks\.0\.linked': the list is empty"),
+        ("      - {architecture: fc, seed: [1, 2]}", "      []", r"mine\.yaml: key 'grids.main.blocks': .* is empty"),
+        ("description: mine", "\tdescription: mine", r"mine\.yaml is not YAML: [^\n]*, line 2$"),
+        ("description: mine", 'description: "\\ud800"', "holds half a character, line 2$"),
+        ("description: mine", "description: d\nx: *y", "found undefined alias 'y', line 3$"),
         ("seed: [1, 2]}", "linked: [{optimiser: adam}]}", r"mine\.yaml.*linked.*optimiser: no such factor"),
         ("    blocks", "    exclude: [{arch: fc}]\n    blocks", r"mine\.yaml.*exclude.*arch: no such factor"),
         ("    blocks", "    exclude: [{optimizer: sdg}]\n    blocks", r"mine\.yaml.*exclude: no run of this grid"),
@@ -359,3 +366,11 @@ def test_each_kind_of_start_on_sloppy_data_has_sixteen_runs_in_digits():
     runs = [(grid, c.initialisation) for grid, c in Profile.load("digits").configs() if grid.startswith("sloppy")]
     counts = {key: runs.count(key) for key in runs}
     assert len(counts) == 6 and set(counts.values()) == {16}
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for content, byte in (("description: d".encode("utf-16"), 0), ("name: grün".encode("latin-1"), 8)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"mine\.yaml is not YAML: byte {byte} is no UTF-8 text .*save it as"):
+            Profile.load(str(path))

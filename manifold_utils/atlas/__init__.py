@@ -14,16 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from manifold_utils import outside
 from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
 from manifold_utils.atlas.columns import as_factor
+from manifold_utils.atlas.frozen import freeze, unaltered
 from manifold_utils.atlas.recorded import record_runs
 from manifold_utils.atlas.records import complete, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import (
-    atomic_path,
     data_root,
     fingerprint,
     hold,
@@ -37,7 +36,6 @@ from manifold_utils.levels import sorted_levels, varied, with_missing_named
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, Profile, known_profiles
 
 OWNER = ".manifold-out.json"  # in $MANIFOLD_OUT: whose figures and results it holds
-STAMP = "# checksum "  # the first line of a frozen profile
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
 
@@ -122,7 +120,7 @@ class Atlas:
     @property
     def profile(self):
         """The frozen `Profile` (of recorded runs: `RecordedProfile`) that this atlas was last made from."""
-        return Profile.load(str(_unaltered(self.path / "profile.yaml")))
+        return Profile.load(str(unaltered(self.path / "profile.yaml")))
 
     def space(self, name=""):
         """The atlas of another prediction space (a grid with a data set of its own); '' is the main space."""
@@ -480,14 +478,4 @@ def _make(path, profile):
     (path / "predictions").mkdir(exist_ok=True)
     if not (path / "atlas.json").is_file():
         write_json(path / "atlas.json", {"format": FORMAT, "profile": profile.name, "splits": list(profile.splits)})
-    with atomic_path(path / "profile.yaml") as temporary:
-        text = yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False)
-        temporary.write_text(f"{STAMP}{fingerprint(text)}\n{text}", encoding="utf-8")
-
-
-def _unaltered(path):
-    """The path of a frozen profile; OSError if it is not as its first line says (older ones have no such line)."""
-    first, _, text = path.read_bytes().decode("utf-8", "replace").partition("\n")
-    if first.startswith(STAMP) and first.removeprefix(STAMP) != fingerprint(text):
-        raise OSError(f"{path} is damaged (it does not agree with its checksum); chapter 10 writes it again")
-    return path
+    freeze(profile, path / "profile.yaml")

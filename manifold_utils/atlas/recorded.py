@@ -140,7 +140,8 @@ class Intake:
 
     def _refuse_other_smoothing(self):
         path = self.folder / self.name / "recorded.json"
-        before = read_json(path)["smoothing"] if self.before and path.is_file() else self.door.smoothing
+        facts = read_json(path) if self.before and path.is_file() else {"smoothing": self.door.smoothing}
+        before = facts.get("smoothing", 0.0)  # imports of before it was noted were not smoothed
         if before != self.door.smoothing:
             raise ValueError(
                 f"the runs of {self.name!r} were smoothed by {before:g}, these would be by {self.door.smoothing:g}: "

@@ -97,8 +97,7 @@ class RunRecord:
 
         An older run there is replaced. Anything else is not: FileExistsError names it, and nothing is written.
         """
-        path = Path(path).expanduser()
-        refuse_foreign(path, _files_of_run(path))
+        path = place_of_run(path)
         with atomic_path(path) as temporary:
             _write(temporary, self.log_probs, self._facts(grid))
         return Path(path)
@@ -116,6 +115,16 @@ class RunRecord:
         shapes = {split: list(np.shape(values)) for split, values in self.log_probs.items()}
         facts = {"run": run, "config": self.factors, "info": self.info, "points": points, "content": self.content}
         return facts | {"shapes": shapes}
+
+
+def place_of_run(path):
+    """The path that a run may be written to; FileExistsError, naming them, if it holds files that are no run's.
+
+    What records for hours and saves at the end asks for it at its start.
+    """
+    path = Path(path).expanduser()
+    refuse_foreign(path, _files_of_run(path))
+    return path
 
 
 def _files_of_run(path):

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from manifold_utils import outside
 from manifold_utils.atlas import Atlas
-from manifold_utils.atlas.records import complete
+from manifold_utils.atlas.checked import read_arrays, read_table
+from manifold_utils.atlas.frozen import unaltered
+from manifold_utils.atlas.records import complete, load_run
 from manifold_utils.distances.tiles import FORMAT, Tiles, tile_numbers, unfinished, verify_tiles
 from manifold_utils.files import read_json
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
 N_NAMED = 3  # missing things that a reason names
 FILES = "manifold_files"  # the attribute of a group of arrays that lists its files, if it has one
+REMAKE = "delete it and run again"
 PARQUET_MAGIC = b"PAR1"
 
 
@@ -93,10 +96,33 @@ def damaged(profile, folder):
     found = []
     for space in profile.spaces():
         home = Path(folder) / "spaces" / space if space else Path(folder)
+        found += _damaged_files(home)
         if (home / "points.parquet").is_file():
-            atlas = Atlas(home)
-            found += [*atlas.verify().values(), *_damaged_arrays(atlas)]
+            try:
+                atlas = Atlas(home)
+                found += [*atlas.verify().values(), *_damaged_arrays(atlas)]
+            except (OSError, ValueError) as error:  # a table that the others are read by
+                found += [str(error)] if str(error) not in found else []
     return found
+
+
+def _damaged_files(home):
+    """Messages about tables, JSON, the frozen profile, pictures of samples and recorded guests."""
+    readers = {
+        ("*.parquet", "nulls/*.parquet"): lambda path: read_table(path, REMAKE),
+        ("*.json", "results/*.json", "notebooks/*.json"): read_json,
+        ("profile.yaml",): unaltered,
+        ("samples_*.zarr",): lambda path: read_arrays(path, REMAKE),
+        ("guests/*/zarr.json",): lambda path: load_run(path.parent),
+    }
+    messages = []
+    for globs, read in readers.items():
+        for path in sorted(path for glob in globs for path in home.glob(glob)):
+            try:
+                read(path)
+            except (OSError, ValueError) as error:
+                messages.append(str(error))
+    return messages
 
 
 def _damaged_arrays(atlas):
@@ -107,11 +133,11 @@ def _damaged_arrays(atlas):
         except OSError as error:
             yield str(error)
             continue
-        yield from (f"{file} is damaged ({why}); delete it and run again" for file, why in verify_tiles(path).items())
+        yield from (f"{file} is damaged ({why}); {REMAKE}" for file, why in verify_tiles(path).items())
     loaders = {"embeddings": atlas.embedding, "trajectories": lambda split: load_trajectories(atlas, split)}
     for folder, load in loaders.items():
         for path in sorted(atlas.path.glob(f"{folder}/[!.]*.zarr")):
             try:
                 load(*path.stem.split("_", 1))
             except Exception as error:  # whatever reading raises, it is this file that cannot be read
-                yield f"{path} does not read ({error}); delete it and run again"
+                yield f"{path} does not read ({error}); {REMAKE}"

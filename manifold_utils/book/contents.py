@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import nbformat
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from manifold_utils.book.dependencies import imported_modules
@@ -22,7 +21,7 @@ from manifold_utils.book.holdings import Holdings, Wants
 from manifold_utils.claims import PLACES
 from manifold_utils.files import PROJECT, fingerprint
 from manifold_utils.profiles import RECORDED
-from manifold_utils.strict_yaml import load_yaml
+from manifold_utils.strict_yaml import read_yaml
 
 NOTEBOOKS = PROJECT / "notebooks"
 CONFLICT_MARKS = ("<<<<<<< ", ">>>>>>> ")
@@ -87,9 +86,7 @@ class Book:
         if not path.is_file():
             raise ValueError(f"{path} does not exist: it lists the chapters of the book")
         try:
-            content = _BookFile.model_validate(load_yaml(path.read_text(encoding="utf-8")))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not YAML: {error}") from error
+            content = _BookFile.model_validate(read_yaml(path))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])

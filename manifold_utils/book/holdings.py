@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from manifold_utils.atlas.checked import read_table
 from manifold_utils.profiles import FAMILY, RECORDED, SEED
 
 
@@ -70,7 +71,7 @@ class Holdings:
         path = Path(atlas) / "runs.parquet"
         if not (path.is_file() and (Path(atlas) / "recorded.json").is_file()):
             raise ValueError(f"the import of {profile.name!r} did not come to its end: call it again, and it goes on")
-        runs, design = pd.read_parquet(path), profile.design
+        runs, design = read_table(path, "import its runs again", names="run"), profile.design
         runs = runs[runs.status == "finished"]
         factors = [f for f in design.factors if runs[f].nunique(dropna=False) > 1]
         repeats = runs.groupby(list(design.factors), dropna=False).size().max() if len(runs) else 0

@@ -5,6 +5,7 @@ holds what the result depends on; it is written last, so a job killed at any mom
 jobs and their running side by side are `book`'s business.
 """
 
+import hashlib
 import os
 import time
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from manifold_utils.book.kernel import Kernels, NotebookFailed, execute
 from manifold_utils.claims import RUN_VARIABLE, NotEnough
 from manifold_utils.files import CannotWrite, atomic_path, data_root, fingerprint, out_root, read_json, write_json
 from manifold_utils.profiles import RECORDED, Profile
+
+ALTERED = "its notebook is damaged, or was edited since it ran"
 
 
 @dataclass
@@ -160,10 +163,16 @@ class Edition:
         """See `contents.job_inputs`. A needed job counts by its record, a needed artefact by its size and time."""
         needs = {needed.name: (self._record(needed) or {}).get("fingerprint") for needed in self._needed_jobs(job)}
         if any(self.is_given(self.book.by_id[id_]) for id_ in self.book.needed(job.chapter)):
-            needs[RECORDED] = read_json(self.atlas / "recorded.json")["fingerprint"]
+            needs[RECORDED] = self._recorded_content()
         for glob in (need for need in job.chapter.needs if need not in self.book.by_id):
             needs[glob] = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(self.atlas.glob(glob))]
         return job_inputs(self.book.path(job.chapter), self.parameters(job), self.profile_fingerprint, needs)
+
+    def _recorded_content(self):
+        path = self.atlas / "recorded.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; import the runs of {self.profile.name!r} again, which adds it")
+        return read_json(path)["fingerprint"]
 
     def why(self, job):
         """Why a job must run, in a few words; "" if its result is up to date."""
@@ -176,7 +185,14 @@ class Edition:
         before, now = record["inputs"], self.inputs(job)
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         details = "; ".join(_difference(key, before.get(key), now.get(key)) for key in changed)
-        return f"changed: {details}" if changed else self._strays(job, record)
+        if changed:
+            return f"changed: {details}"
+        return ALTERED if self.altered(job) else self._strays(job, record)
+
+    def altered(self, job):
+        """Whether an executed notebook is not as it was written: damaged, or edited since."""
+        stamp, path = (self._record(job) or {}).get("notebook"), self.executed_path(job)
+        return stamp is not None and path.is_file() and stamp != _content(path)
 
     def _record(self, job):
         """The job's record; None where there is none, or it is damaged."""
@@ -211,6 +227,7 @@ class Edition:
             return Outcome(job.name, "skipped", message="nothing changed")
         try:
             _write(merged, self.executed_path(job))
+            write_json(self.record_path(job), {**self._record(job), "notebook": _content(self.executed_path(job))})
         except CannotWrite:  # old prose in a read-only atlas harms nobody
             return Outcome(job.name, "skipped", message="only the prose changed, and the atlas is read-only")
         return Outcome(job.name, "refreshed", message="only the prose changed")
@@ -256,6 +273,7 @@ class Edition:
     def _keep_record(self, job, inputs, seconds):
         self.failed_path(job).unlink(missing_ok=True)
         record = {"job": job.name, "fingerprint": fingerprint(inputs), "inputs": inputs, "seconds": round(seconds, 2)}
+        record["notebook"] = _content(self.executed_path(job))
         write_json(self.record_path(job), {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def _variables(self, job, key):
@@ -265,7 +283,9 @@ class Edition:
 
     def damaged(self):
         """Messages about everything in the atlas that does not read, against all checksums."""
-        return damaged(self.profile, self.atlas)
+        jobs = [job for chapter in self.book.chapters for job in self.jobs(chapter)]
+        notebooks = [f"{self.executed_path(job)}: {ALTERED}; run again" for job in jobs if self.altered(job)]
+        return [*damaged(self.profile, self.atlas), *notebooks]
 
     def home(self, job):
         """Folder that the job's artefacts lie in: the atlas, or that of the prediction space which the job works on."""
@@ -321,6 +341,11 @@ def _tidy(node, job):
 def _write(node, path):
     with atomic_path(path) as temporary:
         nbformat.write(node, temporary)
+
+
+def _content(path):
+    """Hash of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
 
 
 def _difference(key, before, now):

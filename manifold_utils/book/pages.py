@@ -59,6 +59,7 @@ STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
 .chapters .part td { padding-top: 1.2rem; font-weight: 600; }
 @media (max-width: 600px) { .chapters .minutes { display: none; } .chapters img { width: 72px; } }
 """
+SHEET_MARK = ("Software", "manifold-book contact sheet")  # text in the picture
 SHEET_FONT = 16  # pixels of the names on a contact sheet
 
 
@@ -80,7 +81,7 @@ def build_html(edition, out=""):
     Raises
     ------
     ValueError
-        Some chapters have not been run.
+        Some chapters have not been run, or their executed notebooks are not as they were written.
     FileExistsError
         `out` holds files that are not pages of a book; the message names them.
     RuntimeError
@@ -93,6 +94,9 @@ def build_html(edition, out=""):
         absent = absent if not any(several for _, several in jobs) else []
     if absent:
         raise ValueError(f"not run yet at profile {edition.profile.name!r}: {', '.join(absent)}; call: make run")
+    altered = [str(edition.executed_path(job)) for _, several in jobs for job in several if edition.altered(job)]
+    if altered:
+        raise ValueError(f"damaged, or edited since it ran: {', '.join(altered)}; call: make run, which makes it again")
     target = Path(out or edition.out / "html").resolve()
     place, token = owned_folder if out else atomic_path, secrets.token_hex(16)  # html/ in the atlas is ours
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
@@ -185,7 +189,8 @@ def write_readme(path=PROJECT / "README.md"):
     old = Path(path).read_text(encoding="utf-8")
     new = render(old)
     if new != old:
-        Path(path).write_text(new, encoding="utf-8")
+        with atomic_path(path) as temporary:
+            temporary.write_text(new, encoding="utf-8")
     return new != old
 
 
@@ -195,7 +200,8 @@ def contact_sheet(folder, path, columns=6, width=420):
     Parameters
     ----------
     folder : path
-    path : path of the page, ending in .png; left out if it lies in `folder`
+    path : path of the page, ending in .png; left out if it lies in `folder`. Beside `folder` it is ours; elsewhere a
+        file that is there already is replaced only if it is such a page.
     columns : int
     width : int
         Pixels of a column. Figures are scaled to it, and a row is as high as its highest figure.
@@ -203,9 +209,19 @@ def contact_sheet(folder, path, columns=6, width=420):
     Returns
     -------
     int, the number of figures
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no figure.
+    FileExistsError
+        `path` is somebody's file.
     """
     from PIL import Image, ImageDraw, ImageFont
+    from PIL.PngImagePlugin import PngInfo
 
+    if Path(path).resolve().parent != Path(folder).resolve().parent:
+        _refuse_picture(Path(path))
     files = sorted(p for p in Path(folder).glob("*.png") if p.resolve() != Path(path).resolve())
     if not files:
         raise FileNotFoundError(f"no figures in {folder}; run the chapters of this profile first")
@@ -225,5 +241,22 @@ def contact_sheet(folder, path, columns=6, width=420):
             sheet.paste(thumbs[k], (left, top + SHEET_FONT + gap // 2))
         top += height
     with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+        mark = PngInfo()
+        mark.add_text(*SHEET_MARK)
+        sheet.save(temporary, format="PNG", pnginfo=mark)
     return len(files)
+
+
+def _refuse_picture(path):
+    """FileExistsError if there is something at `path` that is no contact sheet of ours."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not (path.exists() or path.is_symlink()):
+        return
+    try:
+        with Image.open(path) as image:
+            ours = image.info.get(SHEET_MARK[0]) == SHEET_MARK[1]
+    except (OSError, UnidentifiedImageError):  # a folder, or no picture
+        ours = False
+    if not ours:
+        raise FileExistsError(f"{path} is there and is no contact sheet of this book: it stays; give another name")

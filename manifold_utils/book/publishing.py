@@ -17,7 +17,7 @@ import nbformat
 from manifold_utils.atlas import Atlas
 from manifold_utils.book.contents import NOTEBOOKS, PLACES, Book, Job, code_cells, read_notebook, tags
 from manifold_utils.book.front import POSTER, draw_poster
-from manifold_utils.book.jobs import with_outputs_of
+from manifold_utils.book.jobs import ALTERED, with_outputs_of
 from manifold_utils.files import PROJECT, atomic_path, fingerprint, read_json, remove_leftovers
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 
@@ -138,6 +138,8 @@ def _ready(edition):
             left_out[job.name] = "it failed"
         elif not path.is_file():
             left_out[job.name] = "it has not been run"
+        elif edition.altered(job):
+            left_out[job.name] = ALTERED
         elif "by hand" in edition.why(job):
             left_out[job.name] = edition.why(job)
         elif executed_fingerprint(path) != code_fingerprint(edition.book.path(job.chapter)):

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import os
 import pickle
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -43,6 +44,7 @@ FASHION_CLASSES = (
 FASHION_SIDE, CIFAR_SIDE = 28, 32  # pixels of the images as they are published
 DOWNLOADS = {"fashion": ("FashionMNIST", 31), "cifar10": ("CIFAR10", 170)}  # torchvision's name, megabytes
 CACHE_PREFIX = "cache-"
+OWN_CACHE = re.compile(rf"{CACHE_PREFIX}[0-9a-f]{{16}}\.npz")
 CHUNK_IMAGES = 1000  # decoded at once
 
 
@@ -223,9 +225,10 @@ def read_image_folder(found, side):
     makes a new one. An image that is not `side` x `side` pixels is refused by name.
     """
     root, paths = len(str(found.place)), [*found.files["train"], *found.files["test"]]
-    stamps = [(path[root:], (s := os.stat(path)).st_size, s.st_mtime_ns) for path in paths]
+    stamps = [(path[root:], (s := os.stat(path)).st_size, s.st_mtime_ns, s.st_ctime_ns) for path in paths]
     cache = found.place / f"{CACHE_PREFIX}{hashlib.sha256(repr(stamps).encode()).hexdigest()[:16]}.npz"
-    arrays = _cached(cache)
+    counts = {"x_train": len(found.files["train"]), "x_test": len(found.files["test"])}
+    arrays = _cached(cache, {name: (n, 3, side, side) for name, n in counts.items()})
     if arrays is None:
         images = np.empty((len(paths), 3, side, side), dtype=np.uint8)
         chunks = np.array_split(np.array(paths, dtype=object), 1 + len(paths) // CHUNK_IMAGES)
@@ -235,21 +238,23 @@ def read_image_folder(found, side):
                 images[done : done + len(part)] = part
                 done += len(part)
                 bar.update(len(part))
-        n_train = len(found.files["train"])
+        n_train = counts["x_train"]
         arrays = {"x_train": images[:n_train], "x_test": images[n_train:]}
         _write_cache(cache, arrays)
     return (arrays["x_train"], found.labels["train"]), (arrays["x_test"], found.labels["test"]), found.classes
 
 
-def _cached(cache):
-    """Arrays of a cache; None if there is none or it is damaged: then the images are decoded again."""
+def _cached(cache, shapes):
+    """Arrays of a cache; None if there is none, or it is damaged or another's: then the images are decoded again."""
     if not cache.is_file():
         return None
     try:
         with np.load(cache, allow_pickle=False) as stored:
-            return {name: stored[name] for name in ("x_train", "x_test")}
+            arrays = {name: stored[name] for name in shapes}
     except Exception:  # a damaged archive can raise nearly anything
         return None
+    fits = all(x.dtype == np.uint8 and x.shape == shapes[name] for name, x in arrays.items())
+    return arrays if fits else None
 
 
 def _write_cache(cache, arrays):
@@ -260,7 +265,7 @@ def _write_cache(cache, arrays):
         warnings.warn(f"cannot write {cache} ({error}): the images will be decoded again next time", stacklevel=2)
         return
     for old in cache.parent.glob(f"{CACHE_PREFIX}*.npz"):
-        if old != cache:
+        if old != cache and OWN_CACHE.fullmatch(old.name):  # of an earlier state of the folder; others are not ours
             old.unlink(missing_ok=True)
 
 

@@ -86,11 +86,16 @@ def write_columns(source, path, columns, *, metric="bhattacharyya", resources=TH
 
 def _missing(array, path):
     """{row of blocks: [numbers of its missing blocks]}."""
-    n_rows, n_columns = (-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True))
     todo = {}
-    for i, j in unfinished(array, path, ((i, j) for i in range(n_rows) for j in range(n_columns))):
+    for i, j in unfinished(array, path, _numbers(array)):
         todo.setdefault(i, []).append(j)
     return todo
+
+
+def _numbers(array):
+    """(row, column) of every chunk."""
+    n_rows, n_columns = (-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True))
+    return [(i, j) for i in range(n_rows) for j in range(n_columns)]
 
 
 @contextmanager
@@ -130,5 +135,5 @@ def _write_row(rows, few, path, k, blocks, settings):
     for j in blocks:
         spans = span(k, tile, array.shape[0]), span(j, block, array.shape[1])
         found = compute_block(rows, few.points(spans[1]), settings, offsets=(spans[0].start, spans[1].start))
-        write_block(array, path, (k, j), spans, found)
+        write_block(array, path, (k, j), spans, found, _numbers(array))
     return k

@@ -21,7 +21,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from manifold_utils.distances import METRICS, SMALL_WORK, accumulate, accumulator
 from manifold_utils.distances.sources import as_source
 from manifold_utils.files import TEMPORARY, atomic_path, writing
-from manifold_utils.workers import Resources, check_choice, resolve_device
+from manifold_utils.workers import Resources, check_choice, ended, resolve_device
 
 PAIR_BYTES = 48  # largest working memory a pair of a tile: accumulator, result, its converted and encoded copies
 PROCESS_BYTES = 400 * 2**20  # a worker process before it computes: interpreter, libraries, fixed buffers
@@ -171,7 +171,7 @@ def run_tasks(work, calls, resources):
 
     running = as_completed([submit(call) for call in islice(waiting, WAVE * resources.n_processes())])
     try:
-        for future in running:
+        for future in ended(running, client):
             yield future.result()
             future.release()
             call = next(waiting, None)
@@ -217,10 +217,13 @@ def compute_block(rows, columns, settings, offsets=(0, 0)):
     return total.result()
 
 
-def write_block(array, path, number, spans, block):
-    """Store one chunk of an array; what a damaged disk left there goes first, since zarr would try to read it."""
+def write_block(array, path, number, spans, block, numbers=None):
+    """Store one chunk of an array; what a damaged disk left there goes first, since zarr would try to read it.
+
+    numbers : of all chunks that are wanted, for what is said to be needed where the disk is full
+    """
     tile_file(path, *number).unlink(missing_ok=True)
-    with writing(tile_file(path, *number)):
+    with writing(tile_file(path, *number), needed=lambda: len(unfinished(array, path, numbers)) * _tile_bytes(array)):
         array[spans] = block.astype(array.dtype)
 
 
@@ -337,9 +340,14 @@ def tile_numbers(m, tile):
 def unfinished(array, path, numbers=None):
     """Numbers of the tiles that are not on disk in full size (a file is renamed into place when it is complete)."""
     numbers = tile_numbers(array.shape[0], array.chunks[0]) if numbers is None else numbers
-    n_bytes = array.chunks[0] * array.chunks[1] * array.dtype.itemsize + CHECKSUM_BYTES
+    n_bytes = _tile_bytes(array)
     sizes = ((number, tile_file(path, *number)) for number in numbers)
     return [number for number, file in sizes if not file.is_file() or file.stat().st_size != n_bytes]
+
+
+def _tile_bytes(array):
+    """Size of a tile's file."""
+    return array.chunks[0] * array.chunks[1] * array.dtype.itemsize + CHECKSUM_BYTES
 
 
 def tile_file(path, i, j):

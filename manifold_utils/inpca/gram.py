@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
-from manifold_utils.workers import n_cores
+from manifold_utils.workers import n_cores, results
 
 SYMMETRY_TOLERANCE = 1e-5  # largest |D_uv - D_vu| accepted, as a fraction of the largest entry
 DIAGONAL_TOLERANCE = 1e-5  # largest |D_uu| accepted, as a fraction of the largest entry
@@ -205,15 +205,15 @@ def _sweep(D, X, counts, probe, client):
     rows = _panel_rows(D)
     starts = range(0, m, rows)
     if client is None:
-        results = _local_panels(D, starts, rows, X, counts, probe)
+        panels = _local_panels(D, starts, rows, X, counts, probe)
     else:
         # one object for all panels, sent once: Dask makes tasks of large keyword arguments, and loses their names
         (shared,) = client.scatter([(X, counts, probe)], broadcast=True, hash=False)
         futures = client.map(_panel, starts, D=D, rows=rows, shared=shared, pure=False)
-        results = (future.result() for future in futures)
+        panels = results(futures, client)
     Z, transposed = np.empty((m, X.shape[1])), np.zeros(m)
     scan = None if counts is None else np.empty((3, m))
-    for start, (product, panel_scan, across) in zip(starts, results, strict=True):
+    for start, (product, panel_scan, across) in zip(starts, panels, strict=True):
         Z[start : start + rows] = product
         if counts is not None:
             scan[:, start : start + rows] = panel_scan

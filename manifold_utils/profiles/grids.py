@@ -8,9 +8,23 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 from manifold_utils.profiles.runs import FACTORS, DatasetConfig, RunConfig, Strict
 
 
+def _once_each(values):
+    twice = [value for k, value in enumerate(values) if value in values[:k]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} stands there twice: a list names each level once")
+    return values
+
+
+def _said(value):
+    if value is None:
+        raise ValueError("there is no value after the colon: give one, or leave the key out")
+    return value
+
+
 def _one_or_several(factor):
     kind = RunConfig.model_fields[factor].annotation
-    return kind | Annotated[list[kind], Field(min_length=1)] | None, None
+    several = Annotated[list[kind], Field(min_length=1), AfterValidator(_once_each)]
+    return Annotated[kind | several | None, AfterValidator(_said)], None
 
 
 _Factors = create_model("_Factors", __base__=Strict, **{factor: _one_or_several(factor) for factor in FACTORS})
@@ -31,7 +45,7 @@ _Setting = Annotated[dict[str, str | int | float], AfterValidator(_of_factors)]
 class Block(_Factors):
     """A product of factors. Each key holds a value or a list of values; the entries of `linked` vary together."""
 
-    linked: list[_Setting] = []
+    linked: Annotated[list[_Setting], AfterValidator(_once_each)] = []
 
     def settings(self):
         """List of dictionaries, one for each combination; later keys vary fastest."""

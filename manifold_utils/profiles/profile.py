@@ -33,7 +33,7 @@ class Profile(Analyses):
     """One book: its data, its grids and the sizes of its analyses. Load with `Profile.load`."""
 
     kind: ClassVar[str] = "trained"
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=80)]
     description: str
     dataset: DatasetConfig
     defaults: Block = Block()

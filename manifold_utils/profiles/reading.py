@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import yaml
-
 from manifold_utils.files import data_root
 from manifold_utils.profiles.recorded import RECORDED
-from manifold_utils.strict_yaml import load_yaml
+from manifold_utils.strict_yaml import read_yaml
 
 N_MISTAKES, SHOWN = 3, 80  # mistakes that an error tells, and characters of a value
 
@@ -48,8 +46,8 @@ def profile_path(name, folder, data_dir=""):
 def _is_recorded(path):
     """Whether a frozen profile is one of recorded runs; a damaged one is, so that reading it names what is wrong."""
     try:
-        content = load_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (yaml.YAMLError, ValueError, OSError):
+        content = read_yaml(path) if path.is_file() else {}
+    except (ValueError, OSError):
         return True
     return isinstance(content, dict) and content.get("kind") == RECORDED
 
@@ -64,12 +62,12 @@ def _known(folder):
 
 def layers_of(path, above=()):
     """List of (path, content): a profile's file, its base, the base of that, and so on."""
-    try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no keys and values, as a profile does")
+    if not (path.parent / "atlas.json").is_file():  # the frozen profile of an atlas says which lists are empty
+        for key in _empty(content):
+            raise ValueError(f"{path}: key '{key}': the list is empty: name something, or leave the key out")
     base = content.pop("base", None)
     if base is None:
         return [(path, content)]
@@ -90,6 +88,15 @@ def layers_of(path, above=()):
         if content.get(key) in (None, *(layer.get(key) for _, layer in layers)):
             raise ValueError(f"{path}: key {key!r}: a profile needs its own, not its base's: its atlas is another")
     return [(path, content), *layers]
+
+
+def _empty(content, key=""):
+    """Dotted keys of the empty lists below a value."""
+    if content == []:
+        yield key
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for name, value in pairs:
+        yield from _empty(value, f"{key}.{name}".lstrip("."))
 
 
 def overlaid(below, above):

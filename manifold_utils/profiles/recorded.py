@@ -22,7 +22,7 @@ class Analyses(Strict):
     metrics: list[Metric] = Field(["bhattacharyya"], min_length=1)
     tile: int = Field(1024, ge=16)  # points a side of a distance tile
     n_components: int = Field(50, ge=3)
-    n_progress: int = Field(100, ge=5)  # points of the common progress grid
+    n_progress: int = Field(100, ge=5, le=100_000)  # points of the common progress grid
 
     def sizes(self):
         """These sizes alone, as a dictionary."""

@@ -41,7 +41,7 @@ class DatasetConfig(Strict):
     name: DATASETS
     n_train: int = Field(0, ge=0)
     n_test: int = Field(0, ge=0)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     folder: str = ""  # relative to the data folder; "" = the data set's own name
     image_size: int = Field(0, ge=0)  # pixels a side of streamed image folders; 0: the files' own size
     record_every: int = Field(1, ge=1)  # predictions are recorded on every n-th training sample (the paper: 2)
@@ -87,7 +87,7 @@ class RunConfig(Strict):
     weight_decay: float = Field(0.0, ge=0)
     augmentation: Literal["none", "simple"] = "none"
     initialisation: Initialisation = "ordinary"
-    seed: int = Field(42, ge=0)
+    seed: int = Field(42, ge=0, lt=2**63)
     scale: float = Field(1.0, gt=0)
     epochs: int = Field(200, ge=1)
     pretrain_epochs: int = Field(0, ge=0)

@@ -35,18 +35,16 @@ from manifold_utils.statistics.intervals import (
     t_interval,
 )
 from manifold_utils.statistics.nulls import (
-    KINDS,
     METRICS,
     NullDistances,
     best_matching,
     compare_with_shuffled,
-    kinds_of_pairs,
     null_distances,
-    pairs_of_runs,
     permutations_within_class,
     shuffle_within_class,
     unit_roots,
 )
+from manifold_utils.statistics.pairs import KINDS, kinds_of_pairs, pairs_of_runs
 from manifold_utils.statistics.speed import (
     common_speed,
     median_interval,

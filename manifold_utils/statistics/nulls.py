@@ -4,8 +4,7 @@ Permuting the samples of one run *within* each true class keeps its loss, its pr
 and truth (PAPER.md section 5); only which sample is learned when is lost. Two runs are nearer than chance if their
 distance at equal progress is below that of one to the shuffled other. For a mean over samples the shuffled distance
 needs no simulation: it is a sum over a matrix of sample-to-sample costs, with exact mean and variance (Hoeffding
-1951). Pairs of runs differ in nothing but the seed, or in one factor. Runs come resampled (see
-`trajectories.of_atlas`).
+1951). Which runs are compared is in `pairs`. Runs come resampled (see `trajectories.of_atlas`).
 """
 
 from dataclasses import dataclass
@@ -16,14 +15,10 @@ from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 
 from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_predictions, labels_of
-from manifold_utils.levels import seeds_of
-from manifold_utils.profiles import BOOK_DESIGN
-from manifold_utils.statistics.configurations import configurations, matched_pairs, shown_factors
 from manifold_utils.statistics.intervals import p_value
 from manifold_utils.workers import check_choice
 
 METRICS = ("bhattacharyya", "hellinger")  # means over samples of a function of one sample's coefficient
-KINDS = {"seeds": None, "optimisers": "optimizer", "architectures": "architecture"}  # of pairs of the book's own runs
 
 
 def permutations_within_class(labels, n, rng):
@@ -261,69 +256,6 @@ def best_matching(log_p, log_q, labels, *, metric="bhattacharyya"):
         row, column = linear_sum_assignment(cost)
         total, order[members] = total + cost[row, column].sum(), members[column]
     return max(float(total), 0.0) / len(labels), order
-
-
-def kinds_of_pairs(runs, design=BOOK_DESIGN):
-    """What two runs may differ in: nothing but the seed, or one factor; the family comes last.
-
-    Returns
-    -------
-    dict of name -> factor, None for the seed; `KINDS` for the book's own design
-
-    Examples
-    --------
-    >>> from manifold_utils.profiles import Design
-    >>> kinds_of_pairs(pd.DataFrame({"model": ["a", "b"], "depth": [1, 2]}), Design(("model", "depth"), "model", None))
-    {'seeds': None, 'depth': 'depth', 'model': 'model'}
-    """
-    if design == BOOK_DESIGN:
-        return KINDS
-    factors = sorted(shown_factors(runs, design), key=lambda f: f == design.family)
-    return {"seeds": None, **{f: f for f in factors}}
-
-
-def pairs_of_runs(runs, max_pairs=None, rng=None, design=BOOK_DESIGN):
-    """Pairs of runs of different seeds that differ in nothing else, or in one factor.
-
-    Parameters
-    ----------
-    runs : DataFrame of n_runs rows with the factors, see `configurations`
-    max_pairs : int, optional
-        At most so many pairs of a kind, drawn by `rng`; by default all.
-    rng : numpy Generator, needed with `max_pairs`
-    design : profiles.Design
-
-    Returns
-    -------
-    DataFrame with kind (see `kinds_of_pairs`), first and second (row numbers of `runs`)
-
-    Examples
-    --------
-    >>> from manifold_utils.profiles import CONFIGURATION
-    >>> runs = pd.DataFrame(dict.fromkeys(CONFIGURATION, 0), index=range(3))
-    >>> runs = runs.assign(optimizer=["sgd", "sgd", "adam"], seed=[1, 2, 2])
-    >>> pairs_of_runs(runs).to_numpy().tolist()
-    [['seeds', 0, 1], ['optimisers', 0, 2]]
-    """
-    number, table = configurations(runs, design)
-    seeds = seeds_of(runs, design)
-    rows = []
-    for kind, factor in kinds_of_pairs(runs, design).items():
-        between = [(k, k) for k in range(len(table))]
-        if factor is not None:
-            matched = matched_pairs(table, factor, design=design)
-            between = matched[["first", "second"]].itertuples(index=False, name=None)
-        found = [
-            (kind, u, v)
-            for a, b in between
-            for u in np.flatnonzero(number == a)
-            for v in np.flatnonzero(number == b)
-            if seeds[u] != seeds[v] and (a != b or u < v)
-        ]
-        if max_pairs is not None and len(found) > max_pairs:
-            found = [found[k] for k in np.sort(rng.choice(len(found), size=max_pairs, replace=False))]
-        rows += found
-    return pd.DataFrame(rows, columns=["kind", "first", "second"])
 
 
 def compare_with_shuffled(trajectories, labels, pairs, *, metrics=METRICS, n_shuffles=199, rng=None):

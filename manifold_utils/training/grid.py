@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
-from manifold_utils.files import TEMPORARY, CannotWrite, read_json, size_in_words, write_json
+from manifold_utils.files import CLOSED, TEMPORARY, CannotWrite, read_json, size_in_words, write_json
 from manifold_utils.networks import make_network
 from manifold_utils.training.planning import n_bytes, pretraining, shape_of, sizes_of
 from manifold_utils.training.run import train_run
 from manifold_utils.workers import client as local_client
-from manifold_utils.workers import keep_memory
+from manifold_utils.workers import ended, keep_memory, losses
 
 WORKER_DEATHS = 1  # a run that takes more workers down with it than this is given up and reported
 PROBE_BYTES = 4096  # written to see whether a folder can be written
@@ -45,7 +45,7 @@ class GridFailure(RuntimeError):
 
 
 class DiskError(OSError):
-    """A worker could not write its run."""
+    """A worker could not write its run, and neither for want of room nor of permission (see `CannotWrite`)."""
 
 
 @dataclass
@@ -98,6 +98,8 @@ def train_grid(profile, atlas, *, grids=None, client=None, data_dir="", device="
         Another driver holds the atlas.
     OSError
         The disk is full, too small for the plan, or not writable.
+    ClusterLost
+        The scheduler is gone or was started again, or all workers are; the next call resumes.
     FileNotFoundError
         A data set is missing.
     """
@@ -123,7 +125,10 @@ def train_grid(profile, atlas, *, grids=None, client=None, data_dir="", device="
         check_disk(atlas.path, sum(n_bytes(config, data_dir) for _, _, config in todo))
         if todo:
             client = client or stack.enter_context(local_client("local"))
-            _train_all(todo, client, report, data_dir, device, show_progress)
+            try:
+                _train_all(todo, client, report, data_dir, device, show_progress)
+            except CannotWrite as error:
+                raise _with_what_is_needed(error, todo, data_dir) from error
         for space in spaces:
             space.collect(profile)
     report.seconds = time.perf_counter() - started
@@ -207,6 +212,14 @@ def check_disk(folder, needed):
         )
 
 
+def _with_what_is_needed(error, todo, data_dir):
+    """The error of a full disk with the bytes of all runs that are missing; another one as it is."""
+    if error.errno in CLOSED:
+        return error
+    left = [config for space, _, config in todo if space.run_status(config.run_id) is None]
+    return CannotWrite(todo[0][0].path, error, needed=sum(n_bytes(config, data_dir) for config in left))
+
+
 def _train_all(todo, client, report, data_dir, device, show_progress):
     """Keep one run on every worker slot: none waits on a worker that another may take down, and shares the blame."""
     from distributed import KilledWorker, as_completed
@@ -214,9 +227,10 @@ def _train_all(todo, client, report, data_dir, device, show_progress):
     waiting, flying, deaths = deque(todo), {}, Counter()
     allowed = client.run_on_scheduler(_set_allowed_failures, n=0)  # Dask would put a second run on a living worker
     finished = as_completed([], with_results=False)
+    flown = ended(finished, client)
     bar = _bar(len(todo), show_progress)
     try:
-        with bar:
+        with bar, losses(client):
             while waiting or flying:
                 free = _free_slots(client, flying) or ([] if flying else [None])
                 for worker in free[: len(waiting)]:
@@ -226,7 +240,7 @@ def _train_all(todo, client, report, data_dir, device, show_progress):
                     future = client.submit(train_one, *given, pure=False, **where)
                     flying[future.key] = run, worker
                     finished.add(future)
-                future = next(finished)
+                future = next(flown)
                 run, _ = flying.pop(future.key)
                 run_id = run[2].run_id
                 if isinstance(future.exception(), KilledWorker) and deaths[run_id] < WORKER_DEATHS:
@@ -235,8 +249,9 @@ def _train_all(todo, client, report, data_dir, device, show_progress):
                 else:
                     _note(report, run_id, future, bar)
     finally:
-        client.cancel([f for f in finished.futures])
-        client.run_on_scheduler(_set_allowed_failures, n=allowed)
+        if client.status == "running":  # a scheduler that is gone has nothing to cancel
+            client.cancel([f for f in finished.futures])
+            client.run_on_scheduler(_set_allowed_failures, n=allowed)
 
 
 def _free_slots(client, flying):
@@ -249,10 +264,8 @@ def _note(report, run_id, future, bar):
     from distributed import KilledWorker
 
     error = future.exception()
-    if isinstance(error, DiskError):
-        raise OSError(
-            f"{error}. The runs stored so far are safe: free the disk or choose another data_dir, and run this again"
-        ) from error
+    if isinstance(error, DiskError | CannotWrite):
+        raise error
     if isinstance(error, KilledWorker):
         report.failed[run_id] = f"its worker died {WORKER_DEATHS + 1} times (out of memory, or killed from outside)"
     elif error is not None:
@@ -278,9 +291,14 @@ def train_one(config, atlas_path, grid, data_dir="", device="auto"):
     record = train_run(config, cached_dataset(config.dataset, data_dir), device=_worker_device(device))
     try:
         Atlas(atlas_path).save_run(record, grid)
+    except CannotWrite:
+        raise
     except OSError as error:
-        said = error if isinstance(error, CannotWrite) else error.strerror or error
-        raise DiskError(f"cannot store run {config.run_id} in {atlas_path}: {said}") from error
+        said = error.strerror or error
+        raise DiskError(
+            f"cannot store run {config.run_id} in {atlas_path}: {said}; mend the disk or choose another data_dir, and "
+            "call the same command again. What is finished is kept"
+        ) from error
     return {"run": config.run_id, "status": record.status, "diverged_step": record.info["diverged_step"]}
 
 

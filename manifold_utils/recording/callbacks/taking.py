@@ -2,6 +2,7 @@
 
 import warnings
 
+from manifold_utils.atlas.records import place_of_run
 from manifold_utils.recording.errors import Diverged
 from manifold_utils.recording.moments import Moments
 
@@ -18,6 +19,11 @@ class Taking:
     save : str or Path, optional
         Folder that the run is written to at the end of training, and when training is interrupted.
 
+    Raises
+    ------
+    FileExistsError
+        `save` holds files that are no run's: said before anything is trained.
+
     Examples
     --------
     >>> import torch
@@ -32,7 +38,8 @@ class Taking:
 
     def __init__(self, recorder, steps=None, save=None):
         super().__init__()
-        self.recorder, self.moments, self.save_to = recorder, Moments(steps), save
+        self.recorder, self.moments = recorder, Moments(steps)
+        self.save_to = None if save is None else place_of_run(save)
 
     def take(self, model, step, epoch, anyway=False):
         """Record if the step is due (or `anyway`), is new, and training has not diverged."""

@@ -1,0 +1,22 @@
+"""The profile that an atlas was made from: frozen beside it as a whole, with a checksum in its first line."""
+
+import yaml
+
+from manifold_utils.files import atomic_path, fingerprint
+
+STAMP = "# checksum "  # the first line of a frozen profile
+
+
+def freeze(profile, path):
+    """Write a `Profile` in full, atomically."""
+    with atomic_path(path) as temporary:
+        text = yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        temporary.write_text(f"{STAMP}{fingerprint(text)}\n{text}", encoding="utf-8")
+
+
+def unaltered(path):
+    """The path of a frozen profile; OSError if it is not as its first line says (older ones have no such line)."""
+    first, _, text = path.read_bytes().decode("utf-8", "replace").partition("\n")
+    if first.startswith(STAMP) and first.removeprefix(STAMP) != fingerprint(text):
+        raise OSError(f"{path} is damaged (it does not agree with its checksum); chapter 10 writes it again")
+    return path
