@@ -136,6 +136,10 @@ print("paths (runs, steps, samples, classes):", paths.shape)
 # %% tags=["hide-input"]
 lambdas = np.linspace(0, 1, 50)
 road = geodesic(P_0, P_star, lambdas)
+alt = (
+    f"Two triangles, one for each sample: {len(paths)} paths run from scattered starts "
+    "to the corner of the true class; dashes tell the two models apart."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
@@ -149,7 +153,6 @@ for n, ax in enumerate(axes):
         bent = plots.barycentric(np.exp(path[:, n]))
         ax.plot(*bent.T, color=colour, ls=dash, lw=1.3, label=label)
 plots.figure_legend(fig, axes[0])
-alt = "Two triangles, one a sample: paths run from scattered starts to the true corner."
 plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 
 # %% [markdown]
@@ -221,8 +224,11 @@ for k, name in enumerate(names):
     ax.plot(x, y, color=colour, ls=dash, marker=marker, ms=3, label=label)
 plots.plot_reference(ax, inpca.embedding_[len(names) * n_each :])
 plots.label_embedding(ax, inpca.eigenvalues_, inpca.explained_stress_)
-ax.legend(fontsize=9)
-alt = "InPCA of six toy training paths: they join near the truth, along the geodesic."
+ax.legend()
+alt = (
+    f"InPCA of {len(paths)} toy training paths, {n_each} steps each: they join near "
+    "truth (star), beside the geodesic (black)."
+)
 plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt=alt)
 
 # %% [markdown]

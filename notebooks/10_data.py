@@ -96,17 +96,22 @@ plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=alt)
 # %% tags=["hide-input"]
 n_classes, width = data.n_classes, 0.38
 counts = {split: np.bincount(y, minlength=n_classes) for split, y in labels.items()}
+totals = ", ".join(f"{len(y)} {split}" for split, y in labels.items())
+alt = f"Samples of every class as pairs of columns, {totals} samples in all."
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 3))
 for k, (split, count) in enumerate(counts.items()):
     colour = plots.FACTOR_STYLES[k][0]
     place = np.arange(n_classes) + 0.4 * k - 0.2
-    ax.bar(place, count, width=width, label=split, color=colour)
+    bars = {"color": colour, "hatch": ("", "//")[k], "edgecolor": "white"}
+    ax.bar(place, count, width=width, label=split, **bars)
 named = range(0, n_classes, -(-n_classes // (2 * n_rows)))
 ax.set_xticks(named, [data.classes[c] for c in named])
 ax.set(xlabel="class", ylabel="samples")
-ax.tick_params(axis="x", rotation=30 if len(str(data.classes[-1])) > 3 else 0)
+if max(len(str(name)) for name in data.classes) > 3:
+    plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-alt = "Number of train and test samples of every class, as pairs of columns."
 plots.save_figure(fig, atlas.figure_path("10_classes.png"), alt=alt)
 
 # %% [markdown]
@@ -153,7 +158,10 @@ label = f"90 % of the variance: {n_90} directions"
 ax.axvline(n_90, color="black", ls="--", lw=1, label=label)
 ax.set(xlabel="direction", ylabel="share of the variance")
 ax.legend()
-alt = "Eigenvalues of the input covariance, falling over several orders of magnitude."
+alt = (
+    f"Eigenvalues of the covariance of {len(few)} inputs as shares of the variance, "
+    f"logarithmic; the dashed line marks the {n_90} directions that hold 90 %."
+)
 plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt=alt)
 
 # %% [markdown]

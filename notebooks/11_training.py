@@ -143,7 +143,7 @@ by_run = list(table.groupby("run", sort=False))
 families = [rows.architecture.iloc[0] for _, rows in by_run]
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
 for split, ax in zip(("train", "test"), axes, strict=True):
     curves = [np.interp(axis, rows.epoch, rows[f"error_{split}"]) for _, rows in by_run]
     plots.plot_curves(ax, axis, curves, families)
@@ -152,8 +152,8 @@ for split, ax in zip(("train", "test"), axes, strict=True):
 axes[0].set_ylabel("fraction wrong")
 plots.figure_legend(fig, axes[0])
 alt = (
-    "Train and test error against epochs, thin lines for "
-    "runs and thick lines for the mean of each architecture."
+    f"Train and test error of {len(by_run)} runs against epochs: a thin line is a run, "
+    "a thick dashed one the mean of an architecture (n in the legend)."
 )
 plots.save_figure(fig, atlas.figure_path("11_learning_curves.png"), alt=alt)
 

@@ -214,7 +214,10 @@ for ax, (split, matrix) in zip(axes, D.items(), strict=True):
     ax.set_xlabel(f"points, from high to low {first_split} loss")
     ax.grid(visible=False)
 fig.colorbar(picture, ax=axes, label="$d_B$ (nats)")
-alt = f"Matrices of distances, points ordered by their {first_split} loss."
+alt = (
+    f"Distances between {len(shown)} points, for each split, ordered from high to low "
+    f"{first_split} loss; dark is near, yellow far."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_matrix.png"), alt=alt)
 
 # %% [markdown]

@@ -140,7 +140,10 @@ for (label, values), colour in zip(rebuilt.items(), colours, strict=True):
     ax.plot(small[pairs], values[pairs], color=colour, label=label, **look)
 ax.set(xlabel="$d_B$ (nats)", ylabel="rebuilt from coordinates (nats)")
 ax.legend(markerscale=6)
-alt = "Rebuilt against true distances: signed axes on the diagonal, others above it."
+alt = (
+    f"Rebuilt against true distances of {len(pairs[0])} pairs: with signed axes (grey) "
+    "on the diagonal, with positive axes only (red) on it or above."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_isometry.png"), alt=alt)
 
 # %% [markdown]
@@ -225,8 +228,8 @@ plots.plot_reference(ax, again.reference_embedding.values)
 plots.label_embedding(ax, signed_sizes, again.explained_stress.values)
 plots.short_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
 alt = (
-    f"First two InPCA axes of the {first_split} predictions by {family_name}, "
-    "with the geodesic from ignorance to truth in black."
+    f"First two InPCA axes of {fitted.sum()} {first_split} predictions by "
+    f"{family_name}, with the geodesic from ignorance to truth in black."
 )
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_first_look.png"), alt=alt)
 

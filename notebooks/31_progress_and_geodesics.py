@@ -145,9 +145,13 @@ for ax, split in zip(axes, atlas.splits, strict=True):
     coordinates = table[[f"loss_{split}", f"progress_{split}"]].to_numpy()
     plots.plot_embedding(ax, coordinates, table[family_factor], size=6, legend=False)
     ax.set(xscale="log", xlabel=f"{split} loss (nats)")
+    plots.plain_log(ax.xaxis)
 axes[0].set_ylabel("progress")
 plots.figure_legend(fig, axes[0], ncols=min(6, table[family_factor].nunique()))
-alt = "Progress against loss for each split: points of all runs, a falling band."
+alt = (
+    f"Progress against loss for each split: {len(table)} points of "
+    f"{table.run.nunique()} runs, coloured by {family_name}."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_progress_and_loss.png"), alt=alt)
 
 # %% [markdown]
@@ -231,7 +235,10 @@ label = "twice to the geodesic: detours unrelated"
 ax.plot(grid, 2 * to_road, color="black", ls=":", lw=1, label=label)
 ax.set(xlabel="progress s", ylabel="mean $d_B$ (nats)", ylim=(0, None))
 plots.legend_below(ax)
-alt = "Mean distance between runs against progress, and once and twice to the geodesic."
+alt = (
+    f"Mean distance between {main.sum()} runs against progress (solid), and once "
+    "(dashed) and twice (dotted) their mean distance to the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt=alt)
 
 # %% [markdown]

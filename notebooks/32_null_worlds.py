@@ -123,6 +123,10 @@ own_class = y[0]
 confidence = {n: np.exp(run[:, members, own_class]).T for n, run in sides.items()}
 order = np.argsort(-confidence["the run"].mean(axis=1))
 heat = {"aspect": "auto", "vmin": 0, "vmax": 1, "interpolation": "none"}
+alt = (
+    f"Probability of the true class of {len(members)} samples for a run (left) and its "
+    "shuffle (middle), and the loss curve that both share (right)."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), width_ratios=[1, 1, 1.2])
@@ -136,7 +140,6 @@ curve.plot(before["loss"], color=plots.SPACE_LIKE, lw=5, alpha=0.4, label="the r
 curve.plot(after["loss"], color="black", ls="--", label="shuffled")
 curve.set(xlabel="checkpoint", ylabel="loss (nats)", ylim=(0, None))
 curve.legend()
-alt = "Probability of the true class for a run and its shuffle, and their loss curve."
 plots.save_figure(fig, atlas.figure_path("32_shuffle.png"), alt=alt)
 
 # %% [markdown]
@@ -223,7 +226,10 @@ for ax, split in zip(axes, splits, strict=True):
     plots.plot_ladder(ax, rungs)
     ax.set_title(f"{split} predictions ({len(kept[split])} runs)")
 axes[0].set_ylabel("axes for 90 % of the stress\nat equal progress")
-alt = "Axes for 90 % of the stress at equal progress in each world of the ladder."
+alt = (
+    "Axes for 90 % of the stress at equal progress in each world of the ladder; the "
+    "real world is black, and n, the number of runs, stands above each panel."
+)
 plots.save_figure(fig, atlas.figure_path("32_axes.png"), alt=alt)
 
 # %% [markdown]

@@ -86,21 +86,26 @@ print(
 # Three views of the first three axes. If each network went its own way in a space of thousands of dimensions, we would see a cloud. *Prediction:* do the colours separate?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
-views = [(0, 1), (0, 2), (1, 2)] if len(eigenvalues) > 2 else [(0, 1)]
-for ax, pair in zip(axes.flat[[0, 2, 3]], views, strict=False):
-    plots.plot_embedding(
-        ax, coordinates, table[family_factor], components=pair, size=6, legend=False
-    )
-    plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, up_to, pair)
-axes[0, 1].axis("off")
-plots.short_legend(axes[0, 1], axes[0, 0], loc="center", fontsize=12)
+levels, axes_found = table[family_factor], (reference, eigenvalues, up_to)
+plots.plot_views(plt.figure(figsize=(9, 8.2)), coordinates, levels, *axes_found)
 alt = (
-    "Three panels of the first three InPCA axes of train "
-    f"predictions, by {family_name}, with the geodesic."
+    f"First three InPCA axes of {len(table)} train predictions of "
+    f"{table.run.nunique()} runs, coloured by {family_name}: the first two above, "
+    "each with the third below. Black is the geodesic from ignorance to truth."
 )
-plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt=alt)
+plots.save_figure(plt.gcf(), atlas.figure_path("40_panels.png"), alt=alt)
+
+# %% [markdown]
+# One family may still hide another. In the next figure each family has a panel of its own, in colour over all the others in grey.
+
+# %% tags=["hide-input"]
+each = plt.figure(figsize=(9, 5))
+plots.plot_levels_apart(each, coordinates, levels, reference)
+alt = (
+    f"The plane of InPC 1 and InPC 2 once for each {family_name}, in colour over the "
+    f"{len(table)} train predictions in grey; n counts its points; black: geodesic."
+)
+plots.save_figure(each, atlas.figure_path("40_families.png"), alt=alt)
 
 # %% [markdown]
 # Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where every network knows nothing or everything. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road. On each axis label, the percentage behind $\Sigma$ is the explained stress up to that axis.
@@ -156,6 +161,12 @@ print(
 # The first axis should be the way from ignorance to truth. We colour the same points by their train loss and by their train error.
 
 # %% tags=["hide-input"]
+alt = (
+    f"First two InPCA axes of {len(table)} train predictions, coloured by train "
+    "loss (left) and error (right); black is the geodesic."
+)
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 columns = {"loss_train": "train loss (nats)", "error_train": "train error"}
 look = {"size": 6, "alpha": 0.8, "cmap": plots.SEQUENTIAL + "_r"}
@@ -167,7 +178,6 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues, up_to)
-alt = "First two InPCA axes of train predictions, coloured by train loss and error."
 plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
@@ -226,6 +236,12 @@ pd.DataFrame(
 # The same on the map, where each colour is what lies within the radius of one of the three points:
 
 # %% tags=["hide-input"]
+alt = (
+    f"The {len(table)} train points in grey; those near three "
+    "points of the geodesic (black) are marked by colour and shape."
+)
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.6))
 ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
 look = {"s": 9, "linewidths": 0}
@@ -237,7 +253,6 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues, up_to)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
-alt = "Train embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
@@ -256,6 +271,7 @@ figure = interactive.embedding_3d(
     eigenvalues,
     up_to,
     runs=table.run,
+    hover=interactive.hover_text(table, "train"),
     title=(
         f"Train predictions of {table.run.nunique()} "
         f"networks, profile {atlas.profile.name}"

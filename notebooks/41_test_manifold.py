@@ -86,21 +86,26 @@ assert np.isclose(direct[one.name], one.loss_test / 2, rtol=1e-3)
 # Three views of the first three axes. *Prediction:* will any part of the picture of chapter 40 be missing?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
-views = [(0, 1), (0, 2), (1, 2)] if len(eigenvalues) > 2 else [(0, 1)]
-for ax, pair in zip(axes.flat[[0, 2, 3]], views, strict=False):
-    plots.plot_embedding(
-        ax, coordinates, table[family_factor], components=pair, size=6, legend=False
-    )
-    plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, stress, pair)
-axes[0, 1].axis("off")
-plots.short_legend(axes[0, 1], axes[0, 0], loc="center", fontsize=12)
+levels, axes_found = table[family_factor], (reference, eigenvalues, stress)
+plots.plot_views(plt.figure(figsize=(9, 8.2)), coordinates, levels, *axes_found)
 alt = (
-    "Three panels of the first three InPCA axes of test "
-    f"predictions, by {family_name}, with the geodesic."
+    f"First three InPCA axes of {len(table)} test predictions of "
+    f"{table.run.nunique()} runs, coloured by {family_name}: the first two above, "
+    "each with the third below. Black is the geodesic from ignorance to truth."
 )
-plots.save_figure(fig, atlas.figure_path("41_panels.png"), alt=alt)
+plots.save_figure(plt.gcf(), atlas.figure_path("41_panels.png"), alt=alt)
+
+# %% [markdown]
+# The first two axes again, one family at a time, so that none hides another:
+
+# %% tags=["hide-input"]
+each = plt.figure(figsize=(9, 5))
+plots.plot_levels_apart(each, coordinates, levels, reference)
+alt = (
+    f"The plane of InPC 1 and InPC 2 once for each {family_name}, in colour over the "
+    f"{len(table)} test predictions in grey; n counts its points; black: geodesic."
+)
+plots.save_figure(each, atlas.figure_path("41_families.png"), alt=alt)
 
 # %% [markdown]
 # As in chapter 40, the band alone proves little. Beside it stands the world of chapter 32 in which every run is shuffled within classes:
@@ -130,20 +135,25 @@ pd.DataFrame(
 # Compare the two columns: the test column is larger by what networks do not carry over to new samples. In the paper the two means are .026 and .586. By architecture, with one dot a run:
 
 # %% tags=["hide-input"]
+alt = (
+    f"Distance to truth at the end of training of {len(trained)} runs, one mark a run, "
+    f"by {family_name}: grey circles on train, red triangles on test samples."
+)
+
+# %% tags=["hide-input"]
 order = statistics.sorted_levels(last[family_factor])
-sides = {"train": (-0.16, plots.SPACE_LIKE), "test": (0.16, plots.TIME_LIKE)}
+sides = {"train": (-0.16, plots.SPACE_LIKE, "o"), "test": (0.16, plots.TIME_LIKE, "^")}
 sides = {split: sides[split] for split in atlas.splits}
 fig, ax = plt.subplots(figsize=(8.5, 4.2))
 for k, level in enumerate(order):
     member = trained[trained[family_factor] == level]
-    for split, (shift, colour) in sides.items():
+    for split, (shift, colour, mark) in sides.items():
         place = k + shift + rng.uniform(-0.09, 0.09, size=len(member))
         look = {"ms": 4, "alpha": 0.7, "color": colour, "label": None if k else split}
-        ax.plot(place, member[f"loss_{split}"] / 2, "o", **look)
+        ax.plot(place, member[f"loss_{split}"] / 2, mark, **look)
 ax.set(yscale="log", ylabel="distance to truth at the end (nats)")
 ax.set_xticks(range(len(order)), order, rotation=60 if len(order) > 8 else 0)
 plots.short_legend(ax)
-alt = f"Distance to truth at the end of training, one dot a run, by {family_name}."
 plots.save_figure(fig, atlas.figure_path("41_ends.png"), alt=alt)
 
 # %% [markdown]
@@ -163,7 +173,10 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues, stress)
-alt = "First two InPCA axes of test predictions, coloured by test loss and error."
+alt = (
+    f"First two InPCA axes of {len(table)} test predictions, coloured by test "
+    "loss (left) and error (right); black is the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
@@ -194,6 +207,10 @@ pd.DataFrame(
     {"within": within.sum(axis=1), "nearest": nearest.round(3)},
     index=lambdas[[1, 50, 99]].round(2),
 )
+alt = (
+    f"The {len(table)} test points in grey; those near three "
+    "points of the geodesic (black) are marked by colour and shape."
+)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.6))
@@ -207,7 +224,6 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues, stress)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
-alt = "Test embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("41_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
@@ -273,6 +289,7 @@ figure = interactive.embedding_3d(
     eigenvalues,
     stress,
     runs=table.run,
+    hover=interactive.hover_text(table, "test"),
     title=(
         f"Test predictions of {table.run.nunique()} "
         f"networks, profile {atlas.profile.name}"

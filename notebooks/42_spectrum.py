@@ -72,14 +72,14 @@ for split in splits:
 # Each column is the size of an eigenvalue. Grey ones are space-like; hatched red ones are time-like, with a negative eigenvalue. The percentages are the explained stress up to that column. *Prediction:* will the test spectrum fall faster or slower than the train spectrum?
 
 # %% tags=["hide-input"]
-fig, axes = plots.panels(splits, figsize=(10.5, 4))
+fig, axes = plots.panels(splits, figsize=(9, 4))
 for ax, split in zip(axes, splits, strict=True):
     plots.plot_spectrum(ax, eigenvalues[split], stress[split])
     ax.set_title(f"{split} predictions")
 axes[-1].set_ylabel(axes[0].get_ylabel() if len(splits) == 1 else "")
 alt = (
-    "Columns of absolute eigenvalues for each split, "
-    "logarithmic; time-like ones are hatched red."
+    "Columns of absolute eigenvalues for each split, logarithmic; time-like ones are "
+    f"hatched red; percentages: explained stress. n = {len(atlas.points)} points."
 )
 plots.save_figure(fig, atlas.figure_path("42_spectrum.png"), alt=alt)
 
@@ -241,6 +241,10 @@ for split, draws in over_samples.items():
 # %% tags=["hide-input"]
 bars = {"capsize": 4, "ms": 5, "lw": 1.2, "mfc": "white"}
 kinds = {"runs": (over_runs, "o"), "samples": (over_samples, "s")}
+alt = (
+    "Explained stress against the number of axes: lines for all points, circles for "
+    "drawn runs, squares for drawn samples, with two standard deviations."
+)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.4))
@@ -256,7 +260,6 @@ for k, split in enumerate(splits):
 ax.set(xscale="log", xlabel="axes", ylabel="explained stress", ylim=(None, 1.01))
 ax.set_xticks(wanted, wanted)
 plots.legend_below(ax, ncols=2)
-alt = "Explained stress against the number of axes, with two standard deviations."
 plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt=alt)
 
 # %% [markdown]

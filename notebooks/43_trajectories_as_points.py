@@ -117,6 +117,12 @@ middles = [block.mean() for block in np.split(np.arange(n_runs), edges)]
 # Before any embedding, look at the numbers. An embedding is a summary, and a summary can hide a broken row; a picture of the matrix cannot. Runs are sorted by family, then by the other factors. *Prediction:* blocks of which size will you see?
 
 # %% tags=["hide-input"]
+alt = (
+    f"Distances between {n_runs} trajectories for each split, sorted by {family_name}; "
+    "white lines divide the families, dark is near."
+)
+
+# %% tags=["hide-input"]
 fig, axes = plots.panels(splits, figsize=(9, 4.2), sharey=False)
 norm = PowerNorm(0.5, 0, max(d_traj[split].max() for split in splits))
 lines = {"color": "white", "lw": 1}
@@ -130,7 +136,6 @@ for ax, split in zip(axes, splits, strict=True):
 axes[0].set_yticks(middles, sorted_family[np.r_[0, edges]])
 about = "mean distance (nats), square-root scale"
 fig.colorbar(image, ax=axes, label=about, shrink=0.8)
-alt = f"Matrices of trajectory distances for each split, sorted by {family_name}."
 plots.save_figure(fig, atlas.figure_path("43_matrix.png"), alt=alt)
 
 # %% [markdown]
@@ -188,7 +193,7 @@ stress = pd.DataFrame(
 stress.round(3)
 
 # %% [markdown]
-# The picture: one point a run, the black star the geodesic. The sign of an axis is arbitrary, so the test axes are turned to face as the train axes do. *Prediction:* which factor will you be able to read from the place?
+# In the next figure each run is one point, and the black cross is the geodesic. The sign of an axis is arbitrary, so the test axes are turned to face as the train axes do. *Prediction:* which factor will you be able to read from the place?
 
 # %% tags=["hide-input"]
 as_first = fits[first_split].embedding_[:, :2]
@@ -204,31 +209,38 @@ look = {"size": 28, "alpha": 0.75, "legend": False}
 for ax, split in zip(axes, splits, strict=True):
     points, fit = turned[split], fits[split]
     plots.plot_embedding(ax, points[:-1], runs[family_factor], **look)
-    ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
+    ax.plot(*points[-1], "X", color="black", ms=11, ls="", label="geodesic")
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{split} predictions")
 plots.figure_legend(fig, axes[0], ncols=4)
-alt = f"Each training run as one point, coloured by {family_name}, the geodesic a star."
+alt = (
+    f"Each of {n_runs} training runs as one point, coloured by {family_name}; "
+    "the black cross is the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 
 # %% [markdown]
-# Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the star says how far runs stay from the straight road. Read the eigenvalues before you read shapes: an axis with a small one is thin, and adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The same points again, coloured by the other factors:
+# Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the black cross says how far runs stay from the straight road. Read the eigenvalues before you read shapes: an axis with a small one is thin, and adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The same points again, coloured by the other factors:
 
 # %% tags=["hide-input"]
 varied = [f for f in shown_factors if f != family_factor]
 n_rows = max(1, -(-len(varied) // 2))
+alt = (
+    f"The {first_split} embedding of {n_runs} trajectories, a panel for each factor, "
+    "coloured by level. Runs far from the rest lie outside; a corner counts them."
+)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(n_rows, 2, figsize=(9, 3.6 * n_rows), squeeze=False)
-points, look = turned[first_split][:-1], {"size": 24, "alpha": 0.75, "legend": False}
+fig, axes = plt.subplots(n_rows, 2, figsize=(9, 3.7 * n_rows), squeeze=False)
+points, look = turned[first_split][:-1], {"size": 22, "alpha": 0.75, "legend": False}
 for ax, factor in zip(axes.flat, varied, strict=False):
     plots.plot_embedding(ax, points, runs[factor], **look)
+    plots.frame_on_most(ax, points)
     ax.set_aspect("equal", adjustable="datalim")
     ax.set(title=plots.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2")
     plots.legend_below(ax)
 for ax in axes.flat[len(varied) :]:
     ax.axis("off")
-alt = "The embedding of trajectories, one panel a factor, coloured by its levels."
 picture = None
 if varied:
     picture = plots.save_figure(fig, atlas.figure_path("43_by_factor.png"), alt=alt)
@@ -282,8 +294,8 @@ for ax, split in zip(axes, splits, strict=True):
     ax.set_title(f"{split} trajectories")
 axes[-1].set_ylabel("" if len(splits) > 1 else axes[0].get_ylabel())
 alt = (
-    "Absolute eigenvalues of the embedding of trajectories for "
-    "each split, time-like ones hatched, with explained stress."
+    f"Absolute eigenvalues of the embedding of {n_runs} trajectories for each split; "
+    "time-like ones are hatched red; percentages: explained stress."
 )
 plots.save_figure(fig, atlas.figure_path("43_spectrum.png"), alt=alt)
 

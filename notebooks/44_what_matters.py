@@ -110,8 +110,8 @@ fig, (ax, strips) = plt.subplots(2, 1, figsize=(9, 6.2), height_ratios=[2.6, 1.4
 plots.plot_dendrogram(ax, strips, tree, table.iloc[few], varied)
 plots.level_legend(fig, table, varied)
 alt = (
-    "Tree of configurations by trajectory distance; strips "
-    "below it show the level of each factor for every leaf."
+    f"Tree of {len(few)} configurations by trajectory distance; the strips below it "
+    "show the level of each factor for every leaf."
 )
 plots.save_figure(fig, atlas.figure_path("44_dendrogram.png"), alt=alt)
 
@@ -189,8 +189,8 @@ effects.set_index("factor")[[*shown_columns, "n_strict"]].round(3)
 # %% tags=["hide-input"]
 known, picture_of_effects = effects.dropna(subset="value"), repeats_said
 alt = (
-    "Ratio of the distance between levels to the distance "
-    "between seeds for each factor, with intervals."
+    "Ratio of the distance between levels to the distance between seeds for each "
+    "factor (n: matched pairs), with 95 % intervals; grey: shuffled runs."
 )
 if len(known):
     fig, ax = plt.subplots(figsize=(8.5, 1.2 + 0.65 * max(2, len(known))))
@@ -272,7 +272,7 @@ size = min(9, 2.5 + 1.3 * len(beside)), 1.5 + 0.5 * len(members)
 by_family = "no family has repeats and another factor that varies in it"
 alt = (
     f"Table of effect ratios: one row a level of {family_name}, one "
-    "column a factor, white at 1, red above, blue below."
+    f"column a factor, white at 1, red above, blue below; {len(runs)} runs."
 )
 if ratios.notna().any(axis=None):
     fig, ax = plt.subplots(figsize=size)
@@ -309,8 +309,8 @@ for f in of_factor:
 # %% tags=["hide-input"]
 along = {f: curve for f, curve in along.items() if np.isfinite(curve).any()}
 alt = (
-    "Effect ratio of each factor against progress on a "
-    "logarithmic axis; the line at 1 is the distance between seeds."
+    f"Effect ratio of each factor against progress, {len(runs)} runs, on a logarithmic "
+    "axis; the line at 1 is the distance between seeds."
 )
 picture_along = repeats_said
 
@@ -374,8 +374,8 @@ if enough:
     fig, ax = plt.subplots(figsize=(8, 4.2))
     plots.plot_importance(ax, lost[varied], null[varied])
     alt = (
-        "Permutation importance of each factor on held-out "
-        "configurations, with the mark that permuted runs reach."
+        f"Permutation importance of each factor on held-out configurations of "
+        f"{len(runs)} runs; dots are splits, the dashed mark is the null."
     )
     picture = plots.save_figure(fig, atlas.figure_path("44_importance.png"), alt=alt)
 picture

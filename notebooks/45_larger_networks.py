@@ -119,8 +119,8 @@ for family, column in zip(panels, axes.T, strict=True):
     column[0].set_title(family)
 fig.supylabel("progress")
 alt = (
-    "Progress against epochs and against steps for several "
-    "sizes of each family, one line a run, coloured by size."
+    "Progress against epochs (above) and steps (below) for several sizes of each "
+    f"family; each line is one of {len(runs)} runs, dark for small, light for large."
 )
 plots.save_figure(fig, atlas.figure_path("45_progress.png"), alt=alt)
 
@@ -178,7 +178,10 @@ for ax, family in zip(axes[0], panels, strict=True):
     ax.set_title(family)
 axes[0, 0].set_ylabel("steps")
 plots.figure_legend(fig, axes[0, 0])
-alt = "Steps to progress .25, .5 and .75 against the number of parameters, by family."
+alt = (
+    "Mean steps to progress .25, .5 and .75 against the number of parameters, a panel "
+    f"for each family, {len(runs)} runs in all."
+)
 plots.save_figure(fig, atlas.figure_path("45_steps_and_size.png"), alt=alt)
 
 # %% [markdown]
@@ -253,7 +256,10 @@ for k, (name, curve) in enumerate(curves.items()):
     ax.plot(grid, curve, color=colour, ls=dash, lw=2.4, label=label)
 ax.set(xlabel="progress $s$", ylabel="mean distance (nats)", ylim=(0, None))
 plots.legend_below(ax)
-alt = "Mean distance at equal progress: between sizes, between families, between seeds."
+alt = (
+    "Mean distance at equal progress between sizes (solid), between families (dashed) "
+    "and between seeds (dash-dotted); n counts pairs."
+)
 plots.save_figure(fig, atlas.figure_path("45_same_road.png"), alt=alt)
 
 # %% [markdown]
@@ -283,7 +289,7 @@ plots.plot_reference(ax, embedding.reference_embedding.values)
 up_to = embedding.explained_stress.values
 plots.label_embedding(ax, embedding.eigenvalues.values, up_to)
 alt = (
-    "Networks of several sizes, coloured by their number of "
+    f"{shown.sum()} points of networks of several sizes, coloured by their number of "
     "parameters, placed in the train embedding of the main grid in grey."
 )
 plots.save_figure(fig, atlas.figure_path("45_embedding.png"), alt=alt)

@@ -105,14 +105,12 @@ for split in splits:
 fig, axes = plots.panels(panel_factors, figsize=(9, 4.4))
 for ax, factor in zip(axes, panel_factors, strict=True):
     plots.plot_quantiles(ax, s, road_curves, runs[factor], mark_stops=True)
-    ax.set(
-        xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None)
-    )
-axes[0].set_ylabel("distance to the geodesic (nats)")
+    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}")
+axes[0].set(ylabel="distance to the geodesic (nats)", ylim=(0, None))
 alt = (
-    "Distance to the geodesic against progress, by "
-    f"{' and by '.join(map(plots.factor_name, panel_factors))}, medians and "
-    "middle halves; rings mark where the first run of each line stops."
+    f"Distance of {len(runs)} runs to the geodesic against {first_split} progress, by "
+    f"{' and by '.join(map(plots.factor_name, panel_factors))}: medians, middle halves "
+    "shaded. A ring marks where the first run stops; beyond it the line is thin."
 )
 plots.save_figure(fig, atlas.figure_path("46_to_geodesic.png"), alt=alt)
 
@@ -174,13 +172,15 @@ pd.DataFrame(shares).round(2)
 # %% tags=["hide-input"]
 fig, axes = plots.panels(splits, figsize=(9, 4.2))
 for ax, split in zip(axes, splits, strict=True):
-    plots.plot_quantiles(ax, s, to_road[split], runs[family_factor], legend=False)
-    ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
-axes[0].set_ylabel("distance to the geodesic (nats)")
-plots.figure_legend(fig, axes[0])
+    options = {"legend": False, "mark_stops": True}
+    plots.plot_quantiles(ax, s, to_road[split], runs[family_factor], **options)
+    ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions")
+axes[0].set(ylabel="distance to the geodesic (nats)", ylim=(0, None))
+plots.figure_legend(fig, axes[0], ncols=4)
 alt = (
-    "Distance to the geodesic against progress for "
-    f"{' and for '.join(splits)} predictions, by {family_name}."
+    f"Distance of {len(runs)} runs to the geodesic against progress for "
+    f"{' and for '.join(splits)} predictions, by {family_name}; a ring marks "
+    "where the first run of a line stops, and beyond it the line is thin."
 )
 plots.save_figure(fig, atlas.figure_path("46_train_and_test.png"), alt=alt)
 
@@ -206,14 +206,13 @@ else:
 # %% tags=["hide-input"]
 fig, axes = plots.panels(panel_factors, figsize=(9, 4.4))
 for ax, factor in zip(axes, panel_factors, strict=True):
-    plots.plot_quantiles(ax, s, width[first_split], runs[factor])
-    ax.set(
-        xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None)
-    )
-axes[0].set_ylabel("tube width (nats)")
+    plots.plot_quantiles(ax, s, width[first_split], runs[factor], mark_stops=True)
+    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}")
+axes[0].set(ylabel="tube width (nats)", ylim=(0, None))
 alt = (
-    "Distance of each run to the mean of its seeds against progress, by "
-    f"{' and by '.join(map(plots.factor_name, panel_factors))}."
+    f"Distance of {len(runs)} runs to the mean of their seeds against progress, by "
+    f"{' and by '.join(map(plots.factor_name, panel_factors))}: medians and middle "
+    "halves; a ring marks where the first run of a line stops."
 )
 
 # %% tags=["hide-input"]

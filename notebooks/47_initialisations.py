@@ -146,9 +146,9 @@ key += [
     for name, m in ends.items()
 ]
 alt = (
-    "The first two train axes: ordinary runs in grey, "
-    "runs from each unusual start as coloured lines, "
-    "dotted while fitted to other labels or few samples, solid afterwards."
+    f"First two train axes: ordinary runs in grey, {special.run.nunique()} runs from "
+    "unusual starts as coloured lines, dotted while they are fitted to other labels "
+    "or to few samples, solid afterwards."
 )
 
 # %%
@@ -156,7 +156,11 @@ reference = embedding.reference_embedding.values
 grey = {"s": 3, "color": "0.82", "linewidths": 0, "rasterized": True}
 dashes = {"pretrain": ":", "main": "-"}
 ordinary_places = coordinates[ordinary_rows, :2].T
-size = {"figsize": (9, 4.2), "squeeze": False}
+width, height = np.ptp(coordinates[[*ordinary_rows, *special.index], :2], axis=0)
+columns = 2 if height < 0.8 * width and len(starts) > 2 else len(starts)
+n_rows = -(-len(starts) // columns)
+size = {"figsize": (9, 1.6 + n_rows * (0.5 + 8 / columns * height / width))}
+size |= {"squeeze": False, "sharex": True, "sharey": True}
 
 # %%
 thin = {"lw": 1.5, "ms": 3.5}
@@ -166,8 +170,8 @@ looks = {a: {"color": c, "marker": m, **thin} for a, (c, m, _) in styles.items()
 # Each architecture keeps its colour and marker; the next figure also needs names for its two kinds of line.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(starts), **size)
-for ax, start in zip(axes[0], starts, strict=True):
+fig, axes = plt.subplots(n_rows, columns, **size)
+for ax, start in zip(axes.flat, starts, strict=False):
     ax.scatter(*ordinary_places, **grey)
     for _, one in special[special.start == start].groupby("run", sort=False):
         for phase, dash in dashes.items():
@@ -177,8 +181,8 @@ for ax, start in zip(axes[0], starts, strict=True):
     plots.plot_reference(ax, reference, names=False)
     of_axes = ax.get_xlabel(), ax.get_ylabel()
     ax.set(title=shown_as[start], xlabel="", ylabel="")
-fig.supxlabel(of_axes[0], fontsize=12)
-fig.supylabel(of_axes[1], fontsize=12)
+    ax.set_aspect("equal", adjustable="box")
+fig.supxlabel(of_axes[0]), fig.supylabel(of_axes[1])
 fig.legend(handles=key, loc="outside upper center", ncols=4)
 plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 
@@ -236,9 +240,9 @@ with_n = {
 
 # %%
 alt = (
-    "Distance to the nearest ordinary checkpoint against "
-    "epochs, for train and test: thin lines are runs, "
-    "thick ones medians of each start, the grey band held-out ordinary runs."
+    "Distance to the nearest ordinary checkpoint against epochs, for train and test: "
+    "thin lines are runs, thick ones medians of each start (n in the legend), the "
+    "grey band holds 90 % of held-out ordinary runs."
 )
 
 # %% [markdown]
@@ -322,9 +326,9 @@ shown.xs(half, level="s").loc[list(splits)].round(2)
 
 # %% tags=["hide-input"]
 alt = (
-    "Distance to the nearest ordinary run over that of a held-out ordinary "
-    "run, at three values of progress, by start, for train and test; "
-    "grey dashes are the same runs shuffled within classes."
+    "Distance to the nearest ordinary run over that of a held-out ordinary run, at "
+    f"three values of progress, {special.run.nunique()} runs by start: means (large) "
+    "with 95 % intervals; grey dashes are the same runs shuffled within classes."
 )
 bound = 2  # of claim 5
 
@@ -388,9 +392,9 @@ print(
     }
 )
 alt = (
-    "Distance to the nearest ordinary run at equal "
-    "progress, for train and test, with the band of held-out "
-    "ordinary runs of the same architectures in grey."
+    "Distance to the nearest ordinary run at equal progress, for train and test: "
+    "medians of each start (n in the legend) over single runs, with the band of "
+    "held-out ordinary runs of the same architectures in grey."
 )
 
 # %% [markdown]

@@ -122,30 +122,31 @@ reference = fit.transform(pairwise(joint_road[:n_road], both))
 # %%
 ends = table.reset_index(drop=True).groupby("run", sort=False).tail(1).index.to_numpy()
 shown_ends = ends[:: max(1, len(ends) // 25)]
+shapes = {split: plots.style_of(split, split_of)[1] for split in ("train", "test")}
 alt = (
-    "Joint embedding of train and test predictions: above "
-    "coloured by split, below by train progress with thin "
-    "lines from the train to the test point "
-    "of some runs' last shown checkpoints."
+    f"Joint embedding of {len(rows)} networks, each a train and a test point: above "
+    "coloured by split; below by train progress, shapes as above, with thin lines "
+    f"from the train to the test point of {len(shown_ends)} runs' last checkpoints."
 )
 
 # %% [markdown]
 # *Prediction:* will the two splits lie on top of each other, side by side, or fork?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 1, figsize=(9, 8), sharex=True)
-points, twice = fit.embedding_, np.tile(table.progress_train, 2)
+fig, axes = plt.subplots(2, 1, figsize=(9, 8.4), sharex=True, sharey=True)
+points, look = fit.embedding_, {"size": 14, "alpha": 0.8}
 plots.plot_embedding(axes[0], points, split_of, size=14, legend=False)
-plots.plot_embedding_values(axes[1], points, twice, size=14)
-fig.colorbar(axes[1].collections[-1], ax=axes[1], label="train progress")
+for split, marker in shapes.items():
+    half, look["marker"] = points[split_of == split], marker
+    plots.plot_embedding_values(axes[1], half, table.progress_train, **look)
 for i in shown_ends:
-    axes[1].plot(*points[[i, i + len(rows)], :2].T, color="0.4", lw=0.8)
+    axes[1].plot(*points[[i, i + len(rows)], :2].T, color="0.4", lw=0.6)
+fig.colorbar(axes[1].collections[-1], ax=axes, shrink=0.5, label="train progress")
 for ax in axes:
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     plots.plot_reference(ax, reference, names=ax is axes[0])
-    ax.set_aspect("equal", adjustable="box")
 axes[0].set_xlabel("")
-axes[0].legend(markerscale=1.3, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
+plots.figure_legend(fig, axes[0], ncols=5)
 plots.save_figure(fig, atlas.figure_path("48_joint.png"), alt=alt)
 
 # %% [markdown]
@@ -277,20 +278,21 @@ picked = (
     ["random 1", "random 2", "by rank"] if n_pairings > 1 else ["random 1", "by rank"]
 )
 alt = (
-    "The joint embedding for two random pairings "
-    "and for the pairing by rank of difficulty, "
-    "rotated onto each other and coloured by split."
+    f"Joint embedding of {len(rows)} networks for {len(picked) - 1} random pairings "
+    "and for the pairing by rank of difficulty, coloured by split. The panels are "
+    "rotated and scaled onto each other, so that their units mean nothing."
 )
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(picked), figsize=(11, 2.9), sharex=True, sharey=True)
+fig, axes = plt.subplots(1, len(picked), figsize=(9, 3), sharex=True, sharey=True)
 for ax, name in zip(axes, picked, strict=True):
     target, turned, _ = procrustes(fit.embedding_[:, :3], fits[name].embedding_[:, :3])
     shown = target if name == "random 1" else turned
     plots.plot_embedding(ax, shown, split_of, size=10, legend=False)
-    ax.set(title=f"pairing: {name}", xlabel="InPC 1 (rotated, scaled)", aspect="equal")
-axes[0].set_ylabel("InPC 2")
-plots.figure_legend(fig, axes[0], ncols=2, markerscale=2.2)
+    ax.set(title=f"pairing: {name}", xlabel="InPC 1 (turned)", aspect="equal")
+    ax.set(xticks=[], yticks=[])
+axes[0].set_ylabel("InPC 2 (turned)")
+plots.figure_legend(fig, axes[0], ncols=2)
 plots.save_figure(fig, atlas.figure_path("48_pairings.png"), alt=alt)
 
 # %% [markdown]
@@ -369,8 +371,9 @@ print(
 
 # %% tags=["hide-input"]
 alt = (
-    "Left: Hellinger distance from train to test predictions against the floor that "
-    "pairing costs. Right: their difference against train progress, by family."
+    f"Left: Hellinger distance from train to test predictions of {len(rows)} networks "
+    "against the floor that pairing costs. Right: their difference against train "
+    f"progress, by {family_name}."
 )
 against_floor, against_s = np.stack([floor, cross], axis=1), np.stack([s, gap], axis=1)
 
@@ -385,7 +388,7 @@ left.legend()
 plots.plot_embedding(right, against_s, table[family_factor], size=16, legend=False)
 right.axhline(0, color="black", lw=0.8)
 right.set(xlabel="train progress", ylabel="gap: train to test less floor")
-plots.figure_legend(fig, right, markerscale=2)
+plots.figure_legend(fig, right)
 plots.save_figure(fig, atlas.figure_path("48_gap.png"), alt=alt)
 
 # %% [markdown]

@@ -185,8 +185,11 @@ for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
 axes[1].plot(*bases.embedding_[2:, :2].T, "kD", **mark)
-plots.figure_legend(fig, axes[1], ncols=4, markerscale=1.4)
-alt = f"Ordinary InPCA and the embedding by four anchors, by {family_name}."
+plots.figure_legend(fig, axes[1], ncols=4)
+alt = (
+    f"Ordinary InPCA of {len(table)} points and their embedding by four anchors, by "
+    f"{family_name}; open diamonds are the averages, black is the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 
 # %% [markdown]
@@ -362,9 +365,9 @@ agreement.round(3)
 
 # %% tags=["hide-input"]
 alt = (
-    "Matrices of cosines between the tangent "
-    f"vectors of runs, ordered by {family_name}, "
-    "at ignorance and at truth; thin lines divide the families."
+    f"Cosines between the tangent vectors of {len(chosen)} runs, ordered by "
+    f"{family_name}, at ignorance and at truth; thin lines divide the families, "
+    "red is alike, blue opposed."
 )
 order = pd.Series(np.arange(len(chosen)))
 places = order.groupby(chosen[family_factor].to_numpy()).agg(["mean", "max"])

@@ -110,7 +110,10 @@ shades = {"cmap": plots.SEQUENTIAL, "vmin": lowest, "vmax": 1}
 sns.heatmap(order, annot=True, fmt=".3f", square=True, cbar_kws=bar, ax=ax, **shades)
 ax.tick_params(axis="x", rotation=30)
 ax.grid(visible=False)
-alt = "Table of rank correlations between five divergences over all pairs of points."
+alt = (
+    "Table of rank correlations between five divergences over all pairs "
+    f"of {len(table)} points; 1 means the same order."
+)
 plots.save_figure(fig, atlas.figure_path("51_ranks.png"), alt=alt)
 
 # %% [markdown]
@@ -155,6 +158,10 @@ alike = {
 }
 alike = pd.DataFrame(alike, index=["axis 1", "axis 2"]).abs()
 alike.round(2)
+alt = (
+    f"Five embeddings of the same {len(table)} points, one for each divergence, by "
+    f"{family_name}; black: the geodesic from ignorance (square) to truth (star)."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
@@ -169,7 +176,6 @@ for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
 axes.flat[-1].axis("off")
 look = {"loc": "center", "markerscale": 2.5, "fontsize": 11}
 plots.short_legend(axes.flat[-1], axes[0, 0], **look)
-alt = f"Five embeddings of the same points, one a divergence, by {family_name}."
 plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
 
 # %% [markdown]
@@ -258,28 +264,31 @@ spread = pd.DataFrame(high - low, found.index, found.columns)
 spread.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
-# The figure has one panel for each conclusion that can be drawn here. Filled markers are the median of the draws and bars hold 95 % of them; an open marker is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
+# The figure has one panel for each conclusion that can be drawn here. Dots are the median of the draws and bars hold 95 % of them; an open diamond is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
 
 # %% tags=["hide-input"]
 known = [name for name in found.index if found.loc[name].notna().any()]
 median = np.array([pd.DataFrame(d).median() for d in draws.transpose(1, 0, 2)])
-open_mark = {"mec": "black", "mfc": "none", "ms": 12, "mew": 1.2}
+open_mark = {"mec": "black", "mfc": "none", "ms": 9, "mew": 1.4, "label": "all runs"}
+halves_said = "half of the runs, 95 % of draws"
+alt = (
+    f"{len(known)} numbers for five divergences, n = {len(table)} points: "
+    "all runs (open diamond), median and 95 % of draws of half of the runs (bar)."
+)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 3, figsize=(9, 6), sharey=True)
+fig, axes = plt.subplots(2, 3, figsize=(9, 6.6), sharey=True)
 for ax, name in zip(axes.flat, known, strict=False):
-    k = found.index.get_loc(name)
-    for j, metric in enumerate(found.columns):
-        colour, marker, _ = plots.numbered_style(j)
-        ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=3)
-        ax.plot(median[k, j], j, marker=marker, color=colour, ms=9)
-        ax.plot(found.loc[name, metric], j, marker=marker, **open_mark)
-    ax.set_title(fill(named_conclusions[name], 30), fontsize=11)
-    ax.set_yticks(range(len(METRICS)), names)
+    k, places = found.index.get_loc(name), np.arange(len(METRICS))
+    ax.hlines(places, low[k], high[k], color=plots.SPACE_LIKE, lw=3, label=halves_said)
+    ax.plot(median[k], places, "o", color=plots.SPACE_LIKE, ms=8, label="their median")
+    ax.plot(found.loc[name], places, "D", **open_mark)
+    ax.set_xlabel(fill(named_conclusions[name], 27), fontsize=10)
+    ax.set_yticks(places, names)
     ax.locator_params(axis="x", nbins=4, integer=name == "time_like_10")
 [ax.axis("off") for ax in axes.flat[len(known) :]]
-axes.flat[0].invert_yaxis()
-alt = f"{len(known)} conclusions for five divergences: medians and 95 % of draws."
+axes.flat[0].set_ylim(len(METRICS) - 0.5, -0.5)
+plots.figure_legend(fig, axes[0, 0])
 plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
 
 # %% [markdown]

@@ -205,10 +205,11 @@ cases = {case: at_equal_progress(case[0], runs) for case, runs in passing.items(
 
 # %%
 fits = {case: spectrum(matrix, n_components=30) for case, (matrix, _) in cases.items()}
+n_shown = sum(about.run.nunique() for _, about in cases.values())
 alt = (
-    "Eigenvalues and explained stress of predictions "
-    "on synthetic data at equal progress, for each input "
-    "spectrum, from ordinary and from offset starts."
+    f"Eigenvalues (left) and explained stress (right) of predictions of {n_shown} runs "
+    "on synthetic data at equal progress: colours are input spectra, dashes "
+    "offset starts."
 )
 
 # %%
@@ -341,6 +342,12 @@ plots.save_figure(fig, atlas.figure_path("52_number_of_starts.png"), alt=alt)
 # The embeddings of all runs, one panel a data set, coloured by where a run started.
 
 # %% tags=["hide-input"]
+alt = (
+    "InPCA of train predictions on synthetic data, one panel an input spectrum (n: "
+    "points), coloured by start; a corner says what lies outside of the frame."
+)
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, len(spaces), figsize=(9, 4.4), squeeze=False)
 for ax, (name, space) in zip(axes[0], spaces.items(), strict=True):
     placed = space.embedding("train")
@@ -350,9 +357,10 @@ for ax, (name, space) in zip(axes[0], spaces.items(), strict=True):
     plots.plot_reference(ax, placed.reference_embedding.values)
     up_to = placed.explained_stress.values
     plots.label_embedding(ax, placed.eigenvalues.values, up_to)
-    ax.set_title(label[name])
-plots.figure_legend(fig, axes[0, 0], markerscale=1.5)
-alt = "InPCA of predictions on synthetic data, one panel an input spectrum, by start."
+    road_shown = placed.reference_embedding.values[:, :2]
+    plots.frame_on_most(ax, points[:, :2], road_shown)
+    ax.set_title(f"{label[name]} (n = {len(points)})")
+plots.figure_legend(fig, axes[0, 0])
 plots.save_figure(fig, atlas.figure_path("52_embeddings.png"), alt=alt)
 
 # %% [markdown]

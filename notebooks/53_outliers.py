@@ -99,9 +99,9 @@ usual = table.grid.isin(["main", "sizes"])
 panels = {"ordinary runs": usual, "unusual starts, random labels": ~usual}
 panels = {title: among for title, among in panels.items() if among.any()}
 alt = (
-    "Distance to truth against epoch for all points beyond "
-    f"ignorance, coloured by {family_name}, ordinary runs left and "
-    "unusual ones, if any, right, with the limit for outliers as a dashed line."
+    f"Distance to truth against epoch for the {beyond.sum()} points beyond ignorance, "
+    f"coloured by {family_name}, ordinary runs left and unusual ones, if any, right; "
+    "dashed: the limit for outliers."
 )
 
 # %%
@@ -137,7 +137,7 @@ for ax, (title, among) in zip(axes, panels.items(), strict=True):
     ax.set_xticks(epochs[title], epochs[title])
 axes[0].set(yticks=nats, yticklabels=nats, ylabel="$d_B$ to truth (nats)")
 axes[0].yaxis.set_minor_formatter("")
-plots.figure_legend(fig, axes, ncols=4, markerscale=1.6)
+plots.figure_legend(fig, axes, ncols=4)
 plots.save_figure(fig, atlas.figure_path("53_outliers_by_epoch.png"), alt=alt)
 
 # %% [markdown]
@@ -267,7 +267,10 @@ for ax, (name, fit) in zip(axes.flat, fits.items(), strict=True):
 for ax in axes[:, 0]:
     ax.set_ylabel(r"$|\lambda_k|\, /\, |\lambda_1|$")
 axes[0, 1].legend(loc="upper right")
-alt = "Relative eigenvalues of four embeddings, with and without outliers."
+alt = (
+    "Relative eigenvalues of four embeddings, without outliers (left) and with them "
+    "(right); time-like ones are hatched red, n counts points."
+)
 plots.save_figure(fig, atlas.figure_path("53_spectra.png"), alt=alt)
 
 # %% [markdown]

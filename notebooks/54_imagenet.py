@@ -231,10 +231,13 @@ family_levels = table[shown.family].loc[rows]
 plots.plot_embedding(ax, fit.embedding_, family_levels, size=30, legend=False)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
-ax.legend(markerscale=1.2)
+plots.short_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
 whose = shown.path.name if is_recorded else f"runs of {atlas.path.name}, from files"
 ax.set_title(f"{whose}, not ImageNet" if not is_imagenet else whose)
-alt = f"InPCA of the {first_split} predictions of {whose}, with the geodesic in black."
+alt = (
+    f"InPCA of {len(rows)} {first_split} predictions of {whose}, by "
+    f"{plots.factor_name(shown.family)}, with the geodesic in black."
+)
 plots.save_figure(fig, atlas.figure_path("54_embedding.png"), alt=alt)
 
 # %% [markdown]

@@ -162,8 +162,12 @@ assert shift < 1e-3
 placed = {name: recording.place(run, atlas) for name, run in runs.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8))
 for ax, pair in zip(axes, [(0, 1), (0, 2)], strict=True):
-    plots.plot_guests(ax, embedding, placed, pair, legend=ax is axes[1])
-alt = "Two planes of the train embedding: the atlas in grey, the guests as lines."
+    plots.plot_guests(ax, embedding, placed, pair, legend=False)
+plots.figure_legend(fig, axes[0], ncols=5)
+alt = (
+    f"Two planes of the train embedding: {embedding.fitted.values.sum()} points of the "
+    "atlas in grey, the guests as coloured lines, the geodesic in black."
+)
 plots.save_figure(fig, atlas.figure_path("63_guests.png"), alt=alt)
 
 # %% [markdown]
@@ -200,7 +204,10 @@ pd.concat(nearest, names=["guest"]).reset_index(level=1, drop=True).round(4)
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
 plots.plot_yardsticks(ax, ruler, verdicts)
-alt = "Ratio of real to shuffled distance against the distance to the nearest run."
+alt = (
+    "Ratio of real to shuffled distance against the distance to the nearest run: "
+    f"{len(ruler.runs)} held-out runs coloured by family, guests black."
+)
 plots.save_figure(fig, atlas.figure_path("63_two_yardsticks.png"), alt=alt)
 
 # %% [markdown]
@@ -255,13 +262,17 @@ own_road = own_fit.transform(pairwise(straight, own_probs))
 kinds = own.table()[own.family]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
 for ax, pair in zip(axes, [(0, 1), (0, 2)], strict=True):
-    options_shown = {"components": pair, "size": 14, "legend": ax is axes[1]}
+    options_shown = {"components": pair, "size": 14, "legend": False}
     plots.plot_embedding(ax, own_fit.embedding_, kinds, **options_shown)
-    plots.plot_reference(ax, own_road, pair, names=False)
+    plots.plot_reference(ax, own_road, pair)
     plots.label_embedding(
         ax, own_fit.eigenvalues_, own_fit.explained_stress_, components=pair
     )
-alt = "Two planes of the example's train embedding, coloured by the kind of learner."
+plots.figure_legend(fig, axes[0], ncols=6)
+alt = (
+    f"Two planes of the example's train embedding, {len(kinds)} points coloured by the "
+    "kind of learner; black is the geodesic from ignorance (square) to truth (star)."
+)
 plots.save_figure(fig, atlas.figure_path("63_example.png"), alt=alt)
 
 # %% [markdown]
