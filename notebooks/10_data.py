@@ -3,11 +3,11 @@
 #
 # **What.** The samples of the profile's data set, its classes, and the spectrum of its inputs.
 # **Figure of the paper.** None of its own; the input spectrum returns in the figure on sloppy data (chapter 52).
-# **Answer.** At small images of balanced classes, whose inputs vary far more in some directions than in others; the chapter counts how many directions matter.
+# **Answer.** Small images in balanced classes. They vary far more in some directions than in others, and the chapter counts how many directions matter.
 #
 # | | |
 # |---|---|
-# | Goals | know the samples that span the prediction space; see that the cut is balanced; read an input spectrum |
+# | Goals | know the samples that span the prediction space; see that the classes are balanced; read an input spectrum |
 # | Prerequisites | chapter 00 (essential), principal components (helpful) |
 # | Minutes | 1 on CPU (reading: 10) |
 # | Inputs, outputs | the data set; the atlas with its labels, results/10.json |
@@ -45,7 +45,7 @@ print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 # %% [markdown]
 # ## Which samples span the prediction space?
 #
-# Every network of this atlas is asked about the same samples, in the same order. Their number $N$ and the number of classes $C$ fix the space: it has $N(C-1)$ dimensions.
+# Every network of this atlas predicts the same samples, in the same order. Their number $N$ and the number of classes $C$ determine the space: it has $N(C-1)$ dimensions.
 
 # %%
 data = load_dataset(settings.dataset, data_dir)
@@ -87,7 +87,7 @@ alt = f"Samples of the data set {settings.dataset.name}, one row a class."
 plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=alt)
 
 # %% [markdown]
-# Each row is a class. Where two rows share strokes or shapes, networks have something to confuse. Samples that you find hard are candidates for those on which networks disagree longest.
+# Each row is a class. If two rows share strokes or shapes, networks can confuse them. The samples that you find hard are likely to be those on which networks disagree longest.
 #
 # ## Is every class equally present?
 #
@@ -115,7 +115,7 @@ ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plots.save_figure(fig, atlas.figure_path("10_classes.png"), alt=alt)
 
 # %% [markdown]
-# Columns of one colour are of nearly equal height. The next cell says how far from balance the largest class is.
+# Columns of the same colour have nearly the same height, which means that the classes are balanced. The next cell says how far the largest class is above the mean.
 
 # %%
 imbalance = {split: count.max() / count.mean() - 1 for split, count in counts.items()}
@@ -126,7 +126,7 @@ print(
 # %% [markdown]
 # ## In how many directions do the inputs vary?
 #
-# The eigenvalues of the inputs' covariance say how the variance is shared between directions. If they fall over many orders of magnitude, the data is called *sloppy*: a few stiff directions decide, the others barely matter.
+# The eigenvalues of the inputs' covariance say how the variance is shared between directions. If they fall over many orders of magnitude, the data is called *sloppy*: a few *stiff* directions hold nearly all of the variance.
 # *Prediction:* how many directions hold 90 % of the variance of these images?
 
 # %%
@@ -147,7 +147,7 @@ print(f"sum of eigenvalues / sum of variances - 1 = {variance.sum() / total - 1:
 assert np.isclose(variance.sum(), total)
 
 # %% [markdown]
-# With the check passed, here is the whole spectrum. A straight falling line on the logarithmic axis would be an exponential decay.
+# The check passes. The next figure shows the whole spectrum; an exponential decay would be a straight line on its logarithmic axis.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 3.4))
@@ -165,7 +165,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt=alt)
 
 # %% [markdown]
-# The faster the curve falls, and the farther to the left the dashed line stands, the sloppier the inputs. A curve that bends down at its right end has directions in which the pixels hardly vary at all, such as the borders of the pictures. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
+# The faster the curve falls, and the farther to the left the dashed line is, the sloppier the inputs. At the right end are directions in which the pixels hardly vary at all, such as those of the borders of the pictures. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
 #
 # ## What we learned
 

@@ -83,39 +83,40 @@ assert np.isclose(direct[one.name], one.loss_test / 2, rtol=1e-3)
 # %% [markdown]
 # ## Is there one manifold?
 #
-# Three views of the first three axes. *Prediction:* will any part of the picture of chapter 40 be missing?
+# The next figure shows the first three axes from three sides, as in chapter 40. *Prediction:* will any part of that picture be missing?
 
 # %% tags=["hide-input"]
 levels, axes_found = table[family_factor], (reference, eigenvalues, stress)
-plots.plot_views(plt.figure(figsize=(9, 8.2)), coordinates, levels, *axes_found)
+fig = plt.figure(figsize=(9, 8.2))
+plots.plot_views(fig, coordinates, levels, *axes_found)
 alt = (
     f"First three InPCA axes of {len(table)} test predictions of "
     f"{table.run.nunique()} runs, coloured by {family_name}: the first two above, "
     "each with the third below. Black is the geodesic from ignorance to truth."
 )
-plots.save_figure(plt.gcf(), atlas.figure_path("41_panels.png"), alt=alt)
+plots.save_figure(fig, atlas.figure_path("41_panels.png"), alt=alt)
 
 # %% [markdown]
 # The first two axes again, one family at a time, so that none hides another:
 
 # %% tags=["hide-input"]
-each = plt.figure(figsize=(9, 5))
-plots.plot_levels_apart(each, coordinates, levels, reference)
+fig = plt.figure(figsize=(9, 5))
+plots.plot_levels_apart(fig, coordinates, levels, reference)
 alt = (
     f"The plane of InPC 1 and InPC 2 once for each {family_name}, in colour over the "
     f"{len(table)} test predictions in grey; n counts its points; black: geodesic."
 )
-plots.save_figure(each, atlas.figure_path("41_families.png"), alt=alt)
+plots.save_figure(fig, atlas.figure_path("41_families.png"), alt=alt)
 
 # %% [markdown]
-# As in chapter 40, the band alone proves little. Beside it stands the world of chapter 32 in which every run is shuffled within classes:
+# As in chapter 40, the band alone proves little. For comparison, here is the world of chapter 32 in which every run is shuffled within classes:
 
 # %%
 worlds = null_spectra.ladder(*null_spectra.load(atlas, "test"))
 worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
-# Everyone leaves the square, where all is ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what generalisation leaves: on easy data it is small, on hard data wide. How wide is it here?
+# All runs start at the square, ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what the networks have not generalised; it is small on easy data and wide on hard data. How wide is it here?
 
 # %%
 last = atlas.table("main").groupby("run").tail(1)
@@ -132,7 +133,7 @@ pd.DataFrame(
 ).round(4)
 
 # %% [markdown]
-# Compare the two columns: the test column is larger by what networks do not carry over to new samples. In the paper the two means are .026 and .586. By architecture, with one dot a run:
+# The difference between the two columns is what networks do not carry over to new samples. In the paper the two means are .026 and .586. The next figure shows the same by family, with one mark for each run:
 
 # %% tags=["hide-input"]
 alt = (
@@ -157,7 +158,7 @@ plots.short_legend(ax)
 plots.save_figure(fig, atlas.figure_path("41_ends.png"), alt=alt)
 
 # %% [markdown]
-# The gap between the two colours of a column is the generalisation gap, in nats of $d_B$. Where the test dots of a family lie far above its train dots, the family has learned its samples by heart; where both lie low, it has learned what carries over. Compare also the spread: the dots of one column differ in seed, optimiser and regularisation, so that a tall column is a family for which these choices matter to what it predicts on new samples.
+# The distance between the grey circles and the red triangles of a family is its generalisation gap, in nats of $d_B$. A wide gap means that the family has memorised its samples; if both are low, what it has learned carries over. Compare also the spread: the marks of one column differ in seed, optimiser and regularisation, so a tall column of triangles means that these choices matter for predictions on new samples.
 #
 # ## What do the axes mean?
 #
@@ -180,7 +181,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
-# Dark is early in both panels. Does the first axis order the points as progress does, as the loss does, as the error does? A rank correlation answers without assuming a straight line.
+# Dark is early in both panels. Does the first axis put the points in the order of progress, of the loss or of the error? A rank correlation answers this without assuming a straight line.
 
 # %%
 correlation = {
@@ -193,9 +194,19 @@ print(
 )
 
 # %% [markdown]
-# The nearer the first number is to 1, the more the first axis is progress once more. If the loss has a lower rank correlation than the error, networks grow sure of wrong answers: then the loss rises again while the error does not. If the error has the lower one, it is too coarse: many points share one number of wrong samples while their confidence still grows.
-#
-# ## How near do networks come to the straight road?
+# The nearer the first number is to 1, the more the first axis is progress again. Why do loss and error differ?
+
+# %% tags=["hide-input"]
+print(
+    "The loss follows the axis less closely than the error: networks grow confident "
+    "in wrong answers, so that the loss rises again while the error does not."
+    if correlation["loss_test"] < correlation["error_test"]
+    else "The error follows the axis less closely than the loss, because it is coarse: "
+    "many points have equally many wrong samples while their confidence still grows."
+)
+
+# %% [markdown]
+# ## How near do networks come to the geodesic?
 #
 # Around three points of the test geodesic, at progress .01, .5 and .99, we mark every network within the radius, as in chapter 40. *Prediction:* which of the three has fewer neighbours than on train samples?
 
@@ -227,11 +238,21 @@ plots.legend_below(ax, ncols=2, markerscale=1.5)
 plots.save_figure(fig, atlas.figure_path("41_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# If the last station has few points and the nearest network stays outside the radius, nobody gets to the end of the test road; if it has many, the data are easy enough to be learnt and generalised at once.
-#
+# Does any network get to the end of the test geodesic?
+
+# %% tags=["hide-input"]
+print(
+    f"{within[2].sum()} points are within {radius} nats of its last station: these "
+    "data are easy enough to be learned and generalised at once."
+    if within[2].any()
+    else f"None: the nearest point stays {nearest[2]:.2f} nats away from it, because "
+    "the networks do not generalise that far."
+)
+
+# %% [markdown]
 # ## Is it arranged like the train manifold?
 #
-# Two networks that agree on train samples need not agree on test samples. For some runs drawn at random, and the same few checkpoints of each, we compare the two distance matrices pair by pair; and then again with the runs permuted within the test matrix, checkpoints kept in their order.
+# Two networks that agree on train samples need not agree on test samples. We draw some runs and take the same few checkpoints of each. Then we compare the two distance matrices pair by pair, and repeat this with the runs of the test matrix permuted and their checkpoints kept in order.
 
 # %%
 # The points of each run.
@@ -274,11 +295,11 @@ agreement_said = (
 print(agreement_said)
 
 # %% [markdown]
-# Permuted runs keep much of the correlation, because early checkpoints are near early ones in both spaces. What is above that is the arrangement of single runs: networks that are near each other on train samples are near each other on test samples.
+# Permuted runs keep much of the correlation, because early checkpoints are near early ones in both spaces. The excess over that is due to single runs: networks that are near each other on train samples are near each other on test samples too.
 #
 # ## The band in three dimensions
 #
-# Turn it with the mouse; the slider and the button let the trajectories grow with their test progress.
+# Turn the figure with the mouse. The slider and the button let the trajectories grow with their test progress, and hovering over a point shows its run, step and loss.
 
 # %% tags=["hide-input"]
 figure = interactive.embedding_3d(
@@ -298,7 +319,7 @@ figure = interactive.embedding_3d(
 interactive.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
 
 # %% [markdown]
-# Compare with chapter 40: the same families on the same tracks, or others? And where do the lines end: at the truth, or before it?
+# Compare with chapter 40: are the same families on the same tracks, and do the lines end at the truth or before it?
 #
 # ## What we learned
 
@@ -324,8 +345,8 @@ for split, distance in ends.items() if len(trained) else ():
 
 # %%
 print(
-    "The nearest network to the last station of the test road "
-    f"is {nearest[2]:.3f} nats away; half-way {nearest[1]:.3f}."
+    f"The nearest point to the last station (s = {lambdas[99]:.2f}) of the test "
+    f"geodesic is {nearest[2]:.3f} nats away; half-way it is {nearest[1]:.3f}."
 )
 print(agreement_said)
 

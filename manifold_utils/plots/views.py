@@ -30,7 +30,7 @@ def plot_views(fig, coordinates, levels, reference, eigenvalues, explained_stres
     """
     n_rows = 2 if coordinates.shape[1] > 2 else 1
     ratios = {"width_ratios": [1.25, 1], "height_ratios": [1.15, 1][:n_rows]}
-    axes = fig.subplot_mosaic(["AA", "BC"][:n_rows], **ratios)
+    axes = fig.subplot_mosaic("AA;BC"[: 3 * n_rows - 1].rstrip(";"), **ratios)
     for ax, pair in zip(axes.values(), [(0, 1), (0, 2), (1, 2)], strict=False):
         plot_embedding(ax, coordinates, levels, components=pair, legend=False)
         plot_reference(ax, reference, pair)
@@ -59,13 +59,13 @@ def plot_levels_apart(fig, coordinates, levels, reference, *, components=(0, 1),
     points, road = (places[:, list(components)] for places in (coordinates, reference))
     columns = min(columns, len(shown))
     n_rows, (width, height) = -(-len(shown) // columns), np.ptp(np.concatenate([points, road]), axis=0)
-    fig.set_figheight(0.5 + n_rows * (0.4 + 0.95 * fig.get_figwidth() / columns * height / width))
+    fig.set_figheight(0.5 + n_rows * (0.4 + 0.9 * fig.get_figwidth() / columns * height / width))
     axes = fig.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax, level in zip(axes.flat, shown, strict=False):
         colour, marker, _ = style_of(level, levels)
         own = (levels == level).to_numpy()
         ax.scatter(*points[~own].T, s=2, color=GREY, linewidths=0, rasterized=True)
-        ax.scatter(*points[own].T, s=6, color=colour, marker=marker, alpha=0.7, linewidths=0, rasterized=True)
+        ax.scatter(*points[own].T, s=6, color=colour, marker=marker, alpha=0.7, linewidths=0, snap=False, rasterized=True)
         plot_reference(ax, reference, components, names=False)
         ax.set_title(f"{level} (n = {own.sum()})", fontsize=11)
         ax.set_aspect("equal", adjustable="box")
