@@ -211,11 +211,12 @@ for ax, split in zip(axes, splits, strict=True):
     plots.plot_embedding(ax, points[:-1], runs[family_factor], **look)
     ax.plot(*points[-1], "X", color="black", ms=11, ls="", label="geodesic")
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
+    plots.frame_on_most(ax, points)
     ax.set_title(f"{split} predictions")
 plots.figure_legend(fig, axes[0], ncols=4)
 alt = (
     f"Each of {n_runs} training runs as one point, coloured by {family_name}; "
-    "the black cross is the geodesic."
+    "the black cross is the geodesic; a corner counts the runs outside of the frame."
 )
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 

@@ -359,7 +359,7 @@ print(
 if p_of:
     print(
         f"Neighbours from other seeds share the {family_name} more often than by "
-        f"chance for {sum(p <= 0.05 for p in p_of.values())} of {len(p_of)} divergences "
+        f"chance for {sum(p <= 0.05 for p in p_of.values())} of {len(p_of)} distances "
         f"(p at most .05): {found.loc[same_key].min():.1f} to "
         f"{found.loc[same_key].max():.1f} times as often."
     )
