@@ -70,7 +70,7 @@ for split, y in labels.items():
 # %% [markdown]
 # *Prediction:* which classes would you confuse? Look at the samples and decide, before any network does.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "pictures"]
 places = recorded["train"].numpy()
 n_shown = min(data.n_classes, n_rows)
 size = 0.8 * n_pictures, 0.8 * n_shown

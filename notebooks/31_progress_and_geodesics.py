@@ -1,5 +1,5 @@
 # %% [markdown]
-# # What time is it on the road from ignorance to truth?
+# # How far has a network come from ignorance to truth?
 #
 # **What.** Every point gets its progress: the place of the nearest point of the geodesic. Then all runs are compared on this common clock.
 # **Figure of the paper.** Makes what the figures on trajectories, tubes and geodesics read (4, 7 and 8).

@@ -99,7 +99,7 @@ for split in splits:
 # %% [markdown]
 # ## How far from the geodesic?
 #
-# The geodesic is the shortest way to the truth, on which every sample is learned at the same pace. A network that learns some samples before others must leave it. In the next figure lines are medians over runs and bands are the middle half. A ring marks the first progress that some run of the line never reaches; from there on the line is thin, because it is the median of the runs that are left. A line ends where fewer than half of them are left. *Prediction:* where is the distance largest, and in which panel do the lines separate?
+# The geodesic is the shortest way to the truth, on which every sample is learned at the same pace. A network that learns some samples before others must leave it. In the next figure lines are medians over runs and bands are the middle half. A ring marks the first progress that some run of the line never reaches; from there on the line is the median of the runs that are left. The line is thin where fewer than three quarters of them are left, and it ends where fewer than half are. *Prediction:* where is the distance largest, and in which panel do the lines separate?
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(panel_factors, figsize=(9, 4.4))
@@ -110,7 +110,7 @@ axes[0].set(ylabel="distance to the geodesic (nats)", ylim=(0, None))
 alt = (
     f"Distance of {len(runs)} runs to the geodesic against {first_split} progress, by "
     f"{' and by '.join(map(plots.factor_name, panel_factors))}: medians, middle halves "
-    "shaded. A ring marks where the first run stops; beyond it the line is thin."
+    "shaded. Rings: first run stops; thin: fewer than three quarters are left."
 )
 plots.save_figure(fig, atlas.figure_path("46_to_geodesic.png"), alt=alt)
 
@@ -179,8 +179,8 @@ axes[0].set(ylabel="distance to the geodesic (nats)", ylim=(0, None))
 plots.figure_legend(fig, axes[0], ncols=4)
 alt = (
     f"Distance of {len(runs)} runs to the geodesic against progress for "
-    f"{' and for '.join(splits)} predictions, by {family_name}; a ring marks "
-    "where the first run of a line stops, and beyond it the line is thin."
+    f"{' and for '.join(splits)} predictions, by {family_name}; a ring marks where the "
+    "first run stops, and a line is thin where fewer than three quarters are left."
 )
 plots.save_figure(fig, atlas.figure_path("46_train_and_test.png"), alt=alt)
 

@@ -64,8 +64,9 @@ def plot_levels_apart(fig, coordinates, levels, reference, *, components=(0, 1),
     for ax, level in zip(axes.flat, shown, strict=False):
         colour, marker, _ = style_of(level, levels)
         own = (levels == level).to_numpy()
-        ax.scatter(*points[~own].T, s=2, color=GREY, linewidths=0, rasterized=True)
-        ax.scatter(*points[own].T, s=6, color=colour, marker=marker, alpha=0.7, linewidths=0, snap=False, rasterized=True)
+        look = {"linewidths": 0, "rasterized": True, "snap": False}
+        ax.scatter(*points[~own].T, s=2, color=GREY, **look)
+        ax.scatter(*points[own].T, s=6, color=colour, marker=marker, alpha=0.7, **look)
         plot_reference(ax, reference, components, names=False)
         ax.set_title(f"{level} (n = {own.sum()})", fontsize=11)
         ax.set_aspect("equal", adjustable="box")
