@@ -122,6 +122,7 @@ reference = fit.transform(pairwise(joint_road[:n_road], both))
 # %%
 ends = table.reset_index(drop=True).groupby("run", sort=False).tail(1).index.to_numpy()
 shown_ends = ends[:: max(1, len(ends) // 25)]
+points, look = fit.embedding_, {"size": 14, "alpha": 0.8}
 shapes = {split: plots.style_of(split, split_of)[1] for split in ("train", "test")}
 alt = (
     f"Joint embedding of {len(rows)} networks, each a train and a test point: above "
@@ -133,8 +134,7 @@ alt = (
 # *Prediction:* in the next figure, will the two splits lie on top of each other, side by side, or fork?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 1, figsize=(9, 8.4), sharex=True, sharey=True)
-points, look = fit.embedding_, {"size": 14, "alpha": 0.8}
+fig, axes = plt.subplots(2, 1, figsize=(9, 8.4), sharex=True)
 plots.plot_embedding(axes[0], points, split_of, size=14, legend=False)
 for split, marker in shapes.items():
     half, look["marker"] = points[split_of == split], marker
@@ -145,6 +145,7 @@ fig.colorbar(axes[1].collections[-1], ax=axes, shrink=0.5, label="train progress
 for ax in axes:
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     plots.plot_reference(ax, reference, names=ax is axes[0])
+    ax.set_aspect("equal", adjustable="box")
 axes[0].set_xlabel("")
 plots.figure_legend(fig, axes[0], ncols=5)
 plots.save_figure(fig, atlas.figure_path("48_joint.png"), alt=alt)

@@ -193,7 +193,8 @@ def plot_quantiles(ax, x, curves, levels, *, legend=True, mark_stops=False):
         look = {"color": colour, "ls": dash}
         ax.fill_between(x[kept], low, high, color=colour, alpha=0.15, lw=0)
         ax.plot(x[kept][: whole + 1], middle[: whole + 1], lw=2.4, label=f"{level} (n = {len(rows)})", **look)
-        ax.plot(x[kept][whole:], middle[whole:], lw=1, **look)
+        if whole < kept.sum():
+            ax.plot(x[kept][whole:], middle[whole:], lw=1, **look)
         if mark_stops and stopped.any():
             first = stopped.argmax()
             ax.plot(x[kept][first], middle[first], "o", color=colour, mfc="white", mew=1.8, ms=7, zorder=4)
