@@ -16,6 +16,7 @@ from manifold_utils.book.contents import NOTEBOOKS, Book, check_parameters, decl
 from manifold_utils.profiles import Profile
 
 MAX_WIDTH, MAX_LINES, MAX_IMPORT_LINES, MAX_MEDIAN, MIN_WORDS = 88, 15, 15, 5, 6
+MAX_INCHES = 9  # of a figure: the width of a page
 REUSABLE = {
     "_",
     "fig",
@@ -199,6 +200,9 @@ def figures(notebook):
                 yield f"the figure of {cell.source.splitlines()[0]!r} is not announced"
             if i + 1 == len(cells) or cells[i + 1].cell_type != "markdown":
                 yield f"the figure of {cell.source.splitlines()[0]!r} is not read afterwards"
+        for width in re.findall(r"figsize=\(([\d.]+),", cell.source):
+            if float(width) > MAX_INCHES:
+                yield f"a figure of {width} inches is wider than the page"
 
 
 RULES = [first_cells, parameter_cell, sizes, prose, definitions, forbidden, reused_names, last_sections, figures]

@@ -64,7 +64,7 @@ html[data-theme="dark"] .on-dark { display: inline; font-style: italic; }
 html[data-theme="dark"] .bd-article img:not(.pictures):not([src*="10_samples"]):not([src^="http"]),
 html[data-theme="dark"] .bd-article [data-made-by] { filter: invert(0.93) hue-rotate(180deg); background: white; }
 html[data-theme="dark"] .bd-article img.pictures { filter: none; background: white; }
-html[data-theme="dark"] .bd-article .cell_output .text_html:has([data-made-by]) { background: none; padding: 0; }
+html[data-theme="dark"] .text_html:has([data-made-by]) { background: none !important; padding: 0 !important; }
 @media (max-width: 600px) { .chapters .minutes { display: none; } .chapters img { width: 72px; } }
 """
 SHEET_FONT = 16  # pixels of the names on a contact sheet
