@@ -170,7 +170,7 @@ ends = final.groupby("architecture")[
 ends.assign(runs=final.groupby("architecture").size()).round(4)
 
 # %% [markdown]
-# The means hide runs that did not train well. Following the paper, a run whose final train error is above 10 % is called *untrained*; it stays in the atlas all the same.
+# The means hide runs that did not train well. Following the paper, a run whose final train error is above 10 % is called *untrained*; it stays in the atlas.
 
 # %%
 untrained = final[final.final_error_train > 0.1]

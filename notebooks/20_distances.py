@@ -339,6 +339,6 @@ assert 0 <= change < pairwise(few).max()
 # %% [markdown]
 # ## What next
 #
-# Chapter 30 turns the matrix into coordinates. Chapter 90 measures how fast the kernel is, beside the usual way.
+# Chapter 30 turns the matrix into coordinates. Chapter 90 measures how fast the kernel is, compared with the usual way.
 #
 # **References.** Bhattacharyya, *On a measure of divergence between two statistical populations*, 1943. Mao et al., PNAS 2024, equation for $d_B$ in section 2.

@@ -217,7 +217,7 @@ assert np.all(
 assert np.array_equal(distance, distance.transpose(0, 2, 1))
 
 # %% [markdown]
-# As a first look, the mean distance between runs against progress, beside their mean distance to the geodesic. What would we expect if networks left the geodesic each in its own direction? $d_B$ is like a squared length, and squared lengths of unrelated directions add up (Pythagoras): two such runs would be *twice* as far from each other as each is from the geodesic. If all runs took the same detour, the distance between them would be 0. *Prediction:* where between these two does the solid curve lie?
+# The next figure gives a first look: the mean distance between runs against progress, and their mean distance to the geodesic. What would we expect if networks left the geodesic each in its own direction? $d_B$ is like a squared length, and squared lengths of unrelated directions add up (Pythagoras): two such runs would be *twice* as far from each other as each is from the geodesic. If all runs took the same detour, the distance between them would be 0. *Prediction:* where between these two does the solid curve lie?
 
 # %% tags=["hide-input"]
 followed = trajectories[first_split]

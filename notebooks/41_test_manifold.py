@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Is there a manifold for samples that no network has seen?
 #
-# **What.** The InPCA embedding of all test predictions: by architecture, by loss and by error, near the geodesic, in three dimensions; and whether it is arranged like the train manifold.
+# **What.** The InPCA embedding of all test predictions: by family, by loss and by error, near the geodesic and in three dimensions; and a comparison with the train manifold.
 # **Figure of the paper.** The test figure, number 5; the panels are those of figure 3.
-# **Answer.** Yes: a few axes hold the test predictions as well. How near they come to the truth of the test samples is a matter of generalisation, and the chapter measures it.
+# **Answer.** Yes: a few axes describe the test predictions as well. How near they come to the truth of the test samples depends on how well the networks generalise, and the chapter measures it.
 #
 # | | |
 # |---|---|

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # How many dimensions does the manifold have?
 #
-# **What.** The eigenvalues of the embedding, the stress that the first axes explain, and how sure we can be of it.
+# **What.** The eigenvalues of the embedding, and the stress that the first axes explain, with its uncertainty.
 # **Figure of the paper.** The column plot of figure 2.
-# **Answer.** The stress that 1, 3, 10, 20 and 50 axes explain, each beside what a world without the effect gives; and the number of axes at equal progress, where the two worlds part.
+# **Answer.** The chapter gives the stress that 1, 3, 10, 20 and 50 axes explain, compared with a world without the effect, and the number of axes at equal progress, where the two worlds differ.
 #
 # | | |
 # |---|---|

@@ -235,7 +235,7 @@ print(
 )
 
 # %% [markdown]
-# The same ratio in each family, beside the distance to other families:
+# The same ratio within each family:
 
 # %%
 of_family = {}

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # In which directions do networks leave ignorance and arrive at truth?
 #
-# **What.** An embedding built from four points only, beside the ordinary one; and the tangent directions of all runs at both ends of the road.
+# **What.** An embedding that is built from four points only, compared with the ordinary one; and the tangent directions of all runs at both ends of the geodesic.
 # **Figure of the paper.** The figures on tangents (9 to 11): the "three bases", judged by L1 explained distance.
 # **Answer.** The chapter compares how much of all distances four points and their three axes reproduce with what one axis of ordinary InPCA and four other points reproduce. It also counts the directions that networks share, and compares this with networks that learn their samples each in an order of their own.
 #
@@ -431,12 +431,12 @@ test_chance = {
 print(
     f"{len(on_test)} runs that reach a test progress of {late_on_test:.2f}"
     if test_across
-    else "fewer than two runs have test predictions that get on: nothing to compare"
+    else "fewer than two runs have test predictions that advance: nothing to compare"
 )
 test_agreement.round(3)
 
 # %% [markdown]
-# The rows read as those of the table for train predictions. What we learned has both side by side.
+# The rows mean the same as in the table for train predictions. The next section compares the two.
 #
 # ## What we learned
 

@@ -103,7 +103,7 @@ assert to_members["bhattacharyya"] <= to_members.min() + 1e-9
 # %% [markdown]
 # ## Which mean is right most often?
 #
-# The test error of each mean, for each family, beside the mean error of its members. For the intervals, members and test samples are drawn again, both with replacement: on a small test set a single sample changes the error visibly.
+# The table gives the test error of each mean, for each family, and the mean error of its members. For the intervals, members and test samples are drawn again, both with replacement: on a small test set a single sample changes the error visibly.
 
 # %% tags=["lesson"]
 def scores(values, samples):

@@ -181,7 +181,7 @@ plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
 # %% [markdown]
 # A first axis that correlates well is the same way from ignorance to truth in every panel, so it is a property of the networks. The second axis may have another meaning in another panel: the bend of the geodesic itself, or the distance of some families from it. Which of the two is longer depends on the divergence, and a low correlation of axis 2 shows where the meaning changes. Symmetric KL has no star: truth gives all wrong classes the probability 0, and $\log 0$ makes it infinitely far from all networks.
 #
-# ## Who can have time-like axes?
+# ## Which divergences can have time-like axes?
 #
 # InPCA treats a divergence as a squared distance. All eigenvalues are non-negative exactly if it is *of negative type* (Schoenberg 1938). Three of ours are, so they can have no time-like axis, whatever the data:
 #

@@ -177,9 +177,9 @@ plots.save_figure(fig, atlas.figure_path("63_guests.png"), alt=alt)
 #
 # Each run of the atlas is held out and measured like a guest: we take its distance to the nearest run of *another architecture* at several values of progress, and then the mean over these values. A guest passes if it is no farther from its nearest run than 95 % of the held-out runs.
 #
-# A distance mixes two things: which samples are learned when, and how certainty is spread over them. So there is a second yardstick, from chapter 60. The distance to the nearest run is divided by the distance that the guest would have with its samples shuffled within classes; 1 means that only the learning curve is shared. `judge(run, atlas)` applies both.
+# A distance depends on two things: which samples are learned when, and how confidence is distributed over them. So we use a second yardstick, from chapter 60. The distance to the nearest run is divided by the distance that the guest would have with its samples shuffled within classes; 1 means that only the learning curve is shared. `judge(run, atlas)` applies both.
 #
-# Beside the guests we send a control: the tanh network with its samples shuffled within classes. It has the same learning curve, and it is no network. A yardstick that lets it pass would be worth nothing. *Prediction:* which of the two yardsticks will refuse it?
+# As a control we also judge the tanh network with its samples shuffled within classes. It has the same learning curve but is not a network, so a good yardstick must reject it. *Prediction:* which of the two yardsticks will reject it?
 
 # %%
 tanh = runs["tanh network"]

@@ -94,10 +94,10 @@ asked = card.claim[~card.conclusion.isin([claims.ABSENT, claims.OTHER])]
 unasked = card.claim[card.conclusion == claims.ABSENT]
 print(f"{len(asked)} of {len(card)} claims can be judged on this atlas:", *asked)
 if len(unasked):
-    print("Not computed, for want of their numbers here:", ", ".join(unasked) + ".")
+    print("Not computed, because their numbers are missing:", ", ".join(unasked) + ".")
 if atlas.profile.kind == RECORDED:
     print(
-        "These runs were recorded elsewhere: what is said of them is about "
+        "These runs were recorded elsewhere: the statements are about "
         f"{plots.factor_name(atlas.family)} and their other factors, not about the "
         "paper's networks."
     )
