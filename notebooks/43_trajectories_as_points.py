@@ -236,8 +236,8 @@ fig, axes = plt.subplots(n_rows, 2, figsize=(9, 3.7 * n_rows), squeeze=False)
 points, look = turned[first_split][:-1], {"size": 22, "alpha": 0.75, "legend": False}
 for ax, factor in zip(axes.flat, varied, strict=False):
     plots.plot_embedding(ax, points, runs[factor], **look)
-    plots.frame_on_most(ax, points)
     ax.set_aspect("equal", adjustable="datalim")
+    plots.frame_on_most(ax, points)
     ax.set(title=plots.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2")
     plots.legend_below(ax)
 for ax in axes.flat[len(varied) :]:

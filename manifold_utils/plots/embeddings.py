@@ -151,7 +151,7 @@ def label_embedding(ax, eigenvalues, explained_stress, components=(0, 1)):
 
 
 def frame_on_most(ax, points, reference=None):
-    """Let most of the points fill the frame, and say in a corner what lies outside.
+    """Let most of the points fill the frame, with equal aspect, and say in a corner what lies outside.
 
     A few far points, or a far truth, would leave the others a small part of the figure. Nothing changes where all
     points and the whole `reference` fit into a frame that is not much larger.
@@ -183,6 +183,7 @@ def frame_on_most(ax, points, reference=None):
         return 0
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    ax.set_aspect("equal", adjustable="box")  # these limits, and no wider ones
     outside = ((everything < low) | (everything > high)).any(axis=1)
     n_outside, far_truth = int(outside[: len(points)].sum()), len(reference) > 0 and bool(outside[-1])
     said = [f"{n_outside} of {len(points)} points"] * (n_outside > 0) + ["truth"] * far_truth
