@@ -19,7 +19,7 @@ from manifold_utils.plots.style import (
 )
 
 TURNS, TURNS_STRIDE = 8, 3  # in which the levels of a scatter plot are drawn; the stride spreads a run over them
-MOST, MUCH_LARGER = 0.95, 1.6  # of the points, which fill the frame where all of them would need so much more room
+MOST, MUCH_LARGER = 0.95, 2.0  # of the points, which fill the frame where all of them would need so much more room
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 
