@@ -211,7 +211,7 @@ for ax, split in zip(axes, splits, strict=True):
     plots.plot_embedding(ax, points[:-1], runs[family_factor], **look)
     ax.plot(*points[-1], "X", color="black", ms=11, ls="", label="geodesic")
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
-    plots.frame_on_most(ax, points)
+    plots.frame_on_most(ax, points[:-1], keep=points[-1:])
     ax.set_title(f"{split} predictions")
 plots.figure_legend(fig, axes[0], ncols=4)
 alt = (

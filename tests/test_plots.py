@@ -94,7 +94,10 @@ def test_far_points_leave_the_frame_and_are_counted():
     assert plots.frame_on_most(near, points) == 0 and not near.texts
     n_outside = plots.frame_on_most(far, points, road)
     said, width = far.texts[0].get_text(), np.ptp(far.get_xlim())
+    plots.frame_on_most(near, np.vstack([points, [[50.0, 0.0]]]), keep=np.array([[7.0, 0.0]]))
+    kept = near.get_xlim()[1]
     plt.close(fig)
+    assert 7 <= kept < 10
     assert said == f"outside: {n_outside} of 200 points, truth" and width < 10
 
 

@@ -150,7 +150,7 @@ def label_embedding(ax, eigenvalues, explained_stress, components=(0, 1)):
     return ax
 
 
-def frame_on_most(ax, points, reference=None):
+def frame_on_most(ax, points, reference=None, keep=None):
     """Let most of the points fill the frame, with equal aspect, and say in a corner what lies outside.
 
     A few far points, or a far truth, would leave the others a small part of the figure. Nothing changes where all
@@ -162,6 +162,8 @@ def frame_on_most(ax, points, reference=None):
     points : (n_points, 2) ndarray, as drawn
     reference : (n, 2) ndarray, optional
         The drawn geodesic, which ends at truth.
+    keep : (n, 2) ndarray, optional
+        Places that must be within the frame.
 
     Returns
     -------
@@ -179,6 +181,8 @@ def frame_on_most(ax, points, reference=None):
     reference = np.empty((0, 2)) if reference is None else np.asarray(reference, dtype=float)
     everything = np.concatenate([points, reference[np.isfinite(reference).all(axis=1)]])
     low, high = np.quantile(points, [(1 - MOST) / 2, (1 + MOST) / 2], axis=0)
+    if keep is not None:
+        low, high = np.minimum(low, keep.min(axis=0)), np.maximum(high, keep.max(axis=0))
     if (np.ptp(everything, axis=0) <= MUCH_LARGER * (high - low)).all():
         return 0
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
