@@ -49,7 +49,7 @@ print(f"plan: 2 toy models x {n_starts} starts x {n_steps} steps, drawn in the o
 # ## What is a network, seen from outside?
 #
 # Give a network an input $x_n$ and it answers with probabilities $p^n_1, \dots, p^n_C$ over $C$ classes. With $N$ inputs fixed, the network *is* its $N$ lists of probabilities: a point in a product of $N$ simplices.
-# Its weights, its layers and its number of parameters have dropped out. That is what lets a convolutional network and a transformer live in the same picture.
+# Its weights, its layers and its number of parameters no longer matter. That is why a convolutional network and a transformer fit into the same picture.
 #
 # Our two samples have the true classes 0 and 1. Two points are special: **ignorance** $P_0$ answers $1/C$ everywhere, and **truth** $P_*$ is certain and right.
 
@@ -60,7 +60,7 @@ P_star = truth(labels, 3)
 np.exp(P_0[0]), np.exp(P_star[0])
 
 # %% [markdown]
-# Predictions are kept as natural logarithms, `log_probs`, of shape (points, samples, classes). A certain prediction has logarithms 0 and $-\infty$, and nothing in this book is afraid of that.
+# Predictions are kept as natural logarithms, `log_probs`, of shape (points, samples, classes). A certain prediction has the logarithms 0 and $-\infty$; every function of this book accepts minus infinity.
 
 # %%
 print("shape (points, samples, classes):", P_star.shape)
@@ -101,7 +101,7 @@ assert np.isclose(pairwise(guess, P_star)[0, 0], cross_entropy / 2)
 # ## What does training look like here?
 #
 # We train the smallest models that still differ: their logits $z$ (2 samples x 3 classes) follow gradient descent on the cross-entropy through a kernel $K$ that says how strongly a step on one sample moves the other, $z \leftarrow z - \eta K (p - y)$.
-# A model that sees two unrelated inputs has $K = I$. A model that finds them alike couples them. These are our two "architectures".
+# If the model treats the two inputs as unrelated, $K = I$; if it treats them as alike, $K$ couples them. These are our two "architectures".
 
 # %%
 kernels = {"separate": np.eye(2), "coupled": np.array([[1.0, 0.7], [0.7, 1.0]])}
@@ -123,7 +123,7 @@ def train(kernel, logits):
 
 
 # %% [markdown]
-# Every start is given to both models, so that what differs afterwards is the model's doing.
+# Both models get the same starting points, so any later difference is due to the model.
 
 # %%
 names = [name for name in kernels for _ in starts]
@@ -131,11 +131,15 @@ paths = np.array([train(kernels[name], start) for name in kernels for start in s
 print("paths (runs, steps, samples, classes):", paths.shape)
 
 # %% [markdown]
-# With three classes a prediction is a point of a triangle, one triangle a sample. *Prediction:* all paths must end in the corner of the true class. Must they go there the same way?
+# With three classes a prediction is a point of a triangle, one triangle a sample. *Prediction:* all paths must end in the corner of the true class. Do they have to take the same way?
 
 # %% tags=["hide-input"]
 lambdas = np.linspace(0, 1, 50)
 road = geodesic(P_0, P_star, lambdas)
+alt = (
+    f"Two triangles, one for each sample: {len(paths)} paths run from scattered starts "
+    "to the corner of the true class; dashes tell the two models apart."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
@@ -149,12 +153,11 @@ for n, ax in enumerate(axes):
         bent = plots.barycentric(np.exp(path[:, n]))
         ax.plot(*bent.T, color=colour, ls=dash, lw=1.3, label=label)
 plots.figure_legend(fig, axes[0])
-alt = "Two triangles, one a sample: paths run from scattered starts to the true corner."
 plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 
 # %% [markdown]
-# Corners are certain predictions of classes 0, 1 and 2; the next section explains the geodesic. All paths run into the right corner, and they do not go straight: each start bends its own way, and the two models bend it differently.
-# A picture with one triangle a sample ends at two or three samples. For thousands we need distances and an embedding.
+# Corners are certain predictions of classes 0, 1 and 2; the next section explains the geodesic. All paths run into the correct corner, but none of them is straight: each start gives a path of its own, and the two models bend it differently.
+# One triangle for each sample works for two or three samples. For thousands we need distances and an embedding.
 #
 # ## What is the straight road from ignorance to truth?
 #
@@ -174,7 +177,7 @@ assert np.isclose(true_class[0], 1 / 3) and np.isclose(true_class[-1], 1)
 assert np.all(np.diff(true_class) > 0)
 
 # %% [markdown]
-# It rises all the way, as it should. **Progress** of a network is the $\lambda$ of the nearest point of this geodesic: a clock that ticks alike for every network, however fast it learns.
+# It rises all the way, as it should. The **progress** of a network is the $\lambda$ of the nearest point of this geodesic. It is a clock that does not depend on how fast a network learns.
 
 # %%
 clock = np.array([progress(path, labels) for path in paths])
@@ -182,7 +185,7 @@ print("progress at the first and last step of each run:")
 print(np.column_stack([clock[:, 0], clock[:, -1]]).round(3))
 
 # %% [markdown]
-# The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is larger in every row: each run has travelled most of the road in these steps, and how far it came depends on the model.
+# The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is larger in every row: each run has covered most of the way in these steps, and how far it got depends on the model.
 #
 # ## Can one flat picture hold all distances?
 #
@@ -197,9 +200,9 @@ print("eigenvalues:", inpca.eigenvalues_.round(3))
 print("explained stress:", inpca.explained_stress_.round(3))
 
 # %% [markdown]
-# A handful of numbers carries the matrix. Four degrees of freedom are all that two triangles have, and the curvature of the distance adds some more axes, small ones.
+# A handful of numbers describes the matrix. Two triangles have only four degrees of freedom, and the curvature of the distance adds a few more axes, which are small.
 #
-# Does the embedding deserve the name isometric? If it does, the signed coordinates must rebuild every distance. We use all axes for this.
+# Is the embedding really isometric? If so, the signed coordinates must rebuild every distance. We use all axes for this check.
 
 # %%
 full = InPCA(n_components=len(D)).fit(D)
@@ -221,14 +224,17 @@ for k, name in enumerate(names):
     ax.plot(x, y, color=colour, ls=dash, marker=marker, ms=3, label=label)
 plots.plot_reference(ax, inpca.embedding_[len(names) * n_each :])
 plots.label_embedding(ax, inpca.eigenvalues_, inpca.explained_stress_)
-ax.legend(fontsize=9)
-alt = "InPCA of six toy training paths: they join near the truth, along the geodesic."
+ax.legend()
+alt = (
+    f"InPCA of {len(paths)} toy training paths, {n_each} steps each: they join near "
+    "truth (star), beside the geodesic (black)."
+)
 plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt=alt)
 
 # %% [markdown]
-# Two curves that leave from one place are one start, given to both models: they bend apart at once and close in on the star together. The first axis sorts points by how far they are from the truth. The star stands one step before truth, since truth itself was left out of the matrix.
+# Two curves that begin at the same place belong to the same start, given to both models: they separate at once and approach the star together. The first axis sorts points by how far they are from the truth. The star stands one step before truth, since truth itself was left out of the matrix.
 #
-# How much of it is the model, how much the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
+# How much of the difference is due to the model, and how much to the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
 
 # %%
 same_start = [
@@ -245,7 +251,7 @@ print(
 )
 
 # %% [markdown]
-# Take the first number with care: equal steps are not equal progress, and the column of last values above shows that one model is faster than the other. Two runs on one road, one ahead of the other, are apart at equal steps. That is why this book compares runs at equal *progress* from chapter 31 on.
+# Read the first number with care: equal steps are not equal progress, and the column of last values above shows that one model is faster than the other. Two runs on the same path are far apart at equal steps if one is ahead of the other. That is why this book compares runs at equal *progress* from chapter 31 on.
 #
 # ## What we learned
 
@@ -322,7 +328,7 @@ assert np.allclose(weak, paths[:n_starts]), "without coupling the models are the
 # %% [markdown]
 # ## What next
 #
-# One warning goes with you through the book. Every network that learns travels from ignorance to truth, so a picture in which all of them lie along one line, and a first axis that explains nearly all of the stress, prove only that they learn. What networks share beyond their learning curves shows when they are compared at equal progress, beside a world in which nothing else is shared: chapter 32 makes that world, and every headline number of the book stands beside it.
+# One warning applies to the whole book. Every network that learns travels from ignorance to truth, so a picture in which all of them lie along one line, and a first axis that explains nearly all of the stress, prove only that they learn. What networks share beyond their learning curves shows when they are compared at equal progress, beside a world in which nothing else is shared: chapter 32 makes that world, and every headline number of the book stands beside it.
 #
 # Chapter 10 shows the data of your profile, chapter 11 trains the networks, and chapter 20 measures the distances with a kernel that is exact and fast.
 #

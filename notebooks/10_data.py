@@ -3,11 +3,11 @@
 #
 # **What.** The samples of the profile's data set, its classes, and the spectrum of its inputs.
 # **Figure of the paper.** None of its own; the input spectrum returns in the figure on sloppy data (chapter 52).
-# **Answer.** At small images of balanced classes, whose inputs vary far more in some directions than in others; the chapter counts how many directions matter.
+# **Answer.** Small images in balanced classes. They vary far more in some directions than in others, and the chapter counts how many directions matter.
 #
 # | | |
 # |---|---|
-# | Goals | know the samples that span the prediction space; see that the cut is balanced; read an input spectrum |
+# | Goals | know the samples that span the prediction space; see that the classes are balanced; read an input spectrum |
 # | Prerequisites | chapter 00 (essential), principal components (helpful) |
 # | Minutes | 1 on CPU (reading: 10) |
 # | Inputs, outputs | the data set; the atlas with its labels, results/10.json |
@@ -45,7 +45,7 @@ print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 # %% [markdown]
 # ## Which samples span the prediction space?
 #
-# Every network of this atlas is asked about the same samples, in the same order. Their number $N$ and the number of classes $C$ fix the space: it has $N(C-1)$ dimensions.
+# Every network of this atlas predicts the same samples, in the same order. Their number $N$ and the number of classes $C$ determine the space: it has $N(C-1)$ dimensions.
 
 # %%
 data = load_dataset(settings.dataset, data_dir)
@@ -70,7 +70,7 @@ for split, y in labels.items():
 # %% [markdown]
 # *Prediction:* which classes would you confuse? Look at the samples and decide, before any network does.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "pictures"]
 places = recorded["train"].numpy()
 n_shown = min(data.n_classes, n_rows)
 size = 0.8 * n_pictures, 0.8 * n_shown
@@ -87,7 +87,7 @@ alt = f"Samples of the data set {settings.dataset.name}, one row a class."
 plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=alt)
 
 # %% [markdown]
-# Each row is a class. Where two rows share strokes or shapes, networks have something to confuse. Samples that you find hard are candidates for those on which networks disagree longest.
+# Each row is a class. If two rows share strokes or shapes, networks can confuse them. The samples that you find hard are likely to be those on which networks disagree longest.
 #
 # ## Is every class equally present?
 #
@@ -96,21 +96,26 @@ plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=alt)
 # %% tags=["hide-input"]
 n_classes, width = data.n_classes, 0.38
 counts = {split: np.bincount(y, minlength=n_classes) for split, y in labels.items()}
+totals = ", ".join(f"{len(y)} {split}" for split, y in labels.items())
+alt = f"Samples of every class as pairs of columns, {totals} samples in all."
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 3))
 for k, (split, count) in enumerate(counts.items()):
     colour = plots.FACTOR_STYLES[k][0]
     place = np.arange(n_classes) + 0.4 * k - 0.2
-    ax.bar(place, count, width=width, label=split, color=colour)
+    bars = {"color": colour, "hatch": ("", "//")[k], "edgecolor": "white"}
+    ax.bar(place, count, width=width, label=split, **bars)
 named = range(0, n_classes, -(-n_classes // (2 * n_rows)))
 ax.set_xticks(named, [data.classes[c] for c in named])
 ax.set(xlabel="class", ylabel="samples")
-ax.tick_params(axis="x", rotation=30 if len(str(data.classes[-1])) > 3 else 0)
+if max(len(str(name)) for name in data.classes) > 3:
+    plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-alt = "Number of train and test samples of every class, as pairs of columns."
 plots.save_figure(fig, atlas.figure_path("10_classes.png"), alt=alt)
 
 # %% [markdown]
-# Columns of one colour are of nearly equal height. The next cell says how far from balance the largest class is.
+# Columns of the same colour have nearly the same height, which means that the classes are balanced. The next cell says how far the largest class is above the mean.
 
 # %%
 imbalance = {split: count.max() / count.mean() - 1 for split, count in counts.items()}
@@ -121,7 +126,7 @@ print(
 # %% [markdown]
 # ## In how many directions do the inputs vary?
 #
-# The eigenvalues of the inputs' covariance say how the variance is shared between directions. If they fall over many orders of magnitude, the data is called *sloppy*: a few stiff directions decide, the others barely matter.
+# The eigenvalues of the inputs' covariance say how the variance is shared between directions. If they fall over many orders of magnitude, the data is called *sloppy*: a few *stiff* directions hold nearly all of the variance.
 # *Prediction:* how many directions hold 90 % of the variance of these images?
 
 # %%
@@ -142,7 +147,7 @@ print(f"sum of eigenvalues / sum of variances - 1 = {variance.sum() / total - 1:
 assert np.isclose(variance.sum(), total)
 
 # %% [markdown]
-# With the check passed, here is the whole spectrum. A straight falling line on the logarithmic axis would be an exponential decay.
+# The check passes. The next figure shows the whole spectrum; an exponential decay would be a straight line on its logarithmic axis.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 3.4))
@@ -153,11 +158,14 @@ label = f"90 % of the variance: {n_90} directions"
 ax.axvline(n_90, color="black", ls="--", lw=1, label=label)
 ax.set(xlabel="direction", ylabel="share of the variance")
 ax.legend()
-alt = "Eigenvalues of the input covariance, falling over several orders of magnitude."
+alt = (
+    f"Eigenvalues of the covariance of {len(few)} inputs as shares of the variance, "
+    f"logarithmic; the dashed line marks the {n_90} directions that hold 90 %."
+)
 plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt=alt)
 
 # %% [markdown]
-# The faster the curve falls, and the farther to the left the dashed line stands, the sloppier the inputs. A curve that bends down at its right end has directions in which the pixels hardly vary at all, such as the borders of the pictures. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
+# The faster the curve falls, and the farther to the left the dashed line is, the sloppier the inputs. At the right end are directions in which the pixels hardly vary at all, such as those of the borders of the pictures. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
 #
 # ## What we learned
 

@@ -3,7 +3,7 @@
 #
 # **What.** Every run of the profile's grids is trained, and its predictions on all samples are kept at many checkpoints.
 # **Figure of the paper.** The set-up of all of them; its table of configurations.
-# **Answer.** Runs are independent tasks: they spread over workers, can be killed at any moment, and go on where they stopped.
+# **Answer.** Runs are independent tasks. They are spread over workers, and you can interrupt them at any time: the next call resumes.
 #
 # | | |
 # |---|---|
@@ -63,11 +63,11 @@ outline = planning.plan(settings, data_dir=data_dir)
 outline.in_words()
 
 # %% [markdown]
-# `main` is the grid of the paper's figures, at this profile's size. The others answer questions of their own: other starts, other sizes, other data.
+# `main` is the grid of the paper's figures, at this profile's size. The other grids are for separate questions: other starts, other sizes, other data.
 #
 # ## When are predictions recorded?
 #
-# Most of the way is travelled in the first epochs. The paper records four times an epoch at first, and ever more rarely later; a profile with fewer epochs shrinks the same schedule.
+# Networks change most in the first epochs. The paper therefore records four times per epoch at first and less often later; a profile with fewer epochs uses the same schedule, scaled down.
 
 # %%
 config = settings.configs("main")[0][1]
@@ -91,13 +91,13 @@ assert len(paper_steps) == 67
 # %% [markdown]
 # ## What does a training loop look like?
 #
-# The whole of it fits on a page. Data lies on the device as tensors, a batch is an index, augmentation works on the whole batch, and predictions are taken in evaluation mode on un-augmented samples.
+# It fits on one page. The data are tensors on the device, a batch is an index, augmentation works on the whole batch, and predictions are made in evaluation mode on samples without augmentation.
 
 # %% tags=["hide-output"]
 print(inspect.getsource(training.train_run))
 
 # %% [markdown]
-# Now the training itself. A run that is in the store is not trained again, so this cell takes minutes the first time and a moment afterwards. A bar shows the progress.
+# Now the training itself. A run that is already stored is not trained again, so this cell takes minutes the first time and a moment afterwards. A bar shows how far it is.
 
 # %%
 with connect(client, n_workers=n_workers or None) as workers:
@@ -105,11 +105,11 @@ with connect(client, n_workers=n_workers or None) as workers:
 report
 
 # %% [markdown]
-# The samples of a grid with its own data set span a space of their own, so it has its own tables, in `spaces/`.
+# A grid with its own data set has a prediction space of its own, because its samples are different. Its tables are in `spaces/`.
 #
 # ## What is in the store?
 #
-# One row a run. The index is a name that a person can read and ten digits of a hash of everything that decides the run: change one setting, and it is another run.
+# One row for each run. The index is a readable name followed by ten digits of a hash of all settings, so a run with any other setting has another name.
 
 # %%
 runs = pd.concat([atlas.space(s).runs for s in settings.spaces()])
@@ -117,7 +117,7 @@ print(runs.shape)
 runs[["grid", "optimizer", "final_error_train", "final_error_test", "status"]].head()
 
 # %% [markdown]
-# The predictions are arrays of natural logarithms (points, samples, classes). Exponentials must sum to one, and at step 0 most networks should not know much. We check the first run.
+# The predictions are arrays of natural logarithms (points, samples, classes). Their exponentials must sum to one. We check this for the first run.
 
 # %%
 first = atlas.points[atlas.points.run == atlas.points.run.iloc[0]]
@@ -134,7 +134,7 @@ assert (np.diff(first.step) > 0).all()
 # %% [markdown]
 # ## Who learns how fast?
 #
-# *Prediction:* which family will be the first to know the training data, and will the same one be best on the test data? Each thin line is a run of the main grid, each thick line the mean of a family.
+# *Prediction:* which family will be the first to know the training data, and will the same one be best on the test data? In the next figure each thin line is a run of the main grid, and each thick line is the mean of a family.
 
 # %% tags=["hide-input"]
 table = atlas.table("main")
@@ -143,7 +143,7 @@ by_run = list(table.groupby("run", sort=False))
 families = [rows.architecture.iloc[0] for _, rows in by_run]
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
 for split, ax in zip(("train", "test"), axes, strict=True):
     curves = [np.interp(axis, rows.epoch, rows[f"error_{split}"]) for _, rows in by_run]
     plots.plot_curves(ax, axis, curves, families)
@@ -152,13 +152,13 @@ for split, ax in zip(("train", "test"), axes, strict=True):
 axes[0].set_ylabel("fraction wrong")
 plots.figure_legend(fig, axes[0])
 alt = (
-    "Train and test error against epochs, thin lines for "
-    "runs and thick lines for the mean of each architecture."
+    f"Train and test error of {len(by_run)} runs against epochs: a thin line is a run, "
+    "a thick dashed one the mean of an architecture (n in the legend)."
 )
 plots.save_figure(fig, atlas.figure_path("11_learning_curves.png"), alt=alt)
 
 # %% [markdown]
-# Left, a thin line that stays high is a run that does not learn its samples in the epochs it has; the last table of the next section names such runs. Right, the thick lines end at the families' mean test errors: this is the ordinary view, one number a network. The rest of the book keeps all predictions instead.
+# On the left, a thin line that stays high is a run that has not learned its samples by the last epoch; the last table of the next section names such runs. On the right, the thick lines end at the mean test errors of the families. This is the usual view, with one number for each network; the rest of the book uses all predictions instead.
 #
 # ## Where do the families end?
 
@@ -170,7 +170,7 @@ ends = final.groupby("architecture")[
 ends.assign(runs=final.groupby("architecture").size()).round(4)
 
 # %% [markdown]
-# The means hide runs that were never trained well. Following the paper, a run whose final train error is above 10 % is called *untrained*; it stays in the atlas all the same.
+# The means hide runs that did not train well. Following the paper, a run whose final train error is above 10 % is called *untrained*; it stays in the atlas.
 
 # %%
 untrained = final[final.final_error_train > 0.1]
@@ -191,7 +191,7 @@ untrained[
 # %% [markdown]
 # ## Which runs failed, and why?
 #
-# A run whose loss is no longer a number is recorded as *diverged*, with the step, and left out of all distances. Nothing is dropped in silence: the next cell lists them.
+# A run whose loss is no longer a number is recorded as *diverged*, with the step, and left out of all distances. The next cell lists these runs, so that none is left out without notice.
 
 # %%
 diverged = runs[runs.status == "diverged"]
@@ -205,7 +205,7 @@ diverged[
 ].head(10)
 
 # %% [markdown]
-# A disk can lose what a run had. Every stored run carries checksums, so all of them can be read back and checked.
+# Files can be damaged on disk. Every stored run has checksums, so we can read all of them back and check them.
 
 # %%
 damaged = atlas.verify()

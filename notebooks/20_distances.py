@@ -3,7 +3,7 @@
 #
 # **What.** The Bhattacharyya distance between all pairs of points, over the train and over the test samples.
 # **Figure of the paper.** The matrix behind every figure; the paper's has 151,407 rows.
-# **Answer.** The logarithm of a product is the sum of the logarithms: one logarithm a pair is enough, and no number needs to be clamped.
+# **Answer.** The logarithm of a product is the sum of the logarithms. So one logarithm for each pair is enough, and no number needs to be clamped.
 #
 # | | |
 # |---|---|
@@ -55,7 +55,7 @@ print(
 # %% [markdown]
 # ## What goes in?
 #
-# The predictions lie on disk, one file a run, and are opened lazily: nothing is read before it is needed.
+# The predictions are on disk, one file for each run, and are read only when they are needed.
 
 # %%
 first_split = atlas.splits[0]
@@ -66,7 +66,7 @@ for split, array in log_probs.items():
     assert array.shape[:2] == (len(atlas.points), len(labels[split]))
 
 # %% [markdown]
-# ## Why is one logarithm a pair enough?
+# ## Why is one logarithm for each pair enough?
 #
 # The definition asks for one logarithm for every pair *and every sample*. But $\sum_n \log b_n = \log \prod_n b_n$, so the coefficients $b_n = \sum_c \sqrt{p^n_c q^n_c}$ can be multiplied first. *What goes wrong if we just do so in float32?*
 
@@ -83,9 +83,7 @@ print(
 )
 
 # %% [markdown]
-# The product of all coefficients falls below the smallest float32 as soon as the sum of logarithms is below about $-103$; then every pair gets the same wrong answer. The cure is older than computers: keep the *exponent* apart, as on a slide rule.
-#
-# We multiply, and from time to time move the power of two of the product into an integer.
+# The product of all coefficients falls below the smallest float32 as soon as the sum of logarithms is below about $-103$; then every pair gets the same wrong answer. The remedy is to keep the *exponent* in a separate integer: we multiply, and from time to time move the power of two of the product into this integer.
 
 # %%
 mantissa, exponent = np.float32(1), 0
@@ -97,13 +95,13 @@ print(f"a log each: {one_log_each:.6f}; exponent carried apart: {carried:.6f}")
 assert abs(carried - one_log_each) < 1e-6 * max(1, abs(one_log_each)) + 1e-3
 
 # %% [markdown]
-# The two agree, with one logarithm for the whole pair. The fast kernel does this for many pairs at once in the processor's registers. Its inner part is short enough to read.
+# The two agree, although the second needs only one logarithm for the whole pair. The fast kernel does this for many pairs at once in the processor's registers. Its inner part is short enough to read:
 
 # %% tags=["hide-output"]
 print(inspect.getsource(bhattacharyya))
 
 # %% [markdown]
-# Two kinds of input need more care than speed: probabilities so small that float32 loses them, and supports that do not meet. The first are found and computed again in logarithms, the second give infinity. Nothing is clamped unless you ask for it.
+# Two kinds of input need special care: probabilities that are too small for float32, and predictions that share no class. The first are detected and computed again with logarithms; the second give infinity. Nothing is clamped unless you ask for it.
 
 # %%
 extreme = np.log(np.array([[[1.0, 1e-300]], [[1e-300, 1.0]]]))
@@ -118,11 +116,11 @@ print(
 assert np.isclose(pairwise(extreme)[0, 1], -np.log(2e-150))
 
 # %% [markdown]
-# The clamp is a choice, and results far from the manifold depend on it. The paper's code replaces infinity by 100 per sample; ours shows the infinity.
+# The clamp is a choice, and the results for points far from the manifold depend on it. The paper's code replaces infinity by 100 for each sample; ours returns infinity.
 #
 # ## The whole matrix
 #
-# It is written in square tiles. Each tile is a file that appears only when it is complete, so a killed run goes on with the next tile, and each carries a checksum. The same call serves 200 points and 151,407.
+# The matrix is written in square tiles. Each tile is a file with a checksum and appears only when it is complete, so an interrupted computation resumes with the next tile. The same call works for 200 points and for 151,407.
 
 # %%
 with engine(client) as workers:
@@ -172,7 +170,7 @@ print(f"largest difference from the formula in float64: {error:.1e} nats")
 assert error < 1e-6 * max(1, np.max(formula)), "the store keeps float32, 7 digits"
 
 # %% [markdown]
-# Second, an identity: to the truth, the distance is half the cross-entropy that training reported.
+# Second, an identity: the distance to the truth is half the cross-entropy that was recorded during training.
 
 # %%
 one_run = atlas.points.run.iloc[0]
@@ -190,7 +188,7 @@ print(
 assert np.allclose(to_truth, loss / 2, atol=1e-4)
 
 # %% [markdown]
-# Third, a constant of nature: ignorance and truth are $\tfrac12\log C$ apart, on any data.
+# Third, a constant: ignorance and truth are $\tfrac12\log C$ apart on any data.
 
 # %%
 n_classes, y = atlas.n_classes, labels[first_split]
@@ -201,7 +199,7 @@ assert np.isclose(constant, np.log(n_classes) / 2)
 # %% [markdown]
 # ## What does the matrix look like?
 #
-# We order the points by their loss and draw the matrix as a picture. *Prediction:* where will the small distances be, if all networks follow one road?
+# We order the points by their loss and draw the matrix as a picture. *Prediction:* if all networks follow the same path, where are the small distances?
 
 # %% tags=["hide-input"]
 order = np.argsort(-atlas.points[f"loss_{first_split}"].to_numpy(), kind="stable")
@@ -214,11 +212,14 @@ for ax, (split, matrix) in zip(axes, D.items(), strict=True):
     ax.set_xlabel(f"points, from high to low {first_split} loss")
     ax.grid(visible=False)
 fig.colorbar(picture, ax=axes, label="$d_B$ (nats)")
-alt = f"Matrices of distances, points ordered by their {first_split} loss."
+alt = (
+    f"Distances between {len(shown)} points, for each split, ordered from high to low "
+    f"{first_split} loss; dark is near, yellow far."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_matrix.png"), alt=alt)
 
 # %% [markdown]
-# Dark means near. Points of equal loss are neighbours in the order, and most neighbours come from different runs: where the diagonal lies in a dark band, networks of equal loss are near each other *whatever network they are*. This is the manifold, seen before any embedding. Bright lines are points that are far from nearly everything, such as networks that are sure and wrong; the brightest are beyond the end of the colour scale.
+# Dark means near. Points of similar loss are neighbours in this order, and most neighbours come from different runs. A dark band along the diagonal therefore means that networks of similar loss are near each other, *whatever their family*. This is the manifold, seen before any embedding. Bright lines are points that are far from nearly everything, such as networks that are confident and wrong; the brightest are beyond the end of the colour scale.
 #
 # The lower right corner holds the points of lowest loss. Do they agree on test samples as well as on train samples? We take the tenth of all points with the lowest loss.
 
@@ -236,8 +237,19 @@ print(
 )
 
 # %% [markdown]
-# If the test number is the larger one, networks that have learned their samples still disagree on samples they have not seen.
-#
+# In words:
+
+# %% tags=["hide-input"]
+gap = corner[atlas.splits[-1]] - corner[first_split]
+print(
+    "There is one split only, so nothing can be compared."
+    if len(D) == 1
+    else "These networks disagree more on samples that they have not seen."
+    if gap > 0
+    else "Here the best networks do not disagree more on samples that are new to them."
+)
+
+# %% [markdown]
 # ## What we learned
 
 # %%
@@ -246,12 +258,12 @@ trained = end[end[f"error_{first_split}"] <= max_error]
 families = list(map(str, trained[family_factor].unique()))
 near_truth = {s: trained[f"loss_{s}"] / 2 for s in atlas.splits}
 print(
-    f"{len(atlas.points) ** 2} distances a split; the "
+    f"{len(atlas.points) ** 2} distances for each split; the "
     f"largest error against float64 is {error:.1e} nats."
 )
 
 # %% [markdown]
-# How far from truth do trained networks end? We take the main grid alone: other grids hold runs on random labels and other sizes, which the paper's mean does not. The interval leaves out families in turn, because runs of one family are no independent witnesses.
+# How far from truth do trained networks end? We take the main grid alone: other grids hold runs on random labels and other sizes, which the paper's mean does not. The interval leaves out families in turn, because runs of the same family are not independent of each other.
 
 # %%
 estimate = {
@@ -259,7 +271,7 @@ estimate = {
     for split, to_the_truth in near_truth.items()
 }
 
-# %%
+# %% tags=["answer"]
 paper_ends = {"train": 0.026, "test": 0.586}
 for split in atlas.splits:
     if not len(trained):
@@ -268,10 +280,10 @@ for split in atlas.splits:
     mean, low, high = estimate[split]
     about = f"{low:.3f} to {high:.3f}" if len(families) > 1 else "no interval"
     print(
-        f"{split}: {len(trained)} of {len(end)} runs are trained and end "
-        f"{mean:.3f} ({about}) nats from truth; paper {paper_ends[split]}."
+        f"{len(trained)} of {len(end)} runs are trained; they end {mean:.3f} ({about}) "
+        f"nats from the {split} truth (paper: {paper_ends[split]})."
     )
-print(f"The interval is over {len(families)} families: {', '.join(families)}.")
+print(f"The intervals are over {len(families)} families: {', '.join(families)}.")
 
 # %% tags=["hide-input"]
 results = {
@@ -327,6 +339,6 @@ assert 0 <= change < pairwise(few).max()
 # %% [markdown]
 # ## What next
 #
-# Chapter 30 turns the matrix into coordinates. Chapter 90 measures how fast the kernel is, beside the usual way.
+# Chapter 30 turns the matrix into coordinates. Chapter 90 measures how fast the kernel is, compared with the usual way.
 #
 # **References.** Bhattacharyya, *On a measure of divergence between two statistical populations*, 1943. Mao et al., PNAS 2024, equation for $d_B$ in section 2.

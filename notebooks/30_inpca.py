@@ -3,7 +3,7 @@
 #
 # **What.** InPCA embeds all points so that signed squared differences of coordinates give back every distance.
 # **Figure of the paper.** The embedding behind figures 2, 3 and 5.
-# **Answer.** Double centring and an eigendecomposition; negative eigenvalues are not noise but time-like axes, and dropping them breaks the isometry.
+# **Answer.** By double centring and an eigendecomposition. Negative eigenvalues are not noise but time-like axes, and without them the embedding is no longer isometric.
 #
 # | | |
 # |---|---|
@@ -69,7 +69,7 @@ if fitted.sum() < 4:
 # %% [markdown]
 # ## How do distances become coordinates?
 #
-# Suppose there were coordinates with $D_{uv} = \sum_k s_k (x_{uk} - x_{vk})^2$ and signs $s_k = \pm 1$. Expand the square and subtract the means of rows and columns: only the products are left. With $L = I - \mathbf{1}\mathbf{1}^\top/m$,
+# Suppose there were coordinates with $D_{uv} = \sum_k s_k (x_{uk} - x_{vk})^2$ and signs $s_k = \pm 1$. Expand the square and subtract the means of rows and columns; only the products remain. With $L = I - \mathbf{1}\mathbf{1}^\top/m$,
 #
 # $$ W = -\tfrac12 L D L = \sum_k s_k\, x_k x_k^\top . $$
 #
@@ -93,7 +93,7 @@ print(
 )
 
 # %% [markdown]
-# The negative ones are no error: $D$ is not a matrix of squared Euclidean distances. `InPCA` in the package is the same computation as an estimator with scikit-learn's conventions; it must agree.
+# The negative ones are not an error, because $D$ is not a matrix of squared Euclidean distances. `InPCA` in the package is the same computation as an estimator with scikit-learn's conventions; it must agree.
 
 # %%
 estimator = InPCA(n_components=len(small)).fit(small)
@@ -103,7 +103,7 @@ assert np.allclose(
 )
 
 # %% [markdown]
-# It does. Its source is short, apart from the checks at the door:
+# It does. Apart from the validation of the input, its source is short:
 
 # %% tags=["hide-output"]
 print(inspect.getsource(InPCA.fit))
@@ -111,7 +111,7 @@ print(inspect.getsource(InPCA.fit))
 # %% [markdown]
 # ## Is the embedding isometric?
 #
-# If it is, the signed coordinates rebuild $D$. *Prediction:* what happens to the rebuilt distances if we throw away the negative part, as classical multidimensional scaling does?
+# If it is, the signed coordinates rebuild $D$. *Prediction:* what happens to the rebuilt distances if we drop the negative part, as classical multidimensional scaling does?
 
 # %%
 squared = (estimator.embedding_[:, None, :] - estimator.embedding_[None, :, :]) ** 2
@@ -128,7 +128,7 @@ print(
 assert errors["all axes, signed"] < 1e-8
 
 # %% [markdown]
-# With signs, every distance comes back to rounding error. Without the negative axes the largest error is to be compared with the distances themselves, of which the last number is the median. The next figure shows the error of every pair.
+# With signs, every distance is rebuilt up to rounding error. To judge the error without the negative axes, compare it with the median distance, which is the last number. The next figure shows the error of every pair.
 
 # %% tags=["hide-input"]
 pairs = np.triu_indices(len(small), k=1)
@@ -140,11 +140,14 @@ for (label, values), colour in zip(rebuilt.items(), colours, strict=True):
     ax.plot(small[pairs], values[pairs], color=colour, label=label, **look)
 ax.set(xlabel="$d_B$ (nats)", ylabel="rebuilt from coordinates (nats)")
 ax.legend(markerscale=6)
-alt = "Rebuilt against true distances: signed axes on the diagonal, others above it."
+alt = (
+    f"Rebuilt against true distances of {len(pairs[0])} pairs: with signed axes (grey) "
+    "on the diagonal, with positive axes only (red) on it or above."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_isometry.png"), alt=alt)
 
 # %% [markdown]
-# Grey points lie on the diagonal. Red points lie on it or above it, never below: dropping time-like axes makes points look farther apart than they are, and not by a constant factor.
+# Grey points lie on the diagonal. Red points lie on it or above it, never below: without time-like axes, points look farther apart than they are, and not by a constant factor.
 #
 # How does this compare with a library's classical scaling? On Euclidean input there is no negative part, and both must agree up to signs of axes. `ClassicalMDS` wants plain distances; InPCA takes squared ones.
 
@@ -161,7 +164,7 @@ assert np.allclose(np.abs(library), np.abs(ours), atol=1e-8)
 # %% [markdown]
 # ## The atlas' embeddings
 #
-# Now all points, for every split and metric of the profile. Large matrices are never held in memory: the solver asks for products with $W$, and the centring is applied to the vectors.
+# Now we embed all points, for every split and metric of the profile. Large matrices are never held in memory, because the solver only needs products with $W$, and the centring is applied to the vectors.
 
 # %%
 embeddings = {}
@@ -211,7 +214,7 @@ quality = pd.DataFrame(
 quality.round(3)
 
 # %% [markdown]
-# Read down a column to see how much the next axes add, and along a row to compare: where the test number is lower, test predictions need more axes. Chapter 42 puts intervals on these numbers and sets them beside the paper's.
+# Read down a column to see how much the next axes add, and along a row to compare the splits: a lower number means that more axes are needed. Chapter 42 gives intervals for these numbers and compares them with the paper's.
 #
 # ## A first look
 #
@@ -225,13 +228,13 @@ plots.plot_reference(ax, again.reference_embedding.values)
 plots.label_embedding(ax, signed_sizes, again.explained_stress.values)
 plots.short_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
 alt = (
-    f"First two InPCA axes of the {first_split} predictions by {family_name}, "
-    "with the geodesic from ignorance to truth in black."
+    f"First two InPCA axes of {fitted.sum()} {first_split} predictions by "
+    f"{family_name}, with the geodesic from ignorance to truth in black."
 )
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_first_look.png"), alt=alt)
 
 # %% [markdown]
-# Points of all families form one bent band from the square (ignorance) to the star (truth). The geodesic looks bent as well, because this is a flat picture of a curved space. Where the points leave the black line, networks do not take the straight road. Mind the axes: a time-like axis makes points nearer than they look.
+# Points of all families form one bent band from the square (ignorance) to the star (truth). The geodesic looks bent as well, because this is a flat picture of a curved space. Where the points are away from the black line, networks do not follow the geodesic. Mind the signs of the axes: along a time-like axis, points are nearer than they look.
 #
 # ## What we learned
 
@@ -250,8 +253,8 @@ for split, explained in stress.items():
     beside = " (paper, CIFAR-10: 76 %)" if split == "train" else ""
     print(f"{k} axes explain {100 * explained:.0f} % of the {split} stress{beside}.")
 print(
-    f"{n_time_like} of the first {min(10, again.sizes['component'])} "
-    f"{first_split} axes are time-like."
+    f"Of the first {min(10, again.sizes['component'])} {first_split} axes, "
+    f"{n_time_like} {'is' if n_time_like == 1 else 'are'} time-like."
 )
 
 # %% tags=["hide-input"]

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # What time is it on the road from ignorance to truth?
+# # How far has a network come from ignorance to truth?
 #
-# **What.** Every point gets its progress: the place of the nearest point of the geodesic. Then all runs are put on this common clock and compared.
+# **What.** Every point gets its progress: the place of the nearest point of the geodesic. Then all runs are compared on this common clock.
 # **Figure of the paper.** Makes what the figures on trajectories, tubes and geodesics read (4, 7 and 8).
-# **Answer.** Progress orders points of very different networks alike; on its clock, whole runs can be compared.
+# **Answer.** Progress puts points of very different networks in one order, so that whole runs can be compared at equal progress.
 #
 # | | |
 # |---|---|
@@ -40,7 +40,7 @@ started = time.time()
 settings = Profile.load(profile, data_dir)
 atlas = Atlas.open(profile, data_dir).space(space)
 plots.use_house_style(atlas.levels)
-family_factor = atlas.family
+family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 chapter = f"31-{space}" if space else "31"
 print(
     f"{len(atlas.runs)} runs, {len(atlas.points)} "
@@ -64,7 +64,7 @@ print(
 assert np.allclose(of_true_class, of_true_class[:, :1]), "every sample travels alike"
 
 # %% [markdown]
-# Its length is the angle between the ends, $\arccos(1/\sqrt C)$, and parts of it add up.
+# Its length is the angle between the ends, $\arccos(1/\sqrt C)$, and the lengths of its parts add up.
 
 # %%
 n_classes = straight.shape[2]
@@ -79,7 +79,7 @@ assert np.isclose(sum(steps), np.arccos(n_classes**-0.5))
 # %% [markdown]
 # ## How is progress found?
 #
-# $s(P) = \arg\min_\lambda \frac1N \sum_n \arccos \sum_c \sqrt{p^n_c\, p^n_{\lambda,c}}$ asks for one number per point, but its objective need not be smooth. *Look at it before you trust any optimiser:* here it is for one run, at five of its checkpoints.
+# $s(P) = \arg\min_\lambda \frac1N \sum_n \arccos \sum_c \sqrt{p^n_c\, p^n_{\lambda,c}}$ gives one number for each point, but the objective need not be smooth. *Look at it before you trust an optimiser:* the next figure shows it for one run, at five of its checkpoints.
 
 # %% tags=["hide-input"]
 one_run = atlas.points.run.iloc[0]
@@ -106,7 +106,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_objective.png"), alt=alt)
 
 # %% [markdown]
-# Each curve is one checkpoint, and the dot is the progress that the package found: it sits in the minimum, which moves right as training goes on. The package's solver must be as low as the best of a fine grid, up to one step of the grid. The place itself may differ where the minimum is flat, as it can be with two classes.
+# Each curve is one checkpoint, and the dot is the progress that the package found. It lies in the minimum, which moves to the right as training goes on. We check that the solver's value is as low as the best value on a fine grid, up to one step of the grid. The place itself may differ if the minimum is flat, which can happen with two classes.
 
 # %%
 grid_minimum = fine[np.argmin(objective, axis=1)]
@@ -136,7 +136,7 @@ clocks = points[[f"progress_{split}" for split in atlas.splits]]
 clocks.describe().loc[["mean", "min", "max"]].round(3)
 
 # %% [markdown]
-# Progress lies between 0 and 1 by construction. It should follow the loss, but it is not a function of the loss: *prediction:* where will two networks of equal loss differ most in progress?
+# Progress lies between 0 and 1 by construction. It should follow the loss, but it is not a function of the loss. *Prediction:* where will two networks of equal loss differ most in progress?
 
 # %% tags=["hide-input"]
 table = atlas.table(space or "main")
@@ -145,13 +145,17 @@ for ax, split in zip(axes, atlas.splits, strict=True):
     coordinates = table[[f"loss_{split}", f"progress_{split}"]].to_numpy()
     plots.plot_embedding(ax, coordinates, table[family_factor], size=6, legend=False)
     ax.set(xscale="log", xlabel=f"{split} loss (nats)")
+    plots.plain_log(ax.xaxis)
 axes[0].set_ylabel("progress")
 plots.figure_legend(fig, axes[0], ncols=min(6, table[family_factor].nunique()))
-alt = "Progress against loss for each split: points of all runs, a falling band."
+alt = (
+    f"Progress against loss for each split: {len(table)} points of "
+    f"{table.run.nunique()} runs, coloured by {family_name}."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_progress_and_loss.png"), alt=alt)
 
 # %% [markdown]
-# Where the band is narrow, progress and loss tell the same story. Go along a horizontal line, from its left end to the right: these points have equal progress, and the right ones have the larger loss. They make a few confident errors, which cost much loss and little angle; far to the right at the bottom are networks that are sure and wrong. If networks overfit, the right panel has a hook: test loss rises again while progress goes on.
+# Where the band is narrow, progress and loss say the same. Points on a horizontal line have equal progress; those further to the right have a larger loss, because they make a few confident errors, which cost much loss but little angle. Far to the right at the bottom are networks that are confident and wrong. A hook in the test panel is overfitting: the test loss rises again while progress continues.
 #
 # How tight is the relation? The rank correlation says it in one number for each split.
 
@@ -165,7 +169,7 @@ print({split: round(value, 4) for split, value in rank.items()})
 # %% [markdown]
 # ## A run on the clock of progress
 #
-# At a given $s$ we take the first checkpoint whose progress exceeds $s$, and its predecessor, and go between the two along the geodesic that joins them. *Prediction:* if we ask for the progress of the resampled points, do we get $s$ back?
+# At a given $s$ we take the first checkpoint whose progress exceeds $s$ and its predecessor, and interpolate between the two along the geodesic that joins them. *Prediction:* if we ask for the progress of the resampled points, do we get $s$ back?
 
 # %%
 rows = (points.run == one_run) & (points.phase == "main")
@@ -180,7 +184,7 @@ answered = progress(resampled, labels)
 pd.DataFrame({"asked": asked, "answered": answered}).T.round(3)
 
 # %% [markdown]
-# Nearly: the geodesic between two checkpoints does not tick quite evenly. The largest deviation tells whether the checkpoints are dense enough.
+# Nearly: progress does not grow quite evenly along the geodesic between two checkpoints. The largest deviation tells whether the checkpoints are dense enough.
 
 # %%
 deviation = float(np.abs(asked - answered).max())
@@ -203,7 +207,7 @@ for split, dataset in trajectories.items():
     print(split, dict(dataset.sizes))
 
 # %% [markdown]
-# A distance between runs must vanish for a run and itself and be symmetric, at every $s$.
+# At every $s$, the distance of a run to itself must be zero, and the distances must be symmetric.
 
 # %%
 distance = trajectories[first_split].distance.values
@@ -213,7 +217,7 @@ assert np.all(
 assert np.array_equal(distance, distance.transpose(0, 2, 1))
 
 # %% [markdown]
-# As a first look, the mean distance between runs against progress, beside their mean distance to the geodesic. What would we expect if networks left the geodesic each in its own direction? $d_B$ is like a squared length, and squared lengths of unrelated directions add up (Pythagoras): two such runs would be *twice* as far from each other as one is from the road. If all took the same detour, they would be at distance 0. *Prediction:* where between these two does the solid curve lie?
+# The next figure gives a first look: the mean distance between runs against progress, and their mean distance to the geodesic. What would we expect if networks left the geodesic each in its own direction? $d_B$ is like a squared length, and squared lengths of unrelated directions add up (Pythagoras): two such runs would be *twice* as far from each other as each is from the geodesic. If all runs took the same detour, the distance between them would be 0. *Prediction:* where between these two does the solid curve lie?
 
 # %% tags=["hide-input"]
 followed = trajectories[first_split]
@@ -231,11 +235,14 @@ label = "twice to the geodesic: detours unrelated"
 ax.plot(grid, 2 * to_road, color="black", ls=":", lw=1, label=label)
 ax.set(xlabel="progress s", ylabel="mean $d_B$ (nats)", ylim=(0, None))
 plots.legend_below(ax)
-alt = "Mean distance between runs against progress, and once and twice to the geodesic."
+alt = (
+    f"Mean distance between {main.sum()} runs against progress (solid), and once "
+    "(dashed) and twice (dotted) their mean distance to the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt=alt)
 
 # %% [markdown]
-# As far as the solid curve lies below the dotted one, detours have a direction in common. Below the dashed one they share more than half: then runs travel together on a road that is not the geodesic. Chapter 46 takes this apart by architecture, by optimiser and by seed.
+# The distance from the dotted curve down to the solid one is what the detours have in common. Where the solid curve is below the dashed one, runs share more than half of their detour: they move together, away from the geodesic. Chapter 46 repeats this separately for families, optimisers and seeds.
 #
 # ## What we learned
 
@@ -252,7 +259,7 @@ for split, correlation in rank.items():
     )
 
 # %% [markdown]
-# How sure is the ratio of the two distances? Its interval leaves out families in turn, because the sentence is about networks of other families as well. How much *single runs* differ is another matter: that spread does not shrink with more runs, and it is saved under a name of its own.
+# How sure is the ratio of the two distances? Its interval leaves out families in turn, because the sentence is about networks of other families as well. How much *single runs* differ is a separate question: that spread does not shrink with more runs, and it is saved under another name.
 
 # %% tags=["hide-input"]
 families = atlas.runs[family_factor].loc[followed.run.values][main]
@@ -264,17 +271,17 @@ for family in families.unique():
 low, high = statistics.jackknife_interval(together, left_out)
 lowest, highest = statistics.interval(road_of / between[middle])
 
-# %% tags=["hide-input"]
+# %% tags=["answer", "hide-input"]
 about = f"{low:.2f} to {high:.2f} over families" if low < high else "one family only"
 print(
-    f"Half-way (s = {grid[middle]:.2f}), the geodesic is {together:.2f} times "
-    f"({about}) as far from a run as another run is;"
+    f"At s = {grid[middle]:.2f}, a run is {together:.2f} times ({about}) as far from "
+    "the geodesic as from another run."
 )
-print(f"for 95 % of the single runs, {lowest:.2f} to {highest:.2f} times.")
 print(
-    f"So detours have {100 * shared:.0f} % of their squared "
-    "length in common (0 %: unrelated, 100 %: one road)."
+    f"So the detours of two runs have {100 * shared:.0f} % of their squared "
+    "length in common (0 %: unrelated, 100 %: the same detour)."
 )
+print(f"For 95 % of the single runs the ratio is {lowest:.2f} to {highest:.2f}.")
 
 # %% tags=["hide-input"]
 results = {

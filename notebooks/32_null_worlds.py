@@ -53,7 +53,7 @@ print(f"{len(candidates)} of {len(finished)} finished runs of the main grid")
 # %% [markdown]
 # ## What do we load?
 #
-# Every network starts near ignorance and, if it learns, ends near truth. So all runs lie along one long axis, and this axis alone holds most of the stress, whatever else the runs share. To learn more we compare runs *at equal progress*, where the common way drops out. Only values of progress that most runs reach are used, and only runs that reach all of them; train and test predictions have their own clocks.
+# Every network starts near ignorance and, if it learns, ends near truth. So all runs lie along one long axis, and this axis alone explains most of the stress, whatever else the runs share. To learn more we compare runs *at equal progress*, where this common direction plays no part. We use only values of progress that most runs reach, and only runs that reach all of them. Progress is computed separately for train and test predictions.
 
 # %%
 stations, kept, trajectories = {}, {}, {}
@@ -66,7 +66,7 @@ for split in splits:
     print(f"{split}: {len(kept[split])} runs at s = {stations[split].tolist()}")
 
 # %% [markdown]
-# A known value: a run that was brought to the station $s$ has progress near $s$.
+# A known value: a run that was interpolated at progress $s$ must have progress near $s$.
 
 # %%
 labels = {split: atlas.labels(split) for split in splits}
@@ -78,7 +78,7 @@ for split in splits:
 # %% [markdown]
 # ## What does a shuffle keep, and what does it lose?
 #
-# Take one run. Give each sample the predictions of another sample *of its own class*, drawn once and used at all checkpoints. Loss, error, progress and the distances to ignorance and truth are means over samples, and a mean does not depend on the order of its terms. So all five stay; the sums may only round differently.
+# Take one run. Give each sample the predictions of another sample *of its own class*, drawn once and used at all checkpoints. Loss, error, progress and the distances to ignorance and truth are means over samples, and a mean does not depend on the order of its terms. So none of the five changes, except for rounding.
 
 # %%
 original = atlas.run_log_probs(candidates[0], first_split).astype(float)
@@ -123,6 +123,10 @@ own_class = y[0]
 confidence = {n: np.exp(run[:, members, own_class]).T for n, run in sides.items()}
 order = np.argsort(-confidence["the run"].mean(axis=1))
 heat = {"aspect": "auto", "vmin": 0, "vmax": 1, "interpolation": "none"}
+alt = (
+    f"Probability of the true class of {len(members)} samples for a run (left) and its "
+    "shuffle (middle), and the loss curve that both share (right)."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), width_ratios=[1, 1, 1.2])
@@ -136,22 +140,21 @@ curve.plot(before["loss"], color=plots.SPACE_LIKE, lw=5, alpha=0.4, label="the r
 curve.plot(after["loss"], color="black", ls="--", label="shuffled")
 curve.set(xlabel="checkpoint", ylabel="loss (nats)", ylim=(0, None))
 curve.legend()
-alt = "Probability of the true class for a run and its shuffle, and their loss curve."
 plots.save_figure(fig, atlas.figure_path("32_shuffle.png"), alt=alt)
 
 # %% [markdown]
-# On the left the rows are in order; in the middle they are mixed, because easy samples have received the histories of hard ones. The curve on the right is the same for both. The shuffled run is a network that never existed, with exactly the right learning curve: that is the null model.
+# On the left the rows are in order; in the middle they are mixed, because easy samples have received the histories of hard ones. The loss curve on the right is the same for both. The shuffled run is a network that never existed but has exactly the same learning curve. This is the null model.
 #
 # ## A ladder of worlds
 #
-# If every run of the atlas is shuffled on its own, we get a world in which runs share their classes and their curves and nothing else. We build four such worlds, each of which knows more than the one before:
+# If every run of the atlas is shuffled on its own, we get a world in which runs share their classes and their curves and nothing else. We build four such worlds, each of which keeps more of the real one than the one before:
 #
 # - **curve**: all samples of a run are alike; each point lies on the geodesic at its progress.
 # - **class**: samples change places within their class.
 # - **difficulty**: only samples of one class that are about equally difficult change places. How difficult a sample is, we read off the mean prediction of all runs.
 # - **confusion**: these samples must also be mistaken for the same wrong class.
 #
-# The **real** world is the top of the ladder. What a number gains from one rung to the next is what that knowledge is worth. The table counts the groups within which samples change places.
+# The **real** world is the top of the ladder. The change of a number from one rung to the next is the effect of what was added. The table counts the groups within which samples change places.
 
 # %%
 mean = {}
@@ -197,7 +200,7 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# How sure is the ratio of the real world to each null? The intervals leave out families in turn, because the claim is about families: Student's intervals of the jackknife.
+# How certain is the ratio of the real world to each null? The intervals leave out families in turn, because the claim is about families: Student's intervals of the jackknife.
 
 # %%
 ratios = {}
@@ -223,11 +226,14 @@ for ax, split in zip(axes, splits, strict=True):
     plots.plot_ladder(ax, rungs)
     ax.set_title(f"{split} predictions ({len(kept[split])} runs)")
 axes[0].set_ylabel("axes for 90 % of the stress\nat equal progress")
-alt = "Axes for 90 % of the stress at equal progress in each world of the ladder."
+alt = (
+    "Axes for 90 % of the stress at equal progress in each world of the ladder; the "
+    "real world is black, and n, the number of runs, stands above each panel."
+)
 plots.save_figure(fig, atlas.figure_path("32_axes.png"), alt=alt)
 
 # %% [markdown]
-# Each bar is a world; the black bar is the real one. The fall from *class* to *real* is what runs share beyond their classes and curves. The fall from *confusion* to *real* is what remains when the mean difficulty of each sample, and what it is mistaken for, are known to the null.
+# Each bar is a world; the black bar is the real one. The difference between *class* and *real* is what runs share beyond their classes and curves. The difference between *confusion* and *real* is what is left when the null also keeps the difficulty of each sample and the class for which it is mistaken.
 #
 # ## And over all points?
 #
@@ -259,7 +265,7 @@ ladders = {split: null_spectra.ladder(*tables) for split, tables in stored.items
 pd.concat(ladders, names=["split"]).round(3)
 
 # %% [markdown]
-# `n_axes` is the number of axes for 90 % of the stress, and `stress_3` the stress of three axes. Compare the columns *class* and *real* in the first two views: where they agree, the explained stress of all points says that networks learn, and no more.
+# `n_axes` is the number of axes for 90 % of the stress, and `stress_3` the stress of three axes. Compare the columns *class* and *real* in the first two views: where they agree, the explained stress of all points says only that networks learn.
 #
 # ## What we learned
 
@@ -272,18 +278,18 @@ for split in every:
             f"stress, and {100 * part['class']:.1f} % after the shuffle."
         )
 
-# %% tags=["hide-input"]
+# %% tags=["answer", "hide-input"]
 for split in equal:
     value, low, high = axes_ratio.loc[(split, "class")]
     text = f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else ""
     strict = axes_ratio.value[split, "confusion"]
     needed = whole[split].n_axes
     print(
-        f"{split}, at equal progress: {needed['real']:.1f} axes hold 90 % of the "
-        f"stress, against {needed['class']:.1f} in the class world: "
-        f"{value:.2f}{text} times as many."
+        f"At equal {split} progress, {needed['real']:.1f} axes explain 90 % of the "
+        f"stress; in the world shuffled within classes it takes {needed['class']:.1f}, "
+        f"so the ratio is {value:.2f}{text}."
     )
-    print(f"  Against the confusion world the ratio is {strict:.2f}.")
+    print(f"  Against the strictest world (confusion) it is {strict:.2f}.")
 
 # %% tags=["hide-input"]
 for split, tables in stored.items():

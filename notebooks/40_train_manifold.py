@@ -3,11 +3,11 @@
 #
 # **What.** The InPCA embedding of all train predictions, drawn by family, by loss and by error, and in three dimensions.
 # **Figure of the paper.** Figures 2 and 3.
-# **Answer.** A few axes hold the paths of all families from ignorance towards truth; a count of neighbours says how far architectures keep to tracks of their own.
+# **Answer.** A few axes describe the paths of all families from ignorance towards truth. A count of neighbours says how far each family keeps to a track of its own.
 #
 # | | |
 # |---|---|
-# | Goals | read an embedding with signed axes; see what the axes mean; judge by a number whether architectures mix |
+# | Goals | read an embedding with signed axes; see what the axes mean; judge by a number whether families mix |
 # | Prerequisites | chapter 30 (essential), chapter 31 (helpful) |
 # | Minutes | 1 on CPU (reading: 15) |
 # | Inputs, outputs | embeddings/train_bhattacharyya.zarr, points.parquet; figures, results/40.json |
@@ -70,7 +70,7 @@ print(
 assert len(table) == len(coordinates)
 
 # %% [markdown]
-# A known value: an embedded geodesic keeps its distances. From ignorance to truth, the signed squared difference over the stored axes should come close to $\tfrac12 \log C$; what is missing lies in axes that were not kept.
+# A known value: an embedded geodesic keeps its distances. From ignorance to truth, the signed squared difference over the stored axes should be close to $\tfrac12 \log C$. The rest belongs to axes that were not kept.
 
 # %%
 kept = ((reference[0] - reference[-1]) ** 2 * embedding.signature.values).sum()
@@ -83,27 +83,33 @@ print(
 # %% [markdown]
 # ## Is there one manifold?
 #
-# Three views of the first three axes. If each network went its own way in a space of thousands of dimensions, we would see a cloud. *Prediction:* do the colours separate?
+# The next figure shows the first three axes from three sides. If each network went its own way in a space of thousands of dimensions, we would see a cloud. *Prediction:* do the colours separate?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
-views = [(0, 1), (0, 2), (1, 2)] if len(eigenvalues) > 2 else [(0, 1)]
-for ax, pair in zip(axes.flat[[0, 2, 3]], views, strict=False):
-    plots.plot_embedding(
-        ax, coordinates, table[family_factor], components=pair, size=6, legend=False
-    )
-    plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, up_to, pair)
-axes[0, 1].axis("off")
-plots.short_legend(axes[0, 1], axes[0, 0], loc="center", fontsize=12)
+levels, axes_found = table[family_factor], (reference, eigenvalues, up_to)
+fig = plt.figure(figsize=(9, 8.2))
+plots.plot_views(fig, coordinates, levels, *axes_found)
 alt = (
-    "Three panels of the first three InPCA axes of train "
-    f"predictions, by {family_name}, with the geodesic."
+    f"First three InPCA axes of {len(table)} train predictions of "
+    f"{table.run.nunique()} runs, coloured by {family_name}: the first two above, "
+    "each with the third below. Black is the geodesic from ignorance to truth."
 )
 plots.save_figure(fig, atlas.figure_path("40_panels.png"), alt=alt)
 
 # %% [markdown]
-# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where every network knows nothing or everything. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent in this flat picture, too; where points leave it, networks do not take the straight road. On each axis label, the percentage behind $\Sigma$ is the explained stress up to that axis.
+# One family may still hide another. In the next figure each family has a panel of its own, in colour over all the others in grey.
+
+# %% tags=["hide-input"]
+fig = plt.figure(figsize=(9, 5))
+plots.plot_levels_apart(fig, coordinates, levels, reference)
+alt = (
+    f"The plane of InPC 1 and InPC 2 once for each {family_name}, in colour over the "
+    f"{len(table)} train predictions in grey; n counts its points; black: geodesic."
+)
+plots.save_figure(fig, atlas.figure_path("40_families.png"), alt=alt)
+
+# %% [markdown]
+# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where every network knows nothing or everything. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent too, because this is a flat picture of a curved space; where points are away from it, networks do not follow it. On each axis label, the percentage behind $\Sigma$ is the explained stress up to that axis.
 #
 # The band alone proves little, because every network that learns must get from the square to the star. Chapter 32 made a world in which each run keeps its learning curve and shares nothing else with the others. How much of its stress do three axes explain?
 
@@ -112,11 +118,11 @@ worlds = null_spectra.ladder(*null_spectra.load(atlas, "train"))
 worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
-# In the first two views all points are embedded, as they are or weighted by their step in progress; in the last, runs are compared at equal progress, where the common way drops out. `n_axes` counts axes for 90 % of the stress.
+# In the first two views all points are embedded, as they are or weighted by their step in progress. In the last, runs are compared at equal progress, where the common way from ignorance to truth plays no part. `n_axes` counts axes for 90 % of the stress.
 #
-# To separate or to mix is a matter of degree. We ask each point for its nearest neighbours by distance, and count how often they have its architecture. Two kinds of neighbour would answer yes for a dull reason, so they do not count. Runs of one architecture and seed start as the very same network, so neighbours come from *other seeds* only. And all networks start near ignorance, so only points with progress above the parameter `under_way` are asked. *Prediction:* how far is the share above chance?
+# How far do the families separate? For each point we take its nearest neighbours by distance, and count how often they belong to the same family. Two kinds of neighbours are excluded because they would be alike for another reason. Runs of one family and seed start as the very same network, so neighbours come from *other seeds* only. And all networks start near ignorance, so we use only points with progress above the parameter `under_way`. *Prediction:* how far is the share above chance?
 #
-# Chance relabels whole sets of runs: those that share an architecture and a seed exchange their architecture with another set of the same seed.
+# For the chance level we relabel whole sets of runs: the runs that share a family and a seed exchange their family with another set of the same seed.
 
 # %%
 between = select(atlas.distances("train"), table.index.to_numpy())
@@ -156,6 +162,12 @@ print(
 # The first axis should be the way from ignorance to truth. We colour the same points by their train loss and by their train error.
 
 # %% tags=["hide-input"]
+alt = (
+    f"First two InPCA axes of {len(table)} train predictions, coloured by train "
+    "loss (left) and error (right); black is the geodesic."
+)
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 columns = {"loss_train": "train loss (nats)", "error_train": "train error"}
 look = {"size": 6, "alpha": 0.8, "cmap": plots.SEQUENTIAL + "_r"}
@@ -167,11 +179,10 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues, up_to)
-alt = "First two InPCA axes of train predictions, coloured by train loss and error."
 plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
-# Colour changes from the square to the star: along the band runs the progress of training. The rank correlation of an axis with progress says how nearly the two are the same thing. What is left for the other axes? For each of the first three we also ask how much of its variance lies between architectures, at equal progress: within slices of progress, so that nobody is counted as different for being early or late.
+# The colour changes steadily from the square to the star, so the band follows the progress of training. The rank correlation of an axis with progress says how closely. And what do the other axes show? For each of the first three we also compute how much of its variance lies between families at equal progress, that is, within narrow slices of progress, so that no family counts as different only because it is early or late.
 
 # %%
 slices = (table.progress_train * 20).astype(int).to_numpy()
@@ -200,9 +211,9 @@ axis_meaning.rename(
 )
 
 # %% [markdown]
-# ## How near do networks come to the straight road?
+# ## How near do networks come to the geodesic?
 #
-# Around three points of the geodesic, at progress .01, .5 and .99, we mark every network within a radius. Checkpoints are dense early in training, so that bare counts would mislead: we also count the share of the networks *at this progress* that are within. *Prediction:* which of the three shares is smallest?
+# Around three points of the geodesic, at progress .01, .5 and .99, we mark every network within a radius. Checkpoints are dense early in training, so plain counts would mislead. We therefore also give the share of the networks *at this progress* that are within the radius. *Prediction:* which of the three shares is smallest?
 
 # %%
 lambdas, straight = road(atlas, "train", n=101)
@@ -226,6 +237,12 @@ pd.DataFrame(
 # The same on the map, where each colour is what lies within the radius of one of the three points:
 
 # %% tags=["hide-input"]
+alt = (
+    f"The {len(table)} train points in grey; those near three "
+    "points of the geodesic (black) are marked by colour and shape."
+)
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.6))
 ax.scatter(*coordinates[:, :2].T, s=4, color="0.8", linewidths=0)
 look = {"s": 9, "linewidths": 0}
@@ -237,15 +254,26 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues, up_to)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
-alt = "Train embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# Grey points are all the others. If the share half-way is smaller than those at the ends, networks leave the straight road on the way; the distance of the nearest network says whether all of them do.
-#
+# Grey points are all the others. What the table and the figure show, in words:
+
+# %% tags=["hide-input"]
+leaves = company[1] < min(company[0], company[2])
+print(
+    "Networks leave the geodesic on the way and come back to it: half-way, only "
+    f"{100 * company[1]:.0f} % are within the radius, fewer than at either end."
+    if leaves
+    else f"Half-way, {100 * company[1]:.0f} % of the networks are within the radius, "
+    "which is not less than at both ends."
+)
+print(f"The nearest network to the midpoint is {nearest[1]:.3f} nats away from it.")
+
+# %% [markdown]
 # ## The band in three dimensions
 #
-# Turn it with the mouse. A line is a run. Press the button or pull the slider: every trajectory grows to the last checkpoint before its progress exceeds the value, so that one sees the front of all networks move from ignorance to truth.
+# Turn it with the mouse. A line is a run. Press the button or move the slider: every trajectory grows to the last checkpoint before its progress exceeds the value, so that you see all networks move from ignorance to truth. Hover over a point to see its run, step and loss.
 
 # %% tags=["hide-input"]
 figure = interactive.embedding_3d(
@@ -256,6 +284,7 @@ figure = interactive.embedding_3d(
     eigenvalues,
     up_to,
     runs=table.run,
+    hover=interactive.hover_text(table, "train"),
     title=(
         f"Train predictions of {table.run.nunique()} "
         f"networks, profile {atlas.profile.name}"
@@ -264,7 +293,7 @@ figure = interactive.embedding_3d(
 interactive.save_interactive(figure, atlas.figure_path("40_train_manifold.html"))
 
 # %% [markdown]
-# Look at it along the first axis, from ignorance to truth: the width that you see is what the second and the third axis hold, and the table above says how much of it is architecture. A click on a name in the legend hides a family.
+# Look at it along the first axis, from ignorance to truth: the width that you see is due to the second and the third axis, and the table above says how much of it is due to the family. A click on a name in the legend hides a family.
 #
 # ## What we learned
 
@@ -284,10 +313,9 @@ print(neighbours_said)
 
 # %%
 print(
-    f"Within {radius} nats of the geodesic are {100 * company[0]:.0f} "
-    f"% of the points at its start, {100 * company[1]:.0f} % "
-    f"half-way and {100 * company[2]:.0f} % at its end; half-way "
-    f"the nearest is {nearest[1]:.3f} nats away."
+    f"Of the points at its start, {100 * company[0]:.0f} % are within {radius} nats of "
+    f"the geodesic, half-way {100 * company[1]:.0f} % and at its end "
+    f"{100 * company[2]:.0f} %."
 )
 
 # %% tags=["hide-input"]

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Is there a manifold for samples that no network has seen?
 #
-# **What.** The InPCA embedding of all test predictions: by architecture, by loss and by error, near the geodesic, in three dimensions; and whether it is arranged like the train manifold.
+# **What.** The InPCA embedding of all test predictions: by family, by loss and by error, near the geodesic and in three dimensions; and a comparison with the train manifold.
 # **Figure of the paper.** The test figure, number 5; the panels are those of figure 3.
-# **Answer.** Yes: a few axes hold the test predictions as well. How near they come to the truth of the test samples is a matter of generalisation, and the chapter measures it.
+# **Answer.** Yes: a few axes describe the test predictions as well. How near they come to the truth of the test samples depends on how well the networks generalise, and the chapter measures it.
 #
 # | | |
 # |---|---|
@@ -83,34 +83,40 @@ assert np.isclose(direct[one.name], one.loss_test / 2, rtol=1e-3)
 # %% [markdown]
 # ## Is there one manifold?
 #
-# Three views of the first three axes. *Prediction:* will any part of the picture of chapter 40 be missing?
+# The next figure shows the first three axes from three sides, as in chapter 40. *Prediction:* will any part of that picture be missing?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 2, figsize=(10, 7.6))
-views = [(0, 1), (0, 2), (1, 2)] if len(eigenvalues) > 2 else [(0, 1)]
-for ax, pair in zip(axes.flat[[0, 2, 3]], views, strict=False):
-    plots.plot_embedding(
-        ax, coordinates, table[family_factor], components=pair, size=6, legend=False
-    )
-    plots.plot_reference(ax, reference, pair)
-    plots.label_embedding(ax, eigenvalues, stress, pair)
-axes[0, 1].axis("off")
-plots.short_legend(axes[0, 1], axes[0, 0], loc="center", fontsize=12)
+levels, axes_found = table[family_factor], (reference, eigenvalues, stress)
+fig = plt.figure(figsize=(9, 8.2))
+plots.plot_views(fig, coordinates, levels, *axes_found)
 alt = (
-    "Three panels of the first three InPCA axes of test "
-    f"predictions, by {family_name}, with the geodesic."
+    f"First three InPCA axes of {len(table)} test predictions of "
+    f"{table.run.nunique()} runs, coloured by {family_name}: the first two above, "
+    "each with the third below. Black is the geodesic from ignorance to truth."
 )
 plots.save_figure(fig, atlas.figure_path("41_panels.png"), alt=alt)
 
 # %% [markdown]
-# As in chapter 40, the band alone proves little. Beside it stands the world of chapter 32 in which every run is shuffled within classes:
+# The first two axes again, one family at a time, so that none hides another:
+
+# %% tags=["hide-input"]
+fig = plt.figure(figsize=(9, 5))
+plots.plot_levels_apart(fig, coordinates, levels, reference)
+alt = (
+    f"The plane of InPC 1 and InPC 2 once for each {family_name}, in colour over the "
+    f"{len(table)} test predictions in grey; n counts its points; black: geodesic."
+)
+plots.save_figure(fig, atlas.figure_path("41_families.png"), alt=alt)
+
+# %% [markdown]
+# As in chapter 40, the band alone proves little. For comparison, here is the world of chapter 32 in which every run is shuffled within classes:
 
 # %%
 worlds = null_spectra.ladder(*null_spectra.load(atlas, "test"))
 worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
-# Everyone leaves the square, where all is ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what generalisation leaves: on easy data it is small, on hard data wide. How wide is it here?
+# All runs start at the square, ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what the networks have not generalised; it is small on easy data and wide on hard data. How wide is it here?
 
 # %%
 last = atlas.table("main").groupby("run").tail(1)
@@ -127,27 +133,32 @@ pd.DataFrame(
 ).round(4)
 
 # %% [markdown]
-# Compare the two columns: the test column is larger by what networks do not carry over to new samples. In the paper the two means are .026 and .586. By architecture, with one dot a run:
+# The difference between the two columns is what networks do not carry over to new samples. In the paper the two means are .026 and .586. The next figure shows the same by family, with one mark for each run:
+
+# %% tags=["hide-input"]
+alt = (
+    f"Distance to truth at the end of training of {len(trained)} runs, one mark a run, "
+    f"by {family_name}: grey circles on train, red triangles on test samples."
+)
 
 # %% tags=["hide-input"]
 order = statistics.sorted_levels(last[family_factor])
-sides = {"train": (-0.16, plots.SPACE_LIKE), "test": (0.16, plots.TIME_LIKE)}
+sides = {"train": (-0.16, plots.SPACE_LIKE, "o"), "test": (0.16, plots.TIME_LIKE, "^")}
 sides = {split: sides[split] for split in atlas.splits}
 fig, ax = plt.subplots(figsize=(8.5, 4.2))
 for k, level in enumerate(order):
     member = trained[trained[family_factor] == level]
-    for split, (shift, colour) in sides.items():
+    for split, (shift, colour, mark) in sides.items():
         place = k + shift + rng.uniform(-0.09, 0.09, size=len(member))
         look = {"ms": 4, "alpha": 0.7, "color": colour, "label": None if k else split}
-        ax.plot(place, member[f"loss_{split}"] / 2, "o", **look)
+        ax.plot(place, member[f"loss_{split}"] / 2, mark, **look)
 ax.set(yscale="log", ylabel="distance to truth at the end (nats)")
 ax.set_xticks(range(len(order)), order, rotation=60 if len(order) > 8 else 0)
 plots.short_legend(ax)
-alt = f"Distance to truth at the end of training, one dot a run, by {family_name}."
 plots.save_figure(fig, atlas.figure_path("41_ends.png"), alt=alt)
 
 # %% [markdown]
-# The gap between the two colours of a column is the generalisation gap, in nats of $d_B$. Where the test dots of a family lie far above its train dots, the family has learned its samples by heart; where both lie low, it has learned what carries over. Compare also the spread: the dots of one column differ in seed, optimiser and regularisation, so that a tall column is a family for which these choices matter to what it predicts on new samples.
+# The distance between the grey circles and the red triangles of a family is its generalisation gap, in nats of $d_B$. A wide gap means that the family has memorised its samples; if both are low, what it has learned carries over. Compare also the spread: the marks of one column differ in seed, optimiser and regularisation, so a tall column of triangles means that these choices matter for predictions on new samples.
 #
 # ## What do the axes mean?
 #
@@ -163,11 +174,14 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
     fig.colorbar(ax.collections[-1], ax=ax, label=label)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues, stress)
-alt = "First two InPCA axes of test predictions, coloured by test loss and error."
+alt = (
+    f"First two InPCA axes of {len(table)} test predictions, coloured by test "
+    "loss (left) and error (right); black is the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
-# Dark is early in both panels. Does the first axis order the points as progress does, as the loss does, as the error does? A rank correlation answers without assuming a straight line.
+# Dark is early in both panels. Does the first axis put the points in the order of progress, of the loss or of the error? A rank correlation answers this without assuming a straight line.
 
 # %%
 correlation = {
@@ -180,9 +194,19 @@ print(
 )
 
 # %% [markdown]
-# The nearer the first number is to 1, the more the first axis is progress once more. If the loss has a lower rank correlation than the error, networks grow sure of wrong answers: then the loss rises again while the error does not. If the error has the lower one, it is too coarse: many points share one number of wrong samples while their confidence still grows.
-#
-# ## How near do networks come to the straight road?
+# The nearer the first number is to 1, the more the first axis is progress again. Why do loss and error differ?
+
+# %% tags=["hide-input"]
+print(
+    "The loss follows the axis less closely than the error: networks grow confident "
+    "in wrong answers, so that the loss rises again while the error does not."
+    if correlation["loss_test"] < correlation["error_test"]
+    else "The error follows the axis less closely than the loss, because it is coarse: "
+    "many points have equally many wrong samples while their confidence still grows."
+)
+
+# %% [markdown]
+# ## How near do networks come to the geodesic?
 #
 # Around three points of the test geodesic, at progress .01, .5 and .99, we mark every network within the radius, as in chapter 40. *Prediction:* which of the three has fewer neighbours than on train samples?
 
@@ -193,6 +217,10 @@ within, nearest = to_station < radius, to_station.min(axis=1)
 pd.DataFrame(
     {"within": within.sum(axis=1), "nearest": nearest.round(3)},
     index=lambdas[[1, 50, 99]].round(2),
+)
+alt = (
+    f"The {len(table)} test points in grey; those near three "
+    "points of the geodesic (black) are marked by colour and shape."
 )
 
 # %% tags=["hide-input"]
@@ -207,15 +235,24 @@ for k, s in enumerate(lambdas[[1, 50, 99]]):
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, eigenvalues, stress)
 plots.legend_below(ax, ncols=2, markerscale=1.5)
-alt = "Test embedding in grey; points near three stations of the geodesic are marked."
 plots.save_figure(fig, atlas.figure_path("41_near_the_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# If the last station has few points and the nearest network stays outside the radius, nobody gets to the end of the test road; if it has many, the data are easy enough to be learnt and generalised at once.
-#
+# Does any network get to the end of the test geodesic?
+
+# %% tags=["hide-input"]
+print(
+    f"{within[2].sum()} points are within {radius} nats of its last station: these "
+    "data are easy enough to be learned and generalised at once."
+    if within[2].any()
+    else f"None: the nearest point stays {nearest[2]:.2f} nats away from it, because "
+    "the networks do not generalise that far."
+)
+
+# %% [markdown]
 # ## Is it arranged like the train manifold?
 #
-# Two networks that agree on train samples need not agree on test samples. For some runs drawn at random, and the same few checkpoints of each, we compare the two distance matrices pair by pair; and then again with the runs permuted within the test matrix, checkpoints kept in their order.
+# Two networks that agree on train samples need not agree on test samples. We draw some runs and take the same few checkpoints of each. Then we compare the two distance matrices pair by pair, and repeat this with the runs of the test matrix permuted and their checkpoints kept in order.
 
 # %%
 # The points of each run.
@@ -258,11 +295,11 @@ agreement_said = (
 print(agreement_said)
 
 # %% [markdown]
-# Permuted runs keep much of the correlation, because early checkpoints are near early ones in both spaces. What is above that is the arrangement of single runs: networks that are near each other on train samples are near each other on test samples.
+# Permuted runs keep much of the correlation, because early checkpoints are near early ones in both spaces. The excess over that is due to single runs: networks that are near each other on train samples are near each other on test samples too.
 #
 # ## The band in three dimensions
 #
-# Turn it with the mouse; the slider and the button let the trajectories grow with their test progress.
+# Turn the figure with the mouse. The slider and the button let the trajectories grow with their test progress, and hovering over a point shows its run, step and loss.
 
 # %% tags=["hide-input"]
 figure = interactive.embedding_3d(
@@ -273,6 +310,7 @@ figure = interactive.embedding_3d(
     eigenvalues,
     stress,
     runs=table.run,
+    hover=interactive.hover_text(table, "test"),
     title=(
         f"Test predictions of {table.run.nunique()} "
         f"networks, profile {atlas.profile.name}"
@@ -281,7 +319,7 @@ figure = interactive.embedding_3d(
 interactive.save_interactive(figure, atlas.figure_path("41_test_manifold.html"))
 
 # %% [markdown]
-# Compare with chapter 40: the same families on the same tracks, or others? And where do the lines end: at the truth, or before it?
+# Compare with chapter 40: are the same families on the same tracks, and do the lines end at the truth or before it?
 #
 # ## What we learned
 
@@ -307,8 +345,8 @@ for split, distance in ends.items() if len(trained) else ():
 
 # %%
 print(
-    "The nearest network to the last station of the test road "
-    f"is {nearest[2]:.3f} nats away; half-way {nearest[1]:.3f}."
+    f"The nearest point to the last station (s = {lambdas[99]:.2f}) of the test "
+    f"geodesic is {nearest[2]:.3f} nats away; half-way it is {nearest[1]:.3f}."
 )
 print(agreement_said)
 

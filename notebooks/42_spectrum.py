@@ -1,9 +1,9 @@
 # %% [markdown]
 # # How many dimensions does the manifold have?
 #
-# **What.** The eigenvalues of the embedding, the stress that the first axes explain, and how sure we can be of it.
+# **What.** The eigenvalues of the embedding, and the stress that the first axes explain, with its uncertainty.
 # **Figure of the paper.** The column plot of figure 2.
-# **Answer.** The stress that 1, 3, 10, 20 and 50 axes explain, each beside what a world without the effect gives; and the number of axes at equal progress, where the two worlds part.
+# **Answer.** The chapter gives the stress that 1, 3, 10, 20 and 50 axes explain, compared with a world without the effect, and the number of axes at equal progress, where the two worlds differ.
 #
 # | | |
 # |---|---|
@@ -57,7 +57,7 @@ stress = {split: e.explained_stress.values for split, e in embedding.items()}
 print({split: values[:4].round(2) for split, values in eigenvalues.items()})
 
 # %% [markdown]
-# Eigenvalues come sorted by size, signs included, and explained stress can only grow. Both are worth a line.
+# Eigenvalues come sorted by size, signs included, and explained stress can only grow. We check both.
 
 # %%
 for split in splits:
@@ -72,19 +72,19 @@ for split in splits:
 # Each column is the size of an eigenvalue. Grey ones are space-like; hatched red ones are time-like, with a negative eigenvalue. The percentages are the explained stress up to that column. *Prediction:* will the test spectrum fall faster or slower than the train spectrum?
 
 # %% tags=["hide-input"]
-fig, axes = plots.panels(splits, figsize=(10.5, 4))
+fig, axes = plots.panels(splits, figsize=(9, 4))
 for ax, split in zip(axes, splits, strict=True):
     plots.plot_spectrum(ax, eigenvalues[split], stress[split])
     ax.set_title(f"{split} predictions")
 axes[-1].set_ylabel(axes[0].get_ylabel() if len(splits) == 1 else "")
 alt = (
-    "Columns of absolute eigenvalues for each split, "
-    "logarithmic; time-like ones are hatched red."
+    "Columns of absolute eigenvalues for each split, logarithmic; time-like ones are "
+    f"hatched red; percentages: explained stress. n = {len(atlas.points)} points."
 )
 plots.save_figure(fig, atlas.figure_path("42_spectrum.png"), alt=alt)
 
 # %% [markdown]
-# Is there a gap that tells a "true" dimension from noise? We look at the factors between neighbouring columns: where is the largest, and what is the typical one beyond it?
+# Is there a gap that separates a "true" dimension from noise? We look at the ratios of neighbouring columns: where is the largest, and how large is a typical one beyond it?
 
 # %%
 fall = {s: np.abs(v[:-1] / v[1:]) for s, v in eigenvalues.items()}
@@ -97,7 +97,19 @@ for split, factors in fall.items():
     )
 
 # %% [markdown]
-# One large gap after the first axis would say that the manifold is nearly a line: the way itself. Beyond the gap, steady small factors are typical of sloppy models; they have no natural place to stop, and that is why one quotes the stress at several depths.
+# In words:
+
+# %% tags=["hide-input"]
+print(
+    "After the first axis there is one large gap: the manifold is nearly a line, the "
+    "way from ignorance to truth."
+    if int(np.argmax(fall[first_split])) == 0
+    else "The largest gap does not follow the first axis, so that the manifold is not "
+    "just a line."
+)
+
+# %% [markdown]
+# Beyond the gap the columns fall by small, steady factors, which is typical of sloppy models. Such a spectrum has no natural place to stop, so we give the stress at several depths.
 
 # %%
 depths = np.array([k for k in (1, 3, 10, 20, 50) if k <= len(stress[first_split])])
@@ -112,11 +124,11 @@ summary = pd.DataFrame(
 summary.round(3)
 
 # %% [markdown]
-# Explained *distance* is the stricter reading: it asks for the distances themselves, also for the part that centring takes away. It can fall from one row to the next when a time-like axis joins. Compare train with test in each row; whether a difference is more than chance is the next question.
+# Explained *distance* is the stricter measure, because it compares the distances themselves, including the part that centring removes. It can fall from one row to the next when a time-like axis is added. Compare train with test in each row; the section after the next asks whether a difference is more than chance.
 #
 # ## What would a world without the effect give?
 #
-# A high explained stress by itself says that networks learn: they all go from ignorance to truth, and that way is one long axis. So each number stands beside that of chapter 32's null world, in which the samples of every run are shuffled within their classes. *Prediction:* in which view will the two worlds part?
+# A high explained stress by itself says only that networks learn: they all go from ignorance to truth, along one long axis. So we compare each number with that of chapter 32's null world, in which the samples of every run are shuffled within their classes. *Prediction:* in which view will the two worlds differ?
 
 # %%
 tables = {split: null_spectra.load(atlas, split) for split in splits}
@@ -148,7 +160,7 @@ else:
 beyond.astype(float).round(3)
 
 # %% [markdown]
-# A gain whose interval reaches 0 says that the null explains as much of the stress as the real world does. A ratio below 1 says that the real world needs fewer axes.
+# An interval of the gain that contains 0 means that the null explains as much of the stress as the real world does. A ratio below 1 means that the real world needs fewer axes.
 #
 # ## How sure are we?
 #
@@ -200,7 +212,7 @@ for split, draws in over_runs.items():
     )
 
 # %% [markdown]
-# The second number of each pair is the spread: how much it matters which runs happened to be trained. Now the samples: distances are means over samples, so we draw samples with replacement and compute the distances anew, for a subset of the points.
+# The second number of each pair is the spread: it says how much it matters which runs happened to be trained. Now the samples: distances are means over samples, so we draw samples with replacement and compute the distances again, for a subset of the points.
 
 # %%
 few = shown[:: max(1, len(shown) // n_points)]
@@ -241,6 +253,10 @@ for split, draws in over_samples.items():
 # %% tags=["hide-input"]
 bars = {"capsize": 4, "ms": 5, "lw": 1.2, "mfc": "white"}
 kinds = {"runs": (over_runs, "o"), "samples": (over_samples, "s")}
+alt = (
+    "Explained stress against the number of axes: lines for all points, circles for "
+    "drawn runs, squares for drawn samples, with two standard deviations."
+)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.4))
@@ -256,15 +272,14 @@ for k, split in enumerate(splits):
 ax.set(xscale="log", xlabel="axes", ylabel="explained stress", ylim=(None, 1.01))
 ax.set_xticks(wanted, wanted)
 plots.legend_below(ax, ncols=2)
-alt = "Explained stress against the number of axes, with two standard deviations."
 plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt=alt)
 
 # %% [markdown]
-# Circles are draws of runs, squares draws of samples, bars two standard deviations. Squares can stand a little off their curve, because they are computed from fewer points. Where train and test differ by more than the bars, the difference is not an accident of the draw; where they differ by less, neither needs more axes than the other. Mind what the bars leave out: all runs saw the same train samples, and all families were chosen by us. A third source of chance, other data, cannot be drawn from one atlas.
+# Circles are draws of runs, squares draws of samples, bars two standard deviations. Squares can lie a little off their curve, because they are computed from fewer points. If train and test differ by more than the bars, the difference is not due to the draw. The bars leave something out: all runs saw the same train samples, and we chose the families. A third source of chance, other data, cannot be drawn from one atlas.
 #
 # ## How many axes are time-like?
 #
-# A negative eigenvalue is no error of computation: chapter 30 shows that the distances are rebuilt exactly only with its sign. We count them among the first ten axes, and look for the first one. Such an axis says that some points are *nearer* to each other than any ordinary space allows. The paper found the first five train axes space-like once outliers are left out, and the second one time-like with them.
+# A negative eigenvalue is not a numerical error: chapter 30 shows that the distances are rebuilt exactly only with its sign. We count the negative ones among the first ten axes and look for the first of them. Such an axis means that some distances cannot be realised in any ordinary space. The paper found the first five train axes space-like once outliers are left out, and the second one time-like with them.
 
 # %%
 first_time_like = {
@@ -345,13 +360,18 @@ for (split, what, view), row in beyond.iterrows():
         name = f"{split}_stress_{what.split()[2]}{endings[view]}_gain"
         results[name] = claims.result(row.value, **ends)
 
-# %%
+# %% tags=["answer"]
 for split in splits:
+    many = min(10, len(stress[split]))
+    print(
+        f"3 axes explain {100 * stress[split][:3][-1]:.0f} % of the {split} stress, "
+        f"{many} axes {100 * stress[split][many - 1]:.0f} %."
+    )
     if (split, "axes ratio", "equal progress") in beyond.index:
         row = beyond.loc[(split, "axes ratio", "equal progress")]
         print(
-            f"{split}, at equal progress: {row.value:.2f} ({row.low:.2f} to "
-            f"{row.high:.2f}) times as many axes as shuffled within classes."
+            f"  At equal {split} progress the runs need {row.value:.2f} ({row.low:.2f} "
+            f"to {row.high:.2f}) times as many axes as when shuffled within classes."
         )
 
 # %% tags=["hide-input"]

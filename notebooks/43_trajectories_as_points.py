@@ -1,9 +1,9 @@
 # %% [markdown]
 # # What does the space of whole trajectories look like?
 #
-# **What.** Each run becomes one point: distances between whole trajectories, embedded, with the straight road as one more trajectory.
+# **What.** Each run becomes one point: we embed the distances between whole trajectories, with the geodesic as one more trajectory.
 # **Figure of the paper.** The embedding and the explained stress of figure 4, for train and for test predictions.
-# **Answer.** A map of runs. The text gives the stress that one, two, three and ten axes explain, with an interval, and says how far families are apart on it.
+# **Answer.** It is a map of runs on which families are farther apart than their members. The chapter gives the stress that one, two, three and ten axes explain, with an interval, and measures how far apart the families are.
 #
 # | | |
 # |---|---|
@@ -51,7 +51,7 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# For both splits, the distances at equal progress between all runs, and from each run to the geodesic. The paper's $d_{traj}$ is the mean over progress. A run that stops at $s = .7$ repeats its last point in that mean, so that the rest of it says how far the run got and not which way it went. We therefore take the mean over the progress that *both* runs have reached, as chapter 44 does.
+# For both splits, the distances at equal progress between all runs, and from each run to the geodesic. The paper's $d_{traj}$ is the mean over progress. In that mean a run that stops at $s = .7$ repeats its last point, so the rest of it says how far the run got and not which way it went. We therefore take the mean over the progress that *both* runs have reached, as chapter 44 does.
 
 # %%
 splits, first_split = atlas.splits, atlas.splits[0]
@@ -75,7 +75,7 @@ for split, there in reached.items():
 n_runs = len(runs)
 
 # %% [markdown]
-# How many runs stop on the way, and does the choice matter? The rank correlation compares our distances of all pairs with those that repeat last points.
+# How many runs stop on the way, and does this choice matter? The rank correlation compares our distances with those of the paper, which repeat last points, over all pairs.
 
 # %%
 at_end = np.argmin(np.abs(s - 0.9))
@@ -87,7 +87,7 @@ for split in splits:
     print(f"  correlation with the paper's d_traj is {agree:.3f}")
 
 # %% [markdown]
-# A known value: the diagonal is zero. Are trajectories of one space nearer to each other than to the straight road?
+# A known value: the diagonal is zero. Are the trajectories nearer to each other than to the geodesic?
 
 # %%
 upper = np.triu_indices(n_runs, 1)
@@ -114,7 +114,13 @@ edges = np.flatnonzero(sorted_family[1:] != sorted_family[:-1]) + 1
 middles = [block.mean() for block in np.split(np.arange(n_runs), edges)]
 
 # %% [markdown]
-# Before any embedding, look at the numbers. An embedding is a summary, and a summary can hide a broken row; a picture of the matrix cannot. Runs are sorted by family, then by the other factors. *Prediction:* blocks of which size will you see?
+# First look at the numbers without any embedding. An embedding is a summary and can hide a wrong row; a picture of the matrix cannot. In the next figure the runs are sorted by family, then by the other factors. *Prediction:* will you see blocks, and of which size?
+
+# %% tags=["hide-input"]
+alt = (
+    f"Distances between {n_runs} trajectories for each split, sorted by {family_name}; "
+    "white lines divide the families, dark is near."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(splits, figsize=(9, 4.2), sharey=False)
@@ -130,11 +136,10 @@ for ax, split in zip(axes, splits, strict=True):
 axes[0].set_yticks(middles, sorted_family[np.r_[0, edges]])
 about = "mean distance (nats), square-root scale"
 fig.colorbar(image, ax=axes, label=about, shrink=0.8)
-alt = f"Matrices of trajectory distances for each split, sorted by {family_name}."
 plots.save_figure(fig, atlas.figure_path("43_matrix.png"), alt=alt)
 
 # %% [markdown]
-# Dark squares on the diagonal are families whose members agree; a bright cross is a run that goes its own way. The colours follow the square root, since the distance is like a squared length. How dark is a square, compared with the rest?
+# Dark squares on the diagonal are families whose members agree; a bright cross is a run that is far from all others. The colours follow the square root, because the distance behaves like a squared length. How dark are the squares, compared with the rest?
 
 # %%
 same_family = np.equal.outer(
@@ -154,7 +159,7 @@ print(
 # %% [markdown]
 # ## One point a trajectory
 #
-# We add the geodesic to the matrix as one more trajectory and embed. It should be an anchor of the picture, not one vote among hundreds; so, like the authors, we give it the weight of a tenth of all trajectories. In weighted InPCA a weight is a repeat count, which we check first: weight 2 equals the point given twice.
+# We add the geodesic to the matrix as one more trajectory and embed. It should be an anchor of the picture and not one point among hundreds. So, like the authors, we give it the weight of a tenth of all trajectories. In weighted InPCA a weight counts repetitions, and we check this first: weight 2 must equal the same point given twice.
 
 # %% tags=["lesson"]
 def with_geodesic(split):
@@ -188,7 +193,7 @@ stress = pd.DataFrame(
 stress.round(3)
 
 # %% [markdown]
-# The picture: one point a run, the black star the geodesic. The sign of an axis is arbitrary, so the test axes are turned to face as the train axes do. *Prediction:* which factor will you be able to read from the place?
+# In the next figure each run is one point, and the black cross is the geodesic. The sign of an axis is arbitrary, so the signs of the test axes are chosen to agree with the train axes. *Prediction:* which factor will you be able to read from the place?
 
 # %% tags=["hide-input"]
 as_first = fits[first_split].embedding_[:, :2]
@@ -204,31 +209,39 @@ look = {"size": 28, "alpha": 0.75, "legend": False}
 for ax, split in zip(axes, splits, strict=True):
     points, fit = turned[split], fits[split]
     plots.plot_embedding(ax, points[:-1], runs[family_factor], **look)
-    ax.plot(*points[-1], "*", color="black", ms=12, ls="", label="geodesic")
+    ax.plot(*points[-1], "X", color="black", ms=11, ls="", label="geodesic")
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
+    plots.frame_on_most(ax, points[:-1], keep=points[-1:])
     ax.set_title(f"{split} predictions")
 plots.figure_legend(fig, axes[0], ncols=4)
-alt = f"Each training run as one point, coloured by {family_name}, the geodesic a star."
+alt = (
+    f"Each of {n_runs} training runs as one point, coloured by {family_name}; "
+    "the black cross is the geodesic; a corner counts the runs outside of the frame."
+)
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 
 # %% [markdown]
-# Every point is now a whole run, with all its checkpoints. A cluster of one colour that stands alone is a family with a road of its own; where colours share a cluster, these two axes do not tell the families apart. Single points far out are runs that go their own way: a few of them can own an axis. The distance of the star says how far runs stay from the straight road. Read the eigenvalues before you read shapes: an axis with a small one is thin, and adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The same points again, coloured by the other factors:
+# Every point is now a whole run, with all its checkpoints. A separate cluster of one colour is a family with a path of its own; where colours share a cluster, these two axes do not distinguish the families. Single points far out are unusual runs, and a few of them can determine an axis. The distance of the black cross says how far runs stay from the straight road. Look at the eigenvalues before you interpret shapes: an axis with a small eigenvalue adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The next figure shows the same points, coloured by the other factors:
 
 # %% tags=["hide-input"]
 varied = [f for f in shown_factors if f != family_factor]
 n_rows = max(1, -(-len(varied) // 2))
+alt = (
+    f"The {first_split} embedding of {n_runs} trajectories, a panel for each factor, "
+    "coloured by level. Runs far from the rest lie outside; a corner counts them."
+)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(n_rows, 2, figsize=(9, 3.6 * n_rows), squeeze=False)
-points, look = turned[first_split][:-1], {"size": 24, "alpha": 0.75, "legend": False}
+fig, axes = plt.subplots(n_rows, 2, figsize=(9, 3.7 * n_rows), squeeze=False)
+points, look = turned[first_split][:-1], {"size": 22, "alpha": 0.75, "legend": False}
 for ax, factor in zip(axes.flat, varied, strict=False):
     plots.plot_embedding(ax, points, runs[factor], **look)
     ax.set_aspect("equal", adjustable="datalim")
+    plots.frame_on_most(ax, points)
     ax.set(title=plots.factor_name(factor), xlabel="InPC 1", ylabel="InPC 2")
     plots.legend_below(ax)
 for ax in axes.flat[len(varied) :]:
     ax.axis("off")
-alt = "The embedding of trajectories, one panel a factor, coloured by its levels."
 picture = None
 if varied:
     picture = plots.save_figure(fig, atlas.figure_path("43_by_factor.png"), alt=alt)
@@ -237,9 +250,9 @@ picture
 
 
 # %% [markdown]
-# Where the colours mix inside each cluster, that factor leaves no mark on the first two axes; where one colour keeps to a side of its cluster, it does. Chapter 44 measures what the eye cannot: effects smaller than the distance between families.
+# If the colours mix inside each cluster, the factor has no visible effect on the first two axes; if one colour keeps to one side of its cluster, it has. Chapter 44 measures effects that are too small for the eye.
 #
-# ## How many dimensions, and how sure?
+# ## How many dimensions, and how certain?
 #
 # The spectrum of the trajectory matrix, and the spread of its stress when runs are drawn again with replacement. A run drawn twice enters with weight 2, and the geodesic keeps its own.
 
@@ -271,7 +284,7 @@ print(
 )
 
 # %% [markdown]
-# The interval is over runs: other seeds of the same grid. The next figure has the columns themselves, train beside test on one scale. *Prediction:* which of the two falls off faster?
+# The interval is over runs: it says what other seeds of the same grid would give. The next figure shows the eigenvalues, train beside test on one scale. *Prediction:* which of the two falls off faster?
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(splits, figsize=(9, 3.8))
@@ -282,17 +295,17 @@ for ax, split in zip(axes, splits, strict=True):
     ax.set_title(f"{split} trajectories")
 axes[-1].set_ylabel("" if len(splits) > 1 else axes[0].get_ylabel())
 alt = (
-    "Absolute eigenvalues of the embedding of trajectories for "
-    "each split, time-like ones hatched, with explained stress."
+    f"Absolute eigenvalues of the embedding of {n_runs} trajectories for each split; "
+    "time-like ones are hatched red; percentages: explained stress."
 )
 plots.save_figure(fig, atlas.figure_path("43_spectrum.png"), alt=alt)
 
 # %% [markdown]
-# The percentages are explained stress up to that column. If a handful of columns stand out and the rest fall away, whole trajectories differ in a handful of ways only.
+# The percentages are the explained stress up to that column. The few columns that stand out at the left are the few ways in which whole trajectories differ most.
 #
 # ## Do test trajectories tell the same story?
 #
-# Two runs that learn the train samples alike need not generalise alike: the order in which train samples are learned says nothing, by itself, about samples that were never shown. If the two matrices agree all the same, it is the network that decides, and not the samples. Mantel's test asks it of the matrices: the rank correlation of all pairs, against the same after permuting the runs of one matrix.
+# Two runs that learn the train samples alike need not generalise alike: the order in which train samples are learned says nothing, by itself, about samples that were never shown. If the two matrices agree nevertheless, the network decides and not the samples. Mantel's test compares the matrices: the rank correlation over all pairs, against the same after permuting the runs of one matrix.
 
 # %%
 agreement, null, p_value = np.nan, np.full(n_permutations, np.nan), np.nan
@@ -320,17 +333,21 @@ print(agreement_said)
 # %%
 for split in splits:
     print(
-        f"{split}: {n_runs} trajectories; 3 axes explain "
-        f"{100 * three_axes[split]:.0f} % of their stress; {short[split]} runs stop "
-        "before s = .9, and all distances are at progress that both runs reach."
-    )
-    if split in contrast:
-        print(
-            f"  Families are {contrast[split]:.1f} times as far apart as their members."
+        f"3 axes explain {100 * three_axes[split]:.0f} % of the stress of {n_runs} "
+        f"{split} trajectories"
+        + (
+            f", in which families are {contrast[split]:.1f} times as far apart as "
+            "their members."
+            if split in contrast
+            else "."
         )
+    )
 
 # %%
 print(agreement_said)
+print(
+    *(f"{n} {split} runs stop before s = .9." for split, n in short.items()), sep="\n"
+)
 
 # %% tags=["hide-input"]
 results = {}

@@ -3,7 +3,7 @@
 #
 # **What.** The tree of all configurations, the effect of each factor with seeds as the yardstick, and the importance of factors for a regressor.
 # **Figure of the paper.** The dendrogram and the importances of figure 4; the effect sizes go beyond it.
-# **Answer.** In the paper's words: architecture, while optimiser and regularisation hardly matter. Here every factor gets a number of its own, with the spread of seeds as the yardstick, and the last section says where this atlas agrees.
+# **Answer.** The paper says: architecture, while optimiser and regularisation hardly matter. Here we measure the effect of every factor, with the spread between seeds as the yardstick, and the last section says where this atlas agrees.
 #
 # | | |
 # |---|---|
@@ -56,7 +56,7 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# Chapter 31 put all runs on the clock of progress and measured their distances at each value $s$. The paper's distance between two trajectories is the mean over $s$,
+# Chapter 31 measured the distances between all runs at each value $s$ of progress. The paper's distance between two trajectories is the mean over $s$,
 #
 # $$d_{traj}(u, v) = \int_0^1 d_B\big(P_u(s), P_v(s)\big)\,ds.$$
 
@@ -110,15 +110,15 @@ fig, (ax, strips) = plt.subplots(2, 1, figsize=(9, 6.2), height_ratios=[2.6, 1.4
 plots.plot_dendrogram(ax, strips, tree, table.iloc[few], varied)
 plots.level_legend(fig, table, varied)
 alt = (
-    "Tree of configurations by trajectory distance; strips "
-    "below it show the level of each factor for every leaf."
+    f"Tree of {len(few)} configurations by trajectory distance; the strips below it "
+    "show the level of each factor for every leaf."
 )
 plots.save_figure(fig, atlas.figure_path("44_dendrogram.png"), alt=alt)
 
 # %% [markdown]
-# Each leaf is a configuration; its column below shows its level of each factor. Heights are on a square-root scale, so that low forks can be seen. A strip whose colours come in long blocks belongs to a factor that the tree has found by itself; a strip of confetti belongs to one that it has not.
+# Each leaf is a configuration; its column below shows its level of each factor. Heights are on a square-root scale, so that low forks can be seen. A strip with long blocks of one colour belongs to a factor that the tree has found by itself; a strip with many short pieces belongs to a factor that it has not.
 #
-# A number says it more soberly. We cut the tree into as many groups as a factor has levels and compare the groups with the levels: the adjusted Rand index is 1 for the same partition and 0 on average for a random one.
+# A number is more reliable than the eye. We cut the tree into as many groups as a factor has levels and compare the groups with the levels: the adjusted Rand index is 1 for the same partition and 0 on average for a random one.
 
 # %%
 drawn = table.iloc[few]
@@ -135,19 +135,19 @@ agreement = pd.Series(agreement, name="adjusted Rand index").sort_values(
 agreement.round(2).to_frame()
 
 # %% [markdown]
-# A low index need not mean that a factor is without effect: a few configurations far from all others use up the groups of a cut, and the rest stays in one heap. The effect sizes of the next section do not suffer from that.
+# A low index does not mean that a factor has no effect: a few configurations far from all others can use up the groups of a cut, and the rest then stays in one group. The effect sizes of the next section do not have this problem.
 #
 # ## How large is the effect of one factor?
 #
-# A tree shows only the loudest factor. To see the others we compare *matched pairs*: configurations that agree in everything but the one factor. The yardstick is what nobody would call an effect, the distance between two seeds of the same configuration. For each pair we take the logarithm of the ratio,
+# A tree shows only the strongest factor. To see the others we compare *matched pairs*: configurations that agree in everything but one factor. The yardstick is the distance between two seeds of the same configuration, which nobody would call an effect. For each pair we take the logarithm of the ratio,
 #
 # $$\text{effect} = \exp\,\Big\langle \log \frac{\text{distance of the pair, different seeds}}{\text{distance of two seeds of its configurations}} \Big\rangle,$$
 #
-# and average first over the pairs of one architecture, then over architectures. A mean of logarithms (a geometric mean of ratios) keeps a single configuration that is far from everything from deciding the result. A factor without effect has the ratio 1, because the runs of a matched pair differ in their seed as well. Since $d_B$ behaves like a *squared* length, a ratio of 1.25 means that the factor adds a quarter of the seeds' spread, or 12 % in length.
+# and average first over the pairs of one family, then over families. Because this is a mean of logarithms (a geometric mean of ratios), a single configuration that is far from everything cannot decide the result. A factor without effect has the ratio 1, because the runs of a matched pair differ in their seed as well. Since $d_B$ behaves like a *squared* length, a ratio of 1.25 means that the factor adds a quarter of the seeds' spread, or 12 % in length.
 #
-# One trap must be avoided. A run that stops at $s = .7$ repeats its last point in $d_{traj}$, so that beyond, the distance says *how far it got*, not which way it went. Each pair is therefore compared with its own seeds on the values of progress that all of them have reached. Where all runs reach the end, this is the plain ratio of $d_{traj}$; the last section shows both.
+# There is one difficulty. A run that stops at $s = .7$ repeats its last point in $d_{traj}$, so beyond that value the distance says *how far it got* and not which way it went. Each pair is therefore compared with its own seeds on the values of progress that all of them have reached. Where all runs reach the end, this is the plain ratio of $d_{traj}$; the last section shows both.
 #
-# Grids do not vary everything separately: a learning rate belongs to its optimiser and its batch size. Where there is no strict match, and only there, the linked factor may differ too. The column `n_strict` counts the strict ones.
+# Grids do not vary every factor separately; in the book's grids, for example, the learning rate depends on the optimiser and the batch size. Where there is no strict match, and only there, the linked factor may differ too. The column `n_strict` counts the strict matches.
 
 # %%
 s = trajectories.s.values
@@ -168,7 +168,7 @@ repeats_said = (
     f"{len(runs) - len(table)} runs repeat a configuration with another seed."
     if statistics.has_repeats(runs, design)
     else "Effects need repeats as their yardstick, two seeds of a configuration at "
-    "least; this atlas has none, so the tree and the importances have to do."
+    "least; this atlas has none, so only the tree and the importances are shown."
 )
 print(repeats_said)
 
@@ -184,13 +184,13 @@ shown_columns = ["value", "low", "high", "p_value", "over", "n_units", "n_pairs"
 effects.set_index("factor")[[*shown_columns, "n_strict"]].round(3)
 
 # %% [markdown]
-# The claim is about families in general (here, architectures), so the interval leaves out one family at a time, with all its pairs: a Student interval on the logarithm, with one degree of freedom fewer than families. The column `over` says *families* where this was possible. The p-value shuffles, among matched configurations and separately for each seed that several runs share, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
+# The claim is about families in general, so the interval leaves out one family at a time, with all its pairs. It is a Student interval on the logarithm, with one degree of freedom fewer than there are families. The column `over` says *families* where this was possible. The p-value shuffles, among matched configurations and separately for each seed that several runs share, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
 
 # %% tags=["hide-input"]
 known, picture_of_effects = effects.dropna(subset="value"), repeats_said
 alt = (
-    "Ratio of the distance between levels to the distance "
-    "between seeds for each factor, with intervals."
+    "Ratio of the distance between levels to the distance between seeds for each "
+    "factor (n: matched pairs), with 95 % intervals; grey: shuffled runs."
 )
 if len(known):
     fig, ax = plt.subplots(figsize=(8.5, 1.2 + 0.65 * max(2, len(known))))
@@ -201,7 +201,7 @@ if len(known):
 picture_of_effects
 
 # %% [markdown]
-# How does the effect of the architecture compare with that of the optimiser (in an atlas of other factors, of the family with that of the strongest other factor)? Both are measured on the same runs, so their ratio has an interval of its own.
+# How does the effect of the family compare with that of another factor: the optimiser in the book's own atlases, otherwise the strongest other factor? Both are measured on the same runs, so we can give an interval for their ratio.
 
 # %%
 others = known[known.factor != family_factor]
@@ -225,7 +225,7 @@ else:
     print(f"the effects of {family_name} and of another factor are not both known")
 
 # %% [markdown]
-# The black line of the figure is the seeds' own spread, grey what shuffled runs reach. A dot far right of the grey is a factor that moves trajectories more than a new seed does. The verdict, from the interval (is it above 1?) and the shuffles (is the p-value below 5 %?); where only one of the two says so, the effect is small or the pairs are few:
+# In the figure the black line is the spread between seeds, and the grey bar is what shuffled runs reach. A dot far to the right of the grey is a factor that changes trajectories more than a new seed does. The verdicts below use the interval (is it above 1?) and the shuffles (is the p-value below 5 %?). If the two disagree, the effect is small or there are few pairs.
 
 # %%
 for row in known.itertuples():
@@ -244,7 +244,7 @@ for row in known.itertuples():
 # %% [markdown]
 # ## Does the answer depend on the family?
 #
-# The mean over families could hide that one of them is sensitive. The same ratio within each family, with that family's own seeds as the yardstick:
+# The mean over families could hide that one of them is sensitive. We compute the same ratio within each family, with that family's own seeds as the yardstick.
 
 # %% tags=["hide-input"]
 beside = [f for f in others.factor if len(known)]
@@ -265,14 +265,14 @@ ratios = pd.DataFrame(
 )
 
 # %% [markdown]
-# The next figure is a table of these ratios, one row a family.
+# The next figure is a table of these ratios, with one row for each family.
 
 # %% tags=["hide-input"]
 size = min(9, 2.5 + 1.3 * len(beside)), 1.5 + 0.5 * len(members)
 by_family = "no family has repeats and another factor that varies in it"
 alt = (
     f"Table of effect ratios: one row a level of {family_name}, one "
-    "column a factor, white at 1, red above, blue below."
+    f"column a factor, white at 1, red above, blue below; {len(runs)} runs."
 )
 if ratios.notna().any(axis=None):
     fig, ax = plt.subplots(figsize=size)
@@ -283,7 +283,7 @@ if ratios.notna().any(axis=None):
 by_family
 
 # %% [markdown]
-# White is the seeds' spread, red is more, blue is less. Read along a row for what a family is sensitive to, and down a column for whether families agree. A dash means that the grid holds no matched pair with two seeds.
+# White is the spread between seeds, red is more, blue is less. A row shows what a family is sensitive to, and a column shows whether families agree. A dash means that the grid has no matched pair with two seeds.
 
 # %%
 for f in ratios.columns[ratios.notna().any()]:
@@ -296,7 +296,7 @@ for f in ratios.columns[ratios.notna().any()]:
 # %% [markdown]
 # ## At which stage of training does a factor matter?
 #
-# The effects are means over progress. We take them apart: the same ratio at each value of $s$, among the runs that get there. Near $s = 0$ all runs are near ignorance and near each other, so that both distances are small. *Prediction:* does the optimiser matter early or late?
+# The effects are means over progress. Now we compute the same ratio at each value of $s$, among the runs that get there. Near $s = 0$ all runs are near ignorance and near each other, so that both distances are small. *Prediction:* does the optimiser matter early or late?
 
 # %% tags=["hide-input"]
 inner = np.flatnonzero((s > 0.02) & (s < 0.98))
@@ -309,13 +309,13 @@ for f in of_factor:
 # %% tags=["hide-input"]
 along = {f: curve for f, curve in along.items() if np.isfinite(curve).any()}
 alt = (
-    "Effect ratio of each factor against progress on a "
-    "logarithmic axis; the line at 1 is the distance between seeds."
+    f"Effect ratio of each factor against progress, {len(runs)} runs, on a logarithmic "
+    "axis; the line at 1 is the distance between seeds."
 )
 picture_along = repeats_said
 
 # %% [markdown]
-# The next figure draws one curve a factor.
+# The next figure has one curve for each factor.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
@@ -333,7 +333,7 @@ plt.close(fig)
 picture_along
 
 # %% [markdown]
-# The black line at 1 is the spread of seeds: a curve on it belongs to a choice that does no more than a new seed. Where is each curve highest, and where does it stand half-way?
+# The black line at 1 is the spread between seeds: a curve on it belongs to a choice that changes no more than a new seed does. Where is each curve highest, and what is its value half-way?
 
 # %%
 for f, curve in along.items():
@@ -344,11 +344,11 @@ for f, curve in along.items():
     )
 
 # %% [markdown]
-# Where a curve peaks, that choice shows most. At both ends read the curves with care: at the left all distances are small, at the far right only runs that get very near the truth are left.
+# A factor matters most where its curve peaks. Read both ends with care: at the left all distances are small, and at the far right only runs that get very near the truth are left.
 #
 # ## Could one predict the distance from the factors?
 #
-# The paper asks a regressor to predict $d_{traj}$ of a pair from the pair's factors, and then how much worse it gets when one factor is permuted. Two things keep this honest. It is judged on pairs of configurations that it has *never seen*. And the same is done with a table in which the runs' factors are permuted (Mantel's test): what importance does a meaningless table reach?
+# The paper asks a regressor to predict $d_{traj}$ of a pair from the pair's factors, and then how much worse it gets when one factor is permuted. Two precautions are needed. The regressor is judged on pairs of configurations that it has *never seen*. And we repeat everything with a table in which the runs' factors are permuted (Mantel's test), to see what importance a meaningless table reaches.
 
 # %%
 lacking = regression.lacking(runs, design) if varied else "no factor varies"
@@ -366,7 +366,7 @@ else:
     print(f"{lacking}: no regression")
 
 # %% [markdown]
-# The next figure has one bar a factor; dots are splits of the configurations, the dashed mark is the null. *Prediction:* is the order that of the effect sizes?
+# The next figure has one bar for each factor; dots are splits of the configurations, and the dashed mark is the null. *Prediction:* is the order the same as for the effect sizes?
 
 # %% tags=["hide-input"]
 picture = None
@@ -374,14 +374,14 @@ if enough:
     fig, ax = plt.subplots(figsize=(8, 4.2))
     plots.plot_importance(ax, lost[varied], null[varied])
     alt = (
-        "Permutation importance of each factor on held-out "
-        "configurations, with the mark that permuted runs reach."
+        f"Permutation importance of each factor on held-out configurations of "
+        f"{len(runs)} runs; dots are splits, the dashed mark is the null."
     )
     picture = plots.save_figure(fig, atlas.figure_path("44_importance.png"), alt=alt)
 picture
 
 # %% [markdown]
-# An importance compares with *all* variation between pairs. A factor can be real, as its effect size shows, and yet nearly useless for prediction: the two questions differ, and "hardly matters" is an answer to the second one. Look at the dots before you rank the bars: if the dots of a bar spread over more than the difference between two bars, the order of the two is that of the split and not of the factors. The null asks whether the table as a whole means anything; it is the shuffled runs above that test one factor while the others are held fixed.
+# An importance is relative to *all* variation between pairs. The effect of a factor can be real, as its effect size shows, and yet nearly useless for prediction; "hardly matters" is a statement about prediction. Look at the dots before you rank the bars: if they spread over more than the difference between two bars, the order of these bars depends on the split. This null asks whether the table as a whole means anything, whereas the shuffled runs above test one factor while the others are held fixed.
 
 # %%
 for f in lost[varied].mean().sort_values(ascending=False).index if enough else []:
@@ -393,9 +393,9 @@ for f in lost[varied].mean().sort_values(ascending=False).index if enough else [
 # %% [markdown]
 # A bar below the dashed mark is no more than a meaningless table reaches.
 #
-# ## Does the answer hold if we measure otherwise?
+# ## Does the answer depend on how we measure?
 #
-# Three changes: the plain $d_{traj}$ with repeated ends; only runs that ended trained; and test predictions at equal test progress.
+# We make three changes: the plain $d_{traj}$ with repeated ends; only runs that ended trained; and test predictions at equal test progress.
 
 # %%
 trained = (runs[f"final_error_{first_split}"] <= max_error).to_numpy()
@@ -431,9 +431,9 @@ robust = pd.DataFrame(
 robust.round(2)
 
 # %% [markdown]
-# Where a row keeps its value across the columns, the answer does not depend on how it was measured. Where the second column is much larger than the first, the factor decides mainly *how far* runs get in the time they have.
+# If a row keeps its value across the columns, the answer does not depend on how it was measured. If its second column is much larger than the first, the factor mainly decides *how far* runs get in the time they have.
 #
-# Test predictions deserve intervals, the tree and the importances of their own, because the same networks may agree on train samples and part on others.
+# For test predictions we repeat the intervals, the tree and the importances, because the same networks may agree on train samples and differ on others.
 
 # %%
 quick = {"n_permutations": 0, "rng": rng, "design": design}
@@ -499,8 +499,8 @@ listed = ", ".join(
 # %%
 if len(known):
     print(
-        f"Beside {family_name}, what moves trajectories more than "
-        f"a new seed: {listed or 'nothing that we can tell'}."
+        f"Besides {family_name}, these factors change trajectories more than a new "
+        f"seed does: {listed or 'none that we can tell'}."
     )
 else:
     print(repeats_said)
@@ -512,24 +512,23 @@ contrary = [
 
 # %%
 print(
-    "The paper: architectures are distinguishable, "
+    "The paper says that architectures are distinguishable and that "
     "optimiser and regularisation hardly matter."
 )
 
 # %%
 if contrary:
     print(
-        f"Here {' and '.join(plots.factor_name(f) for f in contrary)} "
-        "can be told from a new seed all the same;"
+        f"Here the effect of {' and '.join(map(plots.factor_name, contrary))} can be "
+        "told from that of a new seed; chapter 99 judges whether it is small enough."
     )
-    print("whether that is still 'hardly', chapter 99 judges by its rules.")
 
 # %%
 if len(agreement):
     print(
-        "Cut into groups, the tree agrees most with "
-        f"{plots.factor_name(agreement.index[0])}: an adjusted "
-        f"Rand index of {agreement.iloc[0]:.2f}, where 1 is the same partition."
+        "Cut into groups, the tree agrees best with "
+        f"{plots.factor_name(agreement.index[0])} (adjusted Rand index "
+        f"{agreement.iloc[0]:.2f}; 1 means the same partition)."
     )
 
 # %% tags=["hide-input"]

@@ -3,11 +3,11 @@
 #
 # **What.** Progress against steps and epochs for several sizes of one family, and the distance between sizes at equal progress.
 # **Figure of the paper.** Figure 8.
-# **Answer.** Two numbers: the trend of speed with the number of parameters, and how far apart the roads of several sizes lie, compared with the distance between seeds of one size.
+# **Answer.** Two numbers tell: the trend of speed with the number of parameters, and how far apart the paths of several sizes are, compared with the distance between seeds of one size.
 #
 # | | |
 # |---|---|
-# | Goals | separate *where* a network goes from *how fast* it goes; count laggards without throwing them away |
+# | Goals | separate *where* a network goes from *how fast* it goes; keep the runs that never arrive |
 # | Prerequisites | chapters 31 and 44 (essential) |
 # | Minutes | 1 on CPU (reading: 12) |
 # | Inputs, outputs | trajectories/train.zarr, points.parquet, embeddings/train_bhattacharyya.zarr; figures, results/45.json |
@@ -101,7 +101,7 @@ if not len(size_pairs):
 # %% [markdown]
 # ## Are larger networks faster?
 #
-# Progress against time, one line a run, dark for small and light for large networks. Time is counted in epochs above and in steps below; with one batch size they tell the same story, with several they would not. *Prediction:* which end of the colours comes first?
+# The next figure shows progress against time, one line for each run, dark for small and light for large networks. Time is counted in epochs above and in steps below; the two differ only if there are several batch sizes. *Prediction:* which end of the colours comes first?
 
 # %% tags=["hide-input"]
 points = atlas.points[
@@ -119,13 +119,13 @@ for family, column in zip(panels, axes.T, strict=True):
     column[0].set_title(family)
 fig.supylabel("progress")
 alt = (
-    "Progress against epochs and against steps for several "
-    "sizes of each family, one line a run, coloured by size."
+    "Progress against epochs (above) and steps (below) for several sizes of each "
+    f"family; each line is one of {len(runs)} runs, dark for small, light for large."
 )
 plots.save_figure(fig, atlas.figure_path("45_progress.png"), alt=alt)
 
 # %% [markdown]
-# Where light lines lie left of dark ones, larger networks need fewer steps. Lines that level off below the top belong to networks that never get to the end of the road in the time they have: they are too small, or too slow.
+# Where light lines lie to the left of dark ones, larger networks need fewer steps. Lines that level off below the top belong to networks that do not get to the end in the given time, because they are too small or too slow.
 #
 # To put a number on it we take the *trend*. For each family and seed, the speed of a size is one over the steps that it needs to the same progress (a geometric mean over the values that all sizes of this family and seed reach). The slope of log speed against log parameters is 0 if size does not matter, and 1 if twice the parameters train twice as fast.
 
@@ -145,7 +145,7 @@ print(
 print(f"sizes that reach none of the stations and are left out: {n_left}")
 
 # %% [markdown]
-# The paper shows the same for pairs of networks: steps of the smaller over steps of the larger one. A network that never gets there counts as infinitely late, so that the median stays honest.
+# The paper gives the same for pairs of networks: the steps of the smaller divided by the steps of the larger one. A network that never gets there counts as infinitely late, so that the median is not biased by leaving it out.
 
 # %%
 ratios = statistics.speed_ratios(steps, number, size_pairs, n_parameters)
@@ -178,15 +178,18 @@ for ax, family in zip(axes[0], panels, strict=True):
     ax.set_title(family)
 axes[0, 0].set_ylabel("steps")
 plots.figure_legend(fig, axes[0, 0])
-alt = "Steps to progress .25, .5 and .75 against the number of parameters, by family."
+alt = (
+    "Mean steps to progress .25, .5 and .75 against the number of parameters, a panel "
+    f"for each family, {len(runs)} runs in all."
+)
 plots.save_figure(fig, atlas.figure_path("45_steps_and_size.png"), alt=alt)
 
 # %% [markdown]
-# A falling line is a family that speeds up with size; a missing point means that no seed of that size got there. The learning rate is the same for all sizes: what we see is the effect of size at a fixed recipe, and a recipe tuned for each size might show less, or more.
+# A falling line is a family that speeds up with size; a missing point means that no seed of that size got there. The learning rate is the same for all sizes, so this is the effect of size with a fixed recipe. With a recipe tuned for each size it might be smaller or larger.
 #
 # ## Do they take the same road?
 #
-# Speed is not direction. At *equal progress* we compare three distances: between two sizes of one family, between two seeds of one network *of these families and sizes*, and between two families. We use only the values of progress that both runs have reached; otherwise a small network that stops half-way would look far away for that reason alone.
+# Speed says nothing about direction. At *equal progress* we compare three distances: between two sizes of one family, between two seeds of one network *of these families and sizes*, and between two families. We use only the values of progress that both runs have reached; otherwise a small network that stops half-way would look far away for this reason alone.
 
 # %%
 grid, rows = trajectories.s.values, chosen.to_numpy()
@@ -220,7 +223,7 @@ n_comparable = {
 }
 
 # %% [markdown]
-# The number that answers the question compares the sizes of a family with the *seeds* of it: matched pairs of sizes on different seeds, over two seeds of one size, at equal progress, as a geometric mean over families. A ratio of 1 says that another size is no more than another seed. The interval leaves out families in turn.
+# To answer the question we compare the sizes of a family with its *seeds*: the distance of matched pairs of sizes on different seeds, divided by that of two seeds of one size, at equal progress, as a geometric mean over families. A ratio of 1 means that another size makes no more difference than another seed. The interval leaves out families in turn.
 
 # %%
 options = {"n_permutations": 0, "rng": rng}
@@ -232,7 +235,7 @@ print(
 )
 
 # %% [markdown]
-# The same ratio in each family, beside the distance to other families:
+# The same ratio within each family:
 
 # %%
 of_family = {}
@@ -243,7 +246,7 @@ for family in families:
 pd.Series(of_family, name="sizes over seeds").round(2).to_frame()
 
 # %% [markdown]
-# The three distances along the way:
+# The next figure shows the three distances along the way:
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.4))
@@ -253,15 +256,18 @@ for k, (name, curve) in enumerate(curves.items()):
     ax.plot(grid, curve, color=colour, ls=dash, lw=2.4, label=label)
 ax.set(xlabel="progress $s$", ylabel="mean distance (nats)", ylim=(0, None))
 plots.legend_below(ax)
-alt = "Mean distance at equal progress: between sizes, between families, between seeds."
+alt = (
+    "Mean distance at equal progress between sizes (solid), between families (dashed) "
+    "and between seeds (dash-dotted); n counts pairs."
+)
 plots.save_figure(fig, atlas.figure_path("45_same_road.png"), alt=alt)
 
 # %% [markdown]
-# All curves start near zero, because every network starts in ignorance; towards the right end only runs are left that get so far. Where the curve of the sizes lies on that of the seeds, another size is no more than another seed; the distance above it is what size changes. The curve of the families shows what architecture does beside that.
+# All curves start near zero, because every network starts near ignorance; towards the right end only those runs are left that get so far. Where the curve of the sizes lies on that of the seeds, another size makes no more difference than another seed; the distance between the two is the effect of size. The curve of the families shows, for comparison, the effect of the architecture.
 #
 # ## What does it look like?
 #
-# Sizes were not used to make the axes of chapter 30: their points are *placed* in the embedding of the main grid, in grey. If larger and smaller networks left the manifold, they would stand off.
+# Sizes were not used to make the axes of chapter 30: their points are *placed* in the embedding of the main grid, in grey. If larger or smaller networks left the manifold, their points would lie away from the grey ones.
 
 # %% tags=["hide-input"]
 embedding = atlas.embedding("train")
@@ -283,21 +289,21 @@ plots.plot_reference(ax, embedding.reference_embedding.values)
 up_to = embedding.explained_stress.values
 plots.label_embedding(ax, embedding.eigenvalues.values, up_to)
 alt = (
-    "Networks of several sizes, coloured by their number of "
+    f"{shown.sum()} points of networks of several sizes, coloured by their number of "
     "parameters, placed in the train embedding of the main grid in grey."
 )
 plots.save_figure(fig, atlas.figure_path("45_embedding.png"), alt=alt)
 
 # %% [markdown]
-# Coloured points within the grey are sizes on the common manifold, as far as two axes can tell. Strands of one colour beside strands of another are sizes, or families, with roads of their own.
+# Coloured points within the grey are sizes on the common manifold, as far as two axes can tell. Separate strands of different colours are sizes, or families, with paths of their own.
 #
 # ## What we learned
 
 # %%
 if len(slopes):
-    faster = (
-        "faster" if trend["low"] > 0 else "slower" if trend["high"] < 0 else "as fast"
-    )
+    unsure = "neither surely faster nor surely slower"
+    faster = "slower" if trend["high"] < 0 else unsure
+    faster = "faster" if trend["low"] > 0 else faster
     print(
         f"Larger networks are {faster}: the trend of log speed with log parameters is "
         f"{trend['value']:.2f} ({trend['low']:.2f} to {trend['high']:.2f})."
@@ -314,8 +320,8 @@ if len(size_pairs):
         f"apart as its seeds ({by_size['low']:.2f} to {by_size['high']:.2f})."
     )
 print(
-    "The paper: larger networks train along a similar "
-    "manifold, faster; it gives no number for either."
+    "The paper says that larger networks train faster, along a similar "
+    "manifold; it gives no number for either."
 )
 
 # %% tags=["hide-input"]

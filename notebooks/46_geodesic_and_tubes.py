@@ -3,7 +3,7 @@
 #
 # **What.** The distance to the geodesic against progress, by family and by another factor, and the width of the tube that the seeds of a configuration fill.
 # **Figure of the paper.** Figure 7.
-# **Answer.** All networks leave the geodesic on the way. How far, how much of it architecture and optimiser explain, and how much of the detour two networks have in common: each is a number.
+# **Answer.** All networks leave the geodesic on the way. The chapter measures how far, how much of it the family and another factor explain, and how much of the detour two networks have in common.
 #
 # | | |
 # |---|---|
@@ -49,7 +49,7 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# At each progress $s$, the distance of every run to the point $\lambda = s$ of the geodesic, and to the mean of its configuration's seeds. A run that never gets to $s$ has no value there; we put NaN, so that no curve goes on with a repeated end.
+# At each progress $s$, the distance of every run to the point $\lambda = s$ of the geodesic, and to the mean of its configuration's seeds. A run that never gets to $s$ has no value there; we use NaN, so that no curve continues with a repeated last point.
 
 # %%
 splits, first_split, design = atlas.splits, atlas.splits[0], atlas.design
@@ -70,7 +70,7 @@ for split in splits:
     )
 
 # %% [markdown]
-# A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative. Medians are taken where at least half of the runs have a value; a median of the few fastest runs would be that of other runs.
+# A known value: every network starts near ignorance, which is the geodesic's own start. And no distance is negative. We take medians only where at least half of the runs have a value, because the few fastest runs are not typical.
 
 # %%
 number, table = statistics.configurations(runs, design)
@@ -99,25 +99,23 @@ for split in splits:
 # %% [markdown]
 # ## How far from the geodesic?
 #
-# The geodesic is the shortest way to the truth, on which every sample is learnt at the same pace. A network that learns some samples before others must leave it. Lines are medians over runs, bands the middle half. A ring marks the first progress that some run of the line never reaches; from there on the median is that of the runs that are left. A line ends where fewer than half of them are left. *Prediction:* where is the distance largest, and in which panel do the lines separate?
+# The geodesic is the shortest way to the truth, on which every sample is learned at the same pace. A network that learns some samples before others must leave it. In the next figure lines are medians over runs and bands are the middle half. A ring marks the first progress that some run of the line never reaches; from there on the line is the median of the runs that are left. The line is thin where fewer than three quarters of them are left, and it ends where fewer than half are. *Prediction:* where is the distance largest, and in which panel do the lines separate?
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(panel_factors, figsize=(9, 4.4))
 for ax, factor in zip(axes, panel_factors, strict=True):
     plots.plot_quantiles(ax, s, road_curves, runs[factor], mark_stops=True)
-    ax.set(
-        xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None)
-    )
-axes[0].set_ylabel("distance to the geodesic (nats)")
+    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}")
+axes[0].set(ylabel="distance to the geodesic (nats)", ylim=(0, None))
 alt = (
-    "Distance to the geodesic against progress, by "
-    f"{' and by '.join(map(plots.factor_name, panel_factors))}, medians and "
-    "middle halves; rings mark where the first run of each line stops."
+    f"Distance of {len(runs)} runs to the geodesic against {first_split} progress, by "
+    f"{' and by '.join(map(plots.factor_name, panel_factors))}: medians, middle halves "
+    "shaded. Rings: first run stops; thin: fewer than three quarters are left."
 )
 plots.save_figure(fig, atlas.figure_path("46_to_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# Each curve starts near zero and rises. A curve that falls again comes back to the road as the truth is approached. Right of its ring a curve can jump although no run jumps, because runs drop out of the median. Lines that stand apart in a panel belong to a factor that sets the detour. The numbers, and how many runs stop on the way:
+# Each curve starts near zero and rises. Where a curve falls again, the networks come back to the geodesic as they approach the truth. To the right of its ring a curve can jump although no run jumps, because runs drop out of the median. If the lines of a panel are well separated, its factor determines the detour. Here are the numbers, and how many runs stop on the way:
 
 # %%
 peak = {}
@@ -140,11 +138,11 @@ for level in statistics.sorted_levels(runs[family_factor]):
     )
 
 # %% [markdown]
-# How much of the variation between runs does a factor explain? Distances to the road are positive and skewed: a few far runs would own their variance. So we take *logarithms*. At each $s$ we split the variance of the log distance into the part between a factor's levels and the rest,
+# How much of the variation between runs does a factor explain? Distances to the geodesic are positive and skewed, so a few far runs would dominate their variance. We therefore take *logarithms*. At each $s$ we split the variance of the log distance into the part between a factor's levels and the rest,
 #
 # $$\eta^2 = \frac{\sum_l n_l\,(\bar y_l - \bar y)^2}{\sum_i (y_i - \bar y)^2}, \qquad y_i = \log d_B(P_i(s), P_{\lambda = s}).$$
 #
-# The share does not depend on the unit, nor on whether we take $d_B$ or its root. A factor with many levels explains something by accident; permuting the levels over the runs says how much.
+# The share does not depend on the unit, nor on whether we take $d_B$ or its root. A factor with many levels explains something by chance; permuting the levels over the runs says how much.
 
 # %%
 inner = np.flatnonzero((s > 0.1) & (s < 0.9))[:: max(1, len(s) // 20)]
@@ -165,55 +163,59 @@ shares = {"share of log variance": share, "95 % of permuted": chance}
 pd.DataFrame(shares).round(2)
 
 # %% [markdown]
-# A share above its mark is more than accident. The shares of the table do not add up to 1: what is missing belongs to combinations of factors and to seeds.
+# A share above the column of permuted levels is more than chance. The shares do not add up to 1, because the rest is due to combinations of factors and to seeds.
 #
 # ## Is it the same for test predictions?
 #
-# On test samples the road leads to the true labels of samples that no network has seen. *Prediction:* do networks stay nearer to it, or farther away?
+# On test samples the geodesic leads to the true labels of samples that no network has seen. The next figure shows both splits. *Prediction:* do networks stay nearer to it, or farther away?
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(splits, figsize=(9, 4.2))
 for ax, split in zip(axes, splits, strict=True):
-    plots.plot_quantiles(ax, s, to_road[split], runs[family_factor], legend=False)
-    ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions", ylim=(0, None))
-axes[0].set_ylabel("distance to the geodesic (nats)")
-plots.figure_legend(fig, axes[0])
+    options = {"legend": False, "mark_stops": True}
+    plots.plot_quantiles(ax, s, to_road[split], runs[family_factor], **options)
+    ax.set(xlabel=f"{split} progress $s$", title=f"{split} predictions")
+axes[0].set(ylabel="distance to the geodesic (nats)", ylim=(0, None))
+plots.figure_legend(fig, axes[0], ncols=4)
 alt = (
-    "Distance to the geodesic against progress for "
-    f"{' and for '.join(splits)} predictions, by {family_name}."
+    f"Distance of {len(runs)} runs to the geodesic against progress for "
+    f"{' and for '.join(splits)} predictions, by {family_name}; a ring marks where the "
+    "first run stops, and a line is thin where fewer than three quarters are left."
 )
 plots.save_figure(fig, atlas.figure_path("46_train_and_test.png"), alt=alt)
 
 # %% [markdown]
-# Compare where the curves end, and how high. If test curves stop earlier than train curves, or farther from the road, networks do not carry to new samples all that they have learned: what is left there is confidence in wrong answers. Where the two panels look alike, as they may on easy data, networks generalise nearly all the way.
+# Compare where the curves end, and how high. In words:
 
 # %%
 both_roads = to_road[splits[-1]] - road_curves
 extra = both_roads[:, s >= 0.5][np.isfinite(both_roads[:, s >= 0.5])]
 if len(splits) > 1 and len(extra):
     print(
-        f"beyond half-way, test predictions are {np.median(extra):+.4f} "
-        "nats farther from their road (median over runs)"
+        f"Beyond half-way, test predictions are {np.median(extra):+.4f} "
+        "nats farther from their geodesic (median over runs)."
     )
+elif len(splits) > 1:
+    print("No run gets beyond half-way on both splits: on test samples the networks")
+    print("  stop early, because they are confident in wrong answers there.")
 else:
-    print("no run is beyond half-way on both splits: there is nothing to compare")
+    print("There is one split only, so nothing can be compared.")
 
 # %% [markdown]
 # ## How wide is a tube?
 #
-# The seeds of a configuration fill a tube around their mean. Its width is the paper's: the distance of each run to the arithmetic mean of its configuration's seeds. *Prediction:* is the tube wide where the detour is large?
+# The seeds of a configuration fill a tube around their mean. We define its width as the paper does, by the distance of each run to the arithmetic mean of its configuration's seeds. *Prediction:* is the tube wide where the detour is large?
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(panel_factors, figsize=(9, 4.4))
 for ax, factor in zip(axes, panel_factors, strict=True):
-    plots.plot_quantiles(ax, s, width[first_split], runs[factor])
-    ax.set(
-        xlabel="progress $s$", title=f"by {plots.factor_name(factor)}", ylim=(0, None)
-    )
-axes[0].set_ylabel("tube width (nats)")
+    plots.plot_quantiles(ax, s, width[first_split], runs[factor], mark_stops=True)
+    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}")
+axes[0].set(ylabel="tube width (nats)", ylim=(0, None))
 alt = (
-    "Distance of each run to the mean of its seeds against progress, by "
-    f"{' and by '.join(map(plots.factor_name, panel_factors))}."
+    f"Distance of {len(runs)} runs to the mean of their seeds against progress, by "
+    f"{' and by '.join(map(plots.factor_name, panel_factors))}: medians and middle "
+    "halves; a ring marks where the first run of a line stops."
 )
 
 # %% tags=["hide-input"]
@@ -224,7 +226,7 @@ plt.close(fig)
 tubes
 
 # %% [markdown]
-# A word of caution about this width: the mean contains the run itself. For squared lengths, the mean distance to the mean of $n$ is $\frac{n-1}{2n}$ times the mean distance between two of them; with two seeds, a quarter. Since $d_B$ of near points behaves like a squared length, we can check this here.
+# Note that the mean contains the run itself. For squared lengths, the mean distance to the mean of $n$ is $\frac{n-1}{2n}$ times the mean distance between two of them; with two seeds, a quarter. Since $d_B$ of near points behaves like a squared length, we can check this here.
 
 # %%
 seeds = statistics.seeds_of(runs, design)
@@ -248,7 +250,7 @@ print(
 )
 
 # %% [markdown]
-# The nearer this ratio is to 1, the better the picture of small squared lengths. It also says that widths of configurations with different numbers of seeds must not be compared as they are; the distance *between two seeds* can be, and we use it now.
+# The nearer this ratio is to 1, the better $d_B$ is described as a squared length. It also follows that widths of configurations with different numbers of seeds cannot be compared directly. The distance *between two seeds* can, and we use it now.
 #
 # ## Three scales on one axis
 
@@ -284,7 +286,7 @@ curves = {
 }
 
 # %% [markdown]
-# The distance to the road, between families, between levels of another factor (architectures and optimisers in the book's own atlases) and between seeds, all at equal progress. Pairs agree in all other factors. As in chapter 31, the dotted line is twice the distance to the road: detours that have nothing in common would be so far apart, because squared lengths of unrelated directions add up. *Prediction:* in which order will the curves lie?
+# The next figure shows four distances at equal progress: to the geodesic, between families, between levels of another factor (the optimiser in the book's own atlases) and between seeds. Pairs agree in all other factors. As in chapter 31, the dotted line is twice the distance to the geodesic: detours that have nothing in common would be that far apart, because squared lengths of unrelated directions add up. *Prediction:* in which order will the curves lie?
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.8))
@@ -300,7 +302,7 @@ alt = f"Mean distance against progress: {', '.join(curves)}."
 plots.save_figure(fig, atlas.figure_path("46_three_scales.png"), alt=alt)
 
 # %% [markdown]
-# What a curve lies below the dotted line, its pairs share of their detours; a curve below the black one says that they share more than half. Where the curve of the optimisers lies on that of the seeds, the optimiser is no more than another seed; where it lies near that of the architectures, it matters nearly as much. Read the dotted line as a rough mark: matched pairs do not weigh the families as the mean over all runs does. Curves end where fewer than half of their pairs can still be compared.
+# The further a curve is below the dotted line, the more its pairs share of their detours; below the black line they share more than half. If the curve of a factor lies on that of the seeds, the factor makes no more difference than another seed. The dotted line is only a rough guide, because matched pairs do not weigh the families as the mean over all runs does. Curves end where fewer than half of their pairs can still be compared.
 
 # %%
 at_middle = {
@@ -333,14 +335,14 @@ if peak:
     farthest = max(peak, key=peak.get)
     nearest = min(peak, key=peak.get)
     print(
-        f"The largest detour is that of {farthest} ({peak[farthest]:.3f} "
-        f"nats), the smallest that of {nearest} ({peak[nearest]:.3f})."
+        f"The largest detour is that of {farthest}, up to {peak[farthest]:.3f} nats "
+        f"from the geodesic; the smallest is that of {nearest} ({peak[nearest]:.3f})."
     )
 
 # %%
 shares_said = [f"{plots.factor_name(f)} {100 * v:.0f} %" for f, v in share.items()]
 if shares_said:
-    print(f"Share of the variance of the log detour: {', '.join(shares_said)}.")
+    print(f"Shares of the variance of the log detour: {', '.join(shares_said)}.")
 
 # %%
 apart, away = (at_middle.get(k, np.nan) for k in ("between seeds", "to the geodesic"))
@@ -355,14 +357,14 @@ print(
 # %%
 for name, part in in_common.items():
     print(
-        f"Of their detours, two {name.removeprefix('between ')} "
-        f"have about {100 * part:.0f} % in common."
+        f"Two {name.removeprefix('between ')} have about {100 * part:.0f} % "
+        "of their detours in common."
     )
 
 # %%
 if "optimizer" in share and share["optimizer"] > chance["optimizer"]:
     print(
-        "The paper: the optimiser hardly matters. Here it "
+        "The paper says that the optimiser hardly matters; here it "
         "explains more of the detour than permuted optimisers do."
     )
 

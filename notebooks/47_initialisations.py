@@ -3,11 +3,11 @@
 #
 # **What.** Networks that were first fitted to random labels, or to a few samples, or whose weights were shifted, and then trained as usual.
 # **Figure of the paper.** The appendix on initialisation at different parts of prediction space (E.1).
-# **Answer.** A number: half-way to truth, how many times farther such a run is from its nearest ordinary run than a held-out ordinary run is. One means that nothing of the start is left. Beside it stands the number of the same runs with their samples shuffled within classes, which share only their curves with the others. Both are printed in the first section.
+# **Answer.** Half-way to truth we measure how many times farther such a run is from its nearest ordinary run than a held-out ordinary run is. A ratio of 1 means that nothing of the start is left. For comparison we give the ratio of the same runs with their samples shuffled within classes, which share only their learning curves with the others.
 #
 # | | |
 # |---|---|
-# | Goals | measure how near a run is to a *set* of runs; choose a fair yardstick; tell joining the road from merely arriving at its end |
+# | Goals | measure how near a run is to a *set* of runs; choose a fair yardstick; tell joining the manifold from merely arriving at truth |
 # | Prerequisites | chapters 31 and 40 (essential), t interval (helpful) |
 # | Minutes | 1 on CPU (reading: 15) |
 # | Inputs, outputs | predictions/, distances/, embeddings/, trajectories/ of both splits; figures, results/47.json |
@@ -51,9 +51,9 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# First the predictions at three values of progress, $s = .25$, $.5$ and $.75$. A run has left its start there and has not arrived. For every run from an unusual start we take the distance to the nearest *ordinary* run of the same architecture and width. Runs of one seed begin as the very same network, so only runs of other seeds are compared.
+# First the predictions at three values of progress, $s = .25$, $.5$ and $.75$. There a run has left its start but has not yet arrived. For every run from an unusual start we take the distance to the nearest *ordinary* run of the same architecture and width. Runs of one seed begin as the very same network, so only runs of other seeds are compared.
 #
-# Every such distance needs a yardstick: what would a run score that began like everybody else? We hold out the ordinary run of the same architecture, seed and settings. It is compared with the very same candidates, because it has the same seed. The *excess* is the ratio of the two distances.
+# Such a distance needs a yardstick: how far would a run be that began in the usual way? We hold out the ordinary run of the same architecture, seed and settings. It is compared with the very same candidates, because it has the same seed. The *excess* is the ratio of the two distances.
 
 # %%
 splits = ("train", "test")
@@ -65,7 +65,7 @@ stations, half = initialisations.STATIONS, initialisations.STATIONS[1]
 at_half = {split: table[table.s == half] for split, table in tables.items()}
 
 # %% [markdown]
-# The answer comes first. Shuffling a run within its true classes keeps its loss, error and progress at every checkpoint. Only the order in which it learns the samples is lost, so the second number is what the curves alone give.
+# First the answer. Shuffling a run within its true classes keeps its loss, error and progress at every checkpoint. Only the order in which it learns the samples is lost, so the second number is what the learning curves alone give.
 
 # %% tags=["hide-input"]
 for split, frame in at_half.items():
@@ -79,9 +79,9 @@ for split, frame in at_half.items():
     print(f"  shuffled, {initialisations.excess_in_words(by_curve)} as far.")
 
 # %% [markdown]
-# The interval is a 95 % t interval of the mean logarithm. It leaves out each architecture with each kind of start in turn, because the sentence is about other architectures and starts, not about other seeds.
+# The interval is a 95 % t interval of the mean logarithm. It leaves out each architecture with each kind of start in turn, because the statement is about other architectures and starts, not about other seeds.
 #
-# Then we load distances that are stored already: from every checkpoint to the nearest checkpoint of an ordinary run. The held-out runs are those of the seeds that unusual runs have, so that both kinds have equally many candidates.
+# Then we load stored distances: from every checkpoint to the nearest checkpoint of an ordinary run. The held-out runs are those of the seeds that unusual runs have, so that both kinds have equally many candidates.
 
 # %%
 unusual_seeds = set(atlas.runs.seed[atlas.runs.grid == "initialisations"])
@@ -101,7 +101,7 @@ counted = {
 near["train"].groupby(["start", "phase"]).agg(**counted).round(3)
 
 # %% [markdown]
-# A known value: a checkpoint has itself at distance zero, and the table must not have used it. So no distance may be exactly 0. Runs without an ordinary run of another seed have no number and are left out.
+# A known value: every checkpoint has distance zero to itself, and the table must not use this distance. So none may be exactly 0. Runs without an ordinary run of another seed have no value and are left out.
 
 # %%
 n_without = near["train"][near["train"].distance.isna()].run.nunique()
@@ -115,7 +115,7 @@ print(
 # %% [markdown]
 # ## Where do these runs begin?
 #
-# The axes are those of chapter 40, made by ordinary runs only; the others are placed in them. *Prediction:* a network that has learned random labels is certain and wrong. Where will it stand: near ignorance, near truth, or somewhere else?
+# The axes are those of chapter 40, computed from ordinary runs only; the other runs are placed in them. *Prediction:* a network that has learned random labels is certain and wrong. Where will it be: near ignorance, near truth, or somewhere else?
 
 # %%
 embedding = atlas.embedding("train")
@@ -146,9 +146,9 @@ key += [
     for name, m in ends.items()
 ]
 alt = (
-    "The first two train axes: ordinary runs in grey, "
-    "runs from each unusual start as coloured lines, "
-    "dotted while fitted to other labels or few samples, solid afterwards."
+    f"First two train axes: ordinary runs in grey, {special.run.nunique()} runs from "
+    "unusual starts as coloured lines, dotted while they are fitted to other labels "
+    "or to few samples, solid afterwards."
 )
 
 # %%
@@ -156,7 +156,11 @@ reference = embedding.reference_embedding.values
 grey = {"s": 3, "color": "0.82", "linewidths": 0, "rasterized": True}
 dashes = {"pretrain": ":", "main": "-"}
 ordinary_places = coordinates[ordinary_rows, :2].T
-size = {"figsize": (9, 4.2), "squeeze": False}
+width, height = np.ptp(coordinates[[*ordinary_rows, *special.index], :2], axis=0)
+columns = 2 if height < 0.8 * width and len(starts) > 2 else len(starts)
+n_rows = -(-len(starts) // columns)
+size = {"figsize": (9, 1.6 + n_rows * (0.5 + 8 / columns * height / width))}
+size |= {"squeeze": False, "sharex": True, "sharey": True}
 
 # %%
 thin = {"lw": 1.5, "ms": 3.5}
@@ -166,8 +170,8 @@ looks = {a: {"color": c, "marker": m, **thin} for a, (c, m, _) in styles.items()
 # Each architecture keeps its colour and marker; the next figure also needs names for its two kinds of line.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(starts), **size)
-for ax, start in zip(axes[0], starts, strict=True):
+fig, axes = plt.subplots(n_rows, columns, **size)
+for ax, start in zip(axes.flat, starts, strict=False):
     ax.scatter(*ordinary_places, **grey)
     for _, one in special[special.start == start].groupby("run", sort=False):
         for phase, dash in dashes.items():
@@ -177,15 +181,15 @@ for ax, start in zip(axes[0], starts, strict=True):
     plots.plot_reference(ax, reference, names=False)
     of_axes = ax.get_xlabel(), ax.get_ylabel()
     ax.set(title=shown_as[start], xlabel="", ylabel="")
-fig.supxlabel(of_axes[0], fontsize=12)
-fig.supylabel(of_axes[1], fontsize=12)
+    ax.set_aspect("equal", adjustable="box")
+fig.supxlabel(of_axes[0]), fig.supylabel(of_axes[1])
 fig.legend(handles=key, loc="outside upper center", ncols=4)
 plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 
 # %% [markdown]
-# Grey is everything ordinary. Dotted lines are the first phase, in which a run learns random labels or a few samples; solid lines are the training on the true labels that follows. The square is ignorance, the star truth.
+# Ordinary runs are grey. Dotted lines are the first phase, in which a run learns random labels or a few samples; solid lines are the training on the true labels that follows. The square is ignorance, the star truth.
 #
-# How far away is the start of the second phase in numbers? The distance to truth tells whether it lies *between* ignorance and truth at all. Half the loss is the distance to truth; the geodesic from ignorance to truth is only $\tfrac12 \log C$ long.
+# How far away is the start of the second phase? The distance to truth tells whether it lies *between* ignorance and truth at all. Half the loss is the distance to truth; the geodesic from ignorance to truth is only $\tfrac12 \log C$ long.
 
 # %%
 begin = special[special.phase == "main"].groupby("run", sort=False).head(1)
@@ -199,7 +203,7 @@ placed.groupby("start")[["progress", "to_truth", "distance"]].median().round(3)
 #
 # ## Do they come back?
 #
-# We follow the distance to the nearest ordinary checkpoint over the epochs of the second phase. The yardstick is the middle 90 % of held-out ordinary runs. Runs with another batch size were recorded at different epochs, so each is interpolated to the epochs of the runs that we follow.
+# We plot the distance to the nearest ordinary checkpoint over the epochs of the second phase. The yardstick is the middle 90 % of held-out ordinary runs. Runs with another batch size were recorded at different epochs, so each is interpolated to the epochs of the runs that we follow.
 
 # %%
 second, bands = {}, {}
@@ -236,9 +240,9 @@ with_n = {
 
 # %%
 alt = (
-    "Distance to the nearest ordinary checkpoint against "
-    "epochs, for train and test: thin lines are runs, "
-    "thick ones medians of each start, the grey band held-out ordinary runs."
+    "Distance to the nearest ordinary checkpoint against epochs, for train and test: "
+    "thin lines are runs, thick ones medians of each start (n in the legend), the "
+    "grey band holds 90 % of held-out ordinary runs."
 )
 
 # %% [markdown]
@@ -263,7 +267,7 @@ plots.save_figure(fig, atlas.figure_path("47_epochs.png"), alt=alt)
 
 
 # %% [markdown]
-# The left end shows how far away each start is, the right end whether it ends in the band. It is tempting to make this fall the headline: the distance at the end over the distance at the start of the second phase, for every run that was first fitted to something else.
+# The left end shows how far away each start is, and the right end whether the runs end in the band. It is tempting to quote this fall as the result: the distance at the end divided by that at the start of the second phase, for every run that was first fitted to something else.
 #
 # That number proves nothing. A network that has learned its train samples is near truth, so it is near every other such network, *whatever road it took*. We show this with runs that cannot have joined anything: the same runs, shuffled within classes.
 
@@ -292,11 +296,11 @@ if not detour:
     print("no run of this atlas was first fitted to something else")
 
 # %% [markdown]
-# On train predictions the two numbers must come close once the samples are learned: truth is one point, and a shuffle leaves the distance to truth as it was. The ratio says that a run arrives; it does not say that it joins the road. Two things make a fair comparison. We compare at equal progress, where nobody has arrived, and we divide by what a held-out ordinary run scores there.
+# On train predictions the two numbers must come close once the samples are learned: truth is one point, and a shuffle leaves the distance to truth as it was. The ratio says that a run arrives at truth; it does not say that it joins the manifold. For a fair comparison we compare at equal progress, where no run has arrived, and divide by the distance of a held-out ordinary run there.
 #
 # ## How far apart are they half-way?
 #
-# This is the excess of the first section, for each kind of start and each value of progress. A run counts if it passes the value during its training on the true labels.
+# Here is the excess of the first section for each kind of start and each value of progress. A run counts if it passes the value during its training on the true labels.
 
 # %%
 wanted = {"all": starts} | {start: [start] for start in starts}
@@ -322,9 +326,9 @@ shown.xs(half, level="s").loc[list(splits)].round(2)
 
 # %% tags=["hide-input"]
 alt = (
-    "Distance to the nearest ordinary run over that of a held-out ordinary "
-    "run, at three values of progress, by start, for train and test; "
-    "grey dashes are the same runs shuffled within classes."
+    "Distance to the nearest ordinary run over that of a held-out ordinary run, at "
+    f"three values of progress, {special.run.nunique()} runs by start: means (large) "
+    "with 95 % intervals; grey dashes are the same runs shuffled within classes."
 )
 bound = 2  # of claim 5
 
@@ -338,7 +342,7 @@ plots.figure_legend(fig, axes[0], ncols=3)
 plots.save_figure(fig, atlas.figure_path("47_excess.png"), alt=alt)
 
 # %% [markdown]
-# On the black line a run is as near as an ordinary run would be. Below the dotted line its distance is at most twice that, which is the bound of claim 5. A mean near its grey dash has nothing but the curve in common with the ordinary runs. A start without a mean has no run that passes this progress on the true labels.
+# A run on the black line is as near as an ordinary run would be. Below the dotted line its distance is at most twice that, which is the bound of claim 5. A start whose mean is near its grey dash shares only the learning curve with the ordinary runs. If a start has no mean, none of its runs passes this progress on the true labels.
 
 # %%
 in_words = initialisations.excess_in_words
@@ -349,7 +353,7 @@ for split, start in [(split, start) for split in splits for start in starts]:
 # %% [markdown]
 # ## When do they join?
 #
-# Three stations do not say when. The distances at equal progress that chapter 31 stored do; here the yardstick is the range of held-out ordinary runs of these architectures and seeds.
+# Three values of progress are too few to say when. So we use the distances at all values of progress that chapter 31 stored. Here the yardstick is the range of held-out ordinary runs of these architectures and seeds.
 
 # %%
 equal, factors, clock = {}, {}, {}
@@ -388,9 +392,9 @@ print(
     }
 )
 alt = (
-    "Distance to the nearest ordinary run at equal "
-    "progress, for train and test, with the band of held-out "
-    "ordinary runs of the same architectures in grey."
+    "Distance to the nearest ordinary run at equal progress, for train and test: "
+    "medians of each start (n in the legend) over single runs, with the band of "
+    "held-out ordinary runs of the same architectures in grey."
 )
 
 # %% [markdown]
@@ -423,7 +427,7 @@ plots.figure_legend(fig, axes[0], ncols=2, handlelength=4)
 plots.save_figure(fig, atlas.figure_path("47_progress.png"), alt=alt)
 
 # %% [markdown]
-# At each $s$ all runs are equally far along, so arriving does not help until the very end: near $s = 1$ every run is near truth, the band falls too, and a run that enters it only there has arrived rather than joined. We say that a run has *joined* at the progress from which on it stays within what held-out ordinary runs score (their `quantile`), and we count apart those that have joined by half-way.
+# At each $s$ all runs are equally far along, so arriving at truth plays no part until the very end. Near $s = 1$ every run is near truth and the band falls too; a run that enters the band only there has arrived rather than joined. We say that a run has *joined* at the progress from which on it stays within the range of held-out ordinary runs (their `quantile`), and we count separately those that have joined by half-way.
 
 # %%
 summary = {}
@@ -446,9 +450,9 @@ summary = pd.DataFrame(summary).T.rename_axis(["split", "start"])
 summary.round(2)
 
 # %% [markdown]
-# `joined` counts the runs that end inside the ordinary range and `by_half` those that are there from $s = .5$ on. `median_s` says when the middle one of those that join does so.
+# `joined` counts the runs that end inside the ordinary range and `by_half` those that are there from $s = .5$ on. `median_s` is the median progress at which they join.
 #
-# Two ways of not joining are different. A run may keep a distance although it moves along the same axes; or its test predictions may stay apart although its train predictions have joined. The table has both splits for this reason.
+# The table has both splits, because the test predictions of a run may stay apart although its train predictions have joined.
 #
 # ## What we learned
 
@@ -464,8 +468,9 @@ train_half = estimate.value["train"].xs(half, level="s").drop("all").dropna()
 if len(train_half):
     far, close = train_half.idxmax(), train_half.idxmin()
     print(
-        f"Longest remembered is {shown_as[far]} ({train_half[far]:.2f}), "
-        f"first forgotten {shown_as[close]} ({train_half[close]:.2f})."
+        f"The start that is remembered longest is {shown_as[far]} "
+        f"({train_half[far]:.2f}); {shown_as[close]} is forgotten first "
+        f"({train_half[close]:.2f})."
     )
 for (split, start), row in summary.dropna(subset="joined").iterrows():
     print(

@@ -3,7 +3,7 @@
 #
 # **What.** The predictions of every network on train samples and on test samples, as two points of one space.
 # **Figure of the paper.** The joint embedding of train and test predictions.
-# **Answer.** A joint picture needs a pairing of samples, and the pairing alone already pulls two points apart. We measure what is left without it, and whether that is more than a random division of the samples gives.
+# **Answer.** A joint picture needs a pairing of train and test samples, and the pairing alone already separates the two points of a network. We measure the gap that is left without it, and test whether it is larger than for a random division of the samples.
 #
 # | | |
 # |---|---|
@@ -77,9 +77,9 @@ counts.T
 # %% [markdown]
 # ## What would a common space be?
 #
-# A distance needs both points to predict on the *same* samples, and train and test samples are not the same. But the space of predictions knows nothing of the pictures. It knows, for each sample, a place among the classes and a true class. So we may lay a test sample over a train sample **of the same class**. Then ignorance is one point for both splits, and so is truth.
+# A distance needs two points that predict the *same* samples, and train and test samples are different. But the inputs play no part in the space of predictions: each sample has only its predicted probabilities and its true class. So we may pair a test sample with a train sample **of the same class**. Then ignorance is the same point for both splits, and so is truth.
 #
-# *The pairing:* within each class, both sides in random order, as many as the smaller split has. Every sample is used once at most.
+# *The pairing:* within each class, both sides in random order, as many as the smaller split has. Every sample is used at most once.
 
 # %%
 pairs = joint.pair_samples(labels["train"], labels["test"], rng=rng)
@@ -110,7 +110,7 @@ assert between_truths < 1e-9 and np.isclose(length, half_log)
 # %% [markdown]
 # ## The two manifolds in one picture
 #
-# InPCA of all train and test points together. Thin lines will join the two points of some networks, so that we see how far apart they are.
+# We apply InPCA to all train and test points together. In the figure below, thin lines join the two points of some networks, to show how far apart they are.
 
 # %%
 both = joint.joint_predictions(log_probs["train"], log_probs["test"], pairs)
@@ -122,34 +122,36 @@ reference = fit.transform(pairwise(joint_road[:n_road], both))
 # %%
 ends = table.reset_index(drop=True).groupby("run", sort=False).tail(1).index.to_numpy()
 shown_ends = ends[:: max(1, len(ends) // 25)]
+points, look = fit.embedding_, {"size": 14, "alpha": 0.8}
+shapes = {split: plots.style_of(split, split_of)[1] for split in ("train", "test")}
 alt = (
-    "Joint embedding of train and test predictions: above "
-    "coloured by split, below by train progress with thin "
-    "lines from the train to the test point "
-    "of some runs' last shown checkpoints."
+    f"Joint embedding of {len(rows)} networks, each a train and a test point: above "
+    "coloured by split; below by train progress, shapes as above, with thin lines "
+    f"from the train to the test point of {len(shown_ends)} runs' last checkpoints."
 )
 
 # %% [markdown]
-# *Prediction:* will the two splits lie on top of each other, side by side, or fork?
+# *Prediction:* in the next figure, will the two splits lie on top of each other, side by side, or fork?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 1, figsize=(9, 8), sharex=True)
-points, twice = fit.embedding_, np.tile(table.progress_train, 2)
+fig, axes = plt.subplots(2, 1, figsize=(9, 8.4), sharex=True)
 plots.plot_embedding(axes[0], points, split_of, size=14, legend=False)
-plots.plot_embedding_values(axes[1], points, twice, size=14)
-fig.colorbar(axes[1].collections[-1], ax=axes[1], label="train progress")
+for split, marker in shapes.items():
+    half, look["marker"] = points[split_of == split], marker
+    plots.plot_embedding_values(axes[1], half, table.progress_train, **look)
 for i in shown_ends:
-    axes[1].plot(*points[[i, i + len(rows)], :2].T, color="0.4", lw=0.8)
+    axes[1].plot(*points[[i, i + len(rows)], :2].T, color="0.4", lw=0.6)
+fig.colorbar(axes[1].collections[-1], ax=axes, shrink=0.5, label="train progress")
 for ax in axes:
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     plots.plot_reference(ax, reference, names=ax is axes[0])
     ax.set_aspect("equal", adjustable="box")
 axes[0].set_xlabel("")
-axes[0].legend(markerscale=1.3, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
+plots.figure_legend(fig, axes[0], ncols=5)
 plots.save_figure(fig, atlas.figure_path("48_joint.png"), alt=alt)
 
 # %% [markdown]
-# Above, which split; below, the same points by the train progress of their network, with thin lines that join the train and the test point of some runs' last shown checkpoints. If the test point of a late network lies behind its train point, seen from the star, then it knows less of the test samples. The distances to truth say whether that is so:
+# The upper panel shows the split; the lower one shows the same points by the train progress of their network, with the same shapes, and thin lines that join the train and the test point of some runs' last checkpoints. Are the test points of late networks farther from the star than their train points? The distances to truth tell:
 
 # %%
 s = table.progress_train.to_numpy()
@@ -158,14 +160,20 @@ to_truth = (
     table.loc[s > late_above, ["loss_train", "loss_test"]].median().to_numpy() / 2
 )
 print(
-    "median distance to truth, late checkpoints: train "
-    f"{to_truth[0]:.3f}, test {to_truth[1]:.3f} nats"
+    "Median distance to truth of late checkpoints: train "
+    f"{to_truth[0]:.3f}, test {to_truth[1]:.3f} nats."
+)
+times = to_truth[1] / to_truth[0]
+print(
+    f"So late networks are {times:.1f} times as far from the test truth."
+    if times > 1.05
+    else "So late networks know the test samples as well as the train samples."
 )
 
 # %% [markdown]
-# How far do the two really mix? We look at each point's ten nearest neighbours among the points of other *runs*, and count those of the same split. One half is perfect mixing; 1 is two separate sheets.
+# How well do the two splits mix? We take the ten nearest neighbours of each point among the points of other *runs*, and count those of the same split. A share of one half is perfect mixing; a share of 1 means two separate sheets.
 #
-# This number needs a null of its own. Two train points are compared sample by sample on the very same samples, a train and a test point on different ones. So points of one split are nearer to each other even if train and test samples were alike. The null: the train predictions beside a *copy of themselves*, paired with other train samples of the class. Nothing but the pairing tells these two apart.
+# This share needs a null of its own. Two train points are compared on the very same samples, but a train and a test point on different ones. So points of one split would be nearer to each other even if train and test samples were alike. As the null we put the train predictions beside a *copy of themselves* that is paired with other train samples of the class. The two differ only by the pairing.
 
 # %%
 run_of = np.tile(table.run.factorize()[0], 2)
@@ -205,12 +213,19 @@ mixing = {
 pd.DataFrame(mixing).T.round(3)
 
 # %% [markdown]
-# Only what the first column has above the second is about train and test. If the two agree, then the sheets in this picture are made by the pairing.
+# Only the difference between the columns reflects train versus test. In words:
+
+# %% tags=["hide-input"]
+for stage, (beside_test, beside_itself) in pd.DataFrame(mixing).items():
+    more_than = beside_test > beside_itself + 0.05
+    told = "is more than the pairing gives" if more_than else "the pairing alone gives"
+    both = f"{100 * beside_test:.0f} % against {100 * beside_itself:.0f} %"
+    print(f"{stage}: {both}, which {told}.")
 
 # %% [markdown]
-# ## Does the conclusion hang on the pairing?
+# ## Does the conclusion depend on the pairing?
 #
-# We draw other pairings, and also make one that is as kind as possible: within each class, the easiest test sample beside the easiest train sample, and so on by rank. Difficulty is the mean log-probability of the true class over all points. Each pairing gives its own matrix and its own embedding.
+# We draw other pairings, and also make the most favourable one: within each class, the easiest test sample is paired with the easiest train sample, and so on by rank. Difficulty is the mean log-probability of the true class over all points. Each pairing gives its own matrix and its own embedding.
 
 # %%
 difficulty = tuple(
@@ -251,7 +266,7 @@ judged = pd.DataFrame(judged).T
 judged.round(3)
 
 # %% [markdown]
-# And the null? We shuffle the samples of each run within classes, in both splits, and embed the result with the first pairing. What three axes explain there, learning curves alone explain.
+# For the null we shuffle the samples of each run within classes, in both splits, and embed the result with the first pairing. What three axes explain there is explained by learning curves alone.
 
 # %%
 lone = {
@@ -270,35 +285,46 @@ print(
 # %% [markdown]
 # The last column of the table above is the correlation of the first three coordinates with those of the first pairing, after the best rotation. *Prediction:* which column will the pairing by rank change most, and why?
 #
-# The pictures of three pairings, rotated onto the first:
+# The next figure shows the embeddings for three pairings, rotated onto the first:
 
 # %% tags=["hide-input"]
 picked = (
     ["random 1", "random 2", "by rank"] if n_pairings > 1 else ["random 1", "by rank"]
 )
 alt = (
-    "The joint embedding for two random pairings "
-    "and for the pairing by rank of difficulty, "
-    "rotated onto each other and coloured by split."
+    f"Joint embedding of {len(rows)} networks for {len(picked) - 1} random pairings "
+    "and for the pairing by rank of difficulty, coloured by split. The panels are "
+    "rotated and scaled onto each other, so that their units mean nothing."
 )
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(picked), figsize=(11, 2.9), sharex=True, sharey=True)
+fig, axes = plt.subplots(1, len(picked), figsize=(9, 3), sharex=True, sharey=True)
 for ax, name in zip(axes, picked, strict=True):
     target, turned, _ = procrustes(fit.embedding_[:, :3], fits[name].embedding_[:, :3])
     shown = target if name == "random 1" else turned
     plots.plot_embedding(ax, shown, split_of, size=10, legend=False)
-    ax.set(title=f"pairing: {name}", xlabel="InPC 1 (rotated, scaled)", aspect="equal")
-axes[0].set_ylabel("InPC 2")
-plots.figure_legend(fig, axes[0], ncols=2, markerscale=2.2)
+    ax.set(title=f"pairing: {name}", xlabel="InPC 1 (turned)", aspect="equal")
+    ax.set(xticks=[], yticks=[])
+axes[0].set_ylabel("InPC 2 (turned)")
+plots.figure_legend(fig, axes[0], ncols=2)
 plots.save_figure(fig, atlas.figure_path("48_pairings.png"), alt=alt)
 
 # %% [markdown]
-# If the three panels show the same picture, no particular pairing made it. The two random ones can hardly differ, since each averages over all samples; the pairing by rank is the real test. Where the splits come nearer together in it, some of what kept them apart was the pairing.
-#
+# The two random pairings can hardly differ, since each averages over all samples; the pairing by rank is the real test.
+
+# %% tags=["hide-input"]
+likeness = judged.iloc[:, 4].min()
+print(
+    "The pictures agree, so no particular pairing is responsible for them"
+    if likeness > 0.9
+    else "The pictures differ, so the picture depends on the pairing",
+    f"(correlation of at least {likeness:.2f}).",
+)
+
+# %% [markdown]
 # ## How large is the gap, free of any pairing?
 #
-# A random partner costs something even if train and test were alike: two *different* samples of a class are not predicted alike. That cost is a floor, and it can be measured: the distance of a network's train predictions to its own train predictions on other samples of the class. Both it and the cross distance can be averaged over **all** pairings at once, since the mean over pairings is the mean over all pairs of the class. We check the random draws against this closed form.
+# A random pairing adds to the distance even if train and test are alike, because two *different* samples of a class are not predicted alike. This cost is a floor, and we can measure it: the distance of a network's train predictions to its own train predictions on other samples of the class. Both it and the cross distance can be averaged over **all** pairings at once, since the mean over pairings is the mean over all pairs of the class. We check the random draws against this closed form.
 
 # %%
 some = rng.permutation(np.flatnonzero(s > late_above))[:8]
@@ -317,7 +343,7 @@ print("mean of draws ", mean.round(4), " s.d. of one draw", sd.round(4))
 assert np.all(np.abs(mean - exact) < 0.25 * exact + 0.02)
 
 # %% [markdown]
-# For the gap itself we use the Hellinger distance: cross minus floor is then half the squared difference between the classes' mean roots, so it is never negative but for noise. For $d_B$, which is no squared Euclidean distance (chapter 42: time-like axes), cross minus floor may have either sign. That is worth a line:
+# For the gap itself we use the Hellinger distance: cross minus floor is then half the squared difference between the classes' mean roots, so apart from noise it is never negative. For $d_B$, which is not a squared Euclidean distance (chapter 42: time-like axes), cross minus floor may have either sign. We compute both:
 
 # %%
 nats = np.array([joint.split_gap(*sides[i], metric="bhattacharyya") for i in some])
@@ -338,7 +364,7 @@ print(f"the floor is {of_distance:.1f} % of the late distance (median)")
 
 
 # %% [markdown]
-# All networks see the same samples, so a lucky choice of test samples would shift all gaps together. Is the late gap more than luck? Divide the samples of each class anew at random into a "train" and a "test" part of the old sizes, keep all predictions, and compute the same median. This is a permutation test: if networks treated both splits alike, our gap would be one draw of these.
+# All networks see the same samples, so a lucky choice of test samples would shift all gaps together. Is the late gap more than chance? We divide the samples of each class at random into a new "train" and "test" part of the old sizes, keep all predictions, and compute the same median. This is a permutation test: if networks treated both splits alike, our gap would look like one of these draws.
 
 # %% tags=["lesson"]
 def gap_of_random_division(i, order):
@@ -365,12 +391,13 @@ print(
 )
 
 # %% [markdown]
-# The figure shows where on the road they part. *Prediction:* does the gap open steadily, or all at once at the end?
+# The next figure shows where on the way the two splits separate. *Prediction:* does the gap open steadily, or all at once at the end?
 
 # %% tags=["hide-input"]
 alt = (
-    "Left: Hellinger distance from train to test predictions against the floor that "
-    "pairing costs. Right: their difference against train progress, by family."
+    f"Left: Hellinger distance from train to test predictions of {len(rows)} networks "
+    "against the floor that pairing costs. Right: their difference against train "
+    f"progress, by {family_name}."
 )
 against_floor, against_s = np.stack([floor, cross], axis=1), np.stack([s, gap], axis=1)
 
@@ -385,11 +412,11 @@ left.legend()
 plots.plot_embedding(right, against_s, table[family_factor], size=16, legend=False)
 right.axhline(0, color="black", lw=0.8)
 right.set(xlabel="train progress", ylabel="gap: train to test less floor")
-plots.figure_legend(fig, right, markerscale=2)
+plots.figure_legend(fig, right)
 plots.save_figure(fig, atlas.figure_path("48_gap.png"), alt=alt)
 
 # %% [markdown]
-# Left, a dot on the diagonal is a network whose train and test predictions differ by no more than pairing alone would make them. What lies above it is generalisation. Right, that remainder, enlarged: mind its scale beside that of the left panel.
+# On the left, a dot on the diagonal is a network whose train and test predictions differ by no more than the pairing alone explains. The distance above the diagonal is the generalisation gap. On the right is this gap alone, on a different scale.
 #
 # ## What we learned
 
@@ -398,12 +425,12 @@ spread = judged.agg(["min", "max"])
 agree = judged.iloc[:, 4].min()
 lowest, highest = spread.to_numpy()
 print(
-    f"Joint stress of 3 axes: {judged.iloc[0, 0]:.3f} "
-    f"(over pairings {lowest[0]:.3f} to {highest[0]:.3f}); "
-    f"shuffled within classes {null_stress:.3f};"
+    f"3 axes explain {100 * judged.iloc[0, 0]:.0f} % of the joint stress "
+    f"({100 * lowest[0]:.0f} to {100 * highest[0]:.0f} over pairings); "
+    f"shuffled within classes, {100 * null_stress:.0f} %."
 )
 print(
-    "  pictures agree with the first to at least "
+    "The pictures of all pairings agree with the first to at least "
     f"{agree:.3f} (correlation of three axes)."
 )
 
@@ -416,22 +443,22 @@ for name, share in mixing.items():
     )
 print(f"  Over pairings, late: {100 * lowest[2]:.0f} to {100 * highest[2]:.0f} %.")
 
-# %%
-beyond = "more than" if p_value < 0.05 else "no more than"
+# %% tags=["answer"]
+beyond = "more" if p_value < 0.05 else "no more"
 print(
-    "Free of pairing, the Hellinger gap goes from "
-    f"{np.median(at_start):.5f} early to {np.median(at_end):.5f} late,"
+    "Without any pairing, the Hellinger gap between train and test grows from "
+    f"{np.median(at_start):.5f} early to {np.median(at_end):.5f} late; that is "
+    f"{beyond} than random divisions of the samples give (p = {p_value:.3f})."
 )
-print(f"  {beyond} random divisions of the samples give (p = {p_value:.3f});")
 print(
-    "  the late floor, the cost of pairing alone, "
-    f"is {np.median(floor[s > late_above]):.4f}."
+    f"Late points are {to_truth[0]:.3f} nats from the train truth "
+    f"and {to_truth[1]:.3f} from the test truth."
 )
 
 # %%
 print(
-    f"Late points are {to_truth[0]:.3f} (train) "
-    f"and {to_truth[1]:.3f} (test) nats from truth."
+    "The late floor, the cost of pairing alone, "
+    f"is {np.median(floor[s > late_above]):.4f}."
 )
 print(
     "The paper shows the joint picture without a number; "

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # In which directions do networks leave ignorance and arrive at truth?
 #
-# **What.** An embedding built from four points only, beside the ordinary one; and the tangent directions of all runs at both ends of the road.
+# **What.** An embedding that is built from four points only, compared with the ordinary one; and the tangent directions of all runs at both ends of the geodesic.
 # **Figure of the paper.** The figures on tangents (9 to 11): the "three bases", judged by L1 explained distance.
-# **Answer.** The chapter prints whether four points and their three axes give back more of all distances than one axis of ordinary InPCA does, and than four other points do; and it counts the directions that networks share, on train and on test predictions, beside what they would share if each learned its samples in an order of its own.
+# **Answer.** The chapter compares how much of all distances four points and their three axes reproduce with what one axis of ordinary InPCA and four other points reproduce. It also counts the directions that networks share, and compares this with networks that learn their samples each in an order of their own.
 #
 # | | |
 # |---|---|
@@ -91,7 +91,7 @@ print(
 assert np.isclose(exact, 1)
 
 # %% [markdown]
-# It must be so: three axes hold any four points, whatever they are. That is a property of counting, not of networks. Now all points, in both embeddings, where nothing is guaranteed. The measure is the L1 explained distance, $1 - \sum |D_k - D| / \sum D$: the share of all distances that the axes give back.
+# This must be so, because three axes can represent any four points; it says nothing about networks. Now we do the same for all points, in both embeddings, where nothing is guaranteed. The measure is the L1 explained distance, $1 - \sum |D_k - D| / \sum D$: the share of all distances that the axes reproduce.
 
 # %%
 ordinary = InPCA(n_components=3).fit(D)
@@ -112,9 +112,9 @@ print(f"one axis of ordinary InPCA: {l1_axis:.3f}")
 
 
 # %% [markdown]
-# Three axes have to be compared with one: if the first axis of ordinary InPCA gives back as much, the two averages add nothing that a straight line does not have.
+# We have to compare three axes with one: if the first axis of ordinary InPCA reproduces as much, the two averages add nothing to a straight line.
 #
-# Does it matter that these four points are special? Any four points make three axes. We draw four networks at random, many times; we keep ignorance and truth and draw the other two; and we leave the averages out, so that one axis remains, from ignorance to truth.
+# Does it matter which four points we choose? Any four points give three axes. As nulls, we draw four networks at random, many times; we keep ignorance and truth and draw the other two; and we leave out the averages, so that one axis remains, from ignorance to truth.
 
 # %% tags=["lesson"]
 def anchored(four):
@@ -149,15 +149,20 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# A very low value is no accident: where two anchors lie near each other, an axis has hardly any length, and dividing by it blows up every error. If four networks at random do as well as the three bases, then it is the low dimension of the manifold that makes it work, not the choice of the points. How special is this choice here?
+# Very low values have a reason: if two anchors are near each other, an axis has hardly any length, and dividing by it magnifies every error. How special is our choice of points?
 
 # %%
 rank = np.mean(np.array(any_four) < l1["three bases"])
-print(f"the three bases beat {100 * rank:.0f} % of the random fours")
-print(f"and reach {l1['three bases'] / l1_one:.2f} times what the ends alone give")
+print(f"The three bases beat {100 * rank:.0f} % of the random fours,")
+print(f"  and reach {l1['three bases'] / l1_one:.2f} times what the ends alone give.")
+print(
+    "So the choice of the points matters."
+    if rank > 0.9
+    else "So the low dimension of the manifold makes it work, not the choice of points."
+)
 
 # %% [markdown]
-# And do both embeddings put the points in the same order along their axes? Correlations, without sign:
+# Do both embeddings put the points in the same order along their axes? The table shows the absolute correlations:
 
 # %%
 along_axes = np.corrcoef(ordinary.embedding_.T, placed.T)[:3, 3:]
@@ -167,7 +172,7 @@ pd.DataFrame(np.abs(along_axes), index=names, columns=names).rename_axis(
 ).round(2)
 
 # %% [markdown]
-# The pictures beside each other, by family. *Prediction:* where will the four-point picture be most wrong?
+# The next figure shows both embeddings, by family. *Prediction:* where will the four-point picture be most wrong?
 
 # %% tags=["hide-input"]
 _, straight = embedding.road(atlas, first_split)
@@ -185,12 +190,15 @@ for ax, (fit, coordinates, known, title) in zip(axes, views, strict=True):
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
     ax.set_title(f"{title}: {100 * l1[title]:.0f} % of the distances")
 axes[1].plot(*bases.embedding_[2:, :2].T, "kD", **mark)
-plots.figure_legend(fig, axes[1], ncols=4, markerscale=1.4)
-alt = f"Ordinary InPCA and the embedding by four anchors, by {family_name}."
+plots.figure_legend(fig, axes[1], ncols=4)
+alt = (
+    f"Ordinary InPCA of {len(table)} points and their embedding by four anchors, by "
+    f"{family_name}; open diamonds are the averages, black is the geodesic."
+)
 plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 
 # %% [markdown]
-# Open diamonds are the two averages; square and star are the other two anchors. Where the table of correlations has one large entry in a row, both pictures show the same axis; where it has none, an axis of the ordinary picture cannot be told from the distances to these four points. The first axis is the way from ignorance to truth in either, so look at the others.
+# Open diamonds are the two averages; square and star are the other two anchors. A row of the table with one large entry means that both pictures show the same axis; a row without one means that the distances to these four points do not determine that axis. The first axis is the way from ignorance to truth in both, so look at the others.
 #
 # The next table asks the same with other centres, since .3 and .7 are a choice.
 
@@ -275,9 +283,9 @@ print(
 )
 
 # %% [markdown]
-# How far along are these runs, and how long is the arrow from each end? At ignorance we look at the first steps of learning, where a network has hardly any opinion; at truth we look back at the last samples that it still has to learn, which are few. So the two ends ask different questions: at the first, which samples are *easy* for a network; at the second, which are *hard*.
+# At ignorance we look at the first steps of learning, when a network hardly distinguishes the classes; at truth we look at the last samples that it still has to learn, which are few. So the two ends show different things: the first, which samples are *easy* for a network; the second, which are *hard*.
 #
-# The cosine with the straight road says how much of the step is "all samples learn alike". We take that part out: what remains is the choice of *which* samples and which wrong classes. Do networks share it? The null model answers: shuffle the samples within each class, for each run apart. Loss, progress and distance to both ends stay as they were; only the choice of samples is lost.
+# The cosine with the geodesic says how much of the step is common to all samples. We remove that part; what remains is the choice of *which* samples and which wrong classes. Do networks share it? As the null model we shuffle the samples within each class, separately for each run. Loss, progress and the distances to both ends do not change; only the choice of samples is lost.
 
 # %%
 n_shuffles = min(n_null, 5)
@@ -292,13 +300,13 @@ null_spectra = {
 }
 
 # %% [markdown]
-# The figure shows which share of the squared length off the road lies in the best $k$ common directions. The dashed line is the null. *Prediction:* at which end do networks agree more?
+# The next figure shows how much of the squared length off the geodesic lies in the best $k$ common directions. The dashed line is the null. *Prediction:* at which end do networks agree more?
 
 # %% tags=["hide-input"]
 alt = (
-    "Share of the squared length of tangent vectors, "
-    "geodesic taken out, in the best k directions, "
-    "at ignorance and at truth, with the null of shuffled samples dashed."
+    f"Share of the squared length of {len(chosen)} tangent vectors, geodesic taken "
+    "out, in the best k directions, at ignorance and at truth; dashed: the null of "
+    "shuffled samples."
 )
 k = np.arange(1, len(chosen) + 1)
 ticks = [t for t in (1, 2, 3, 5, 10, 20, 50, 100) if t <= len(chosen)]
@@ -314,15 +322,15 @@ for ax, (name, spectrum) in zip(axes, spectra.items(), strict=True):
     ax.set_title(f"tangents at {name}")
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
-axes[0].set_ylabel("share of squared length off the road")
+axes[0].set_ylabel("share of squared length off the geodesic")
 axes[1].legend(loc="lower right")
 plots.save_figure(fig, atlas.figure_path("49_directions.png"), alt=alt)
 
 
 # %% [markdown]
-# The distance between the lines is what networks share in the choice of samples. What the null keeps is not nothing: which wrong classes a class is taken for is shared, too, and survives the shuffle.
+# The distance between the lines is what networks share in the choice of samples. The null still contains something that is shared: the wrong classes for which a class is mistaken survive the shuffle.
 #
-# We can also ask *who* shares: cosines between the same vectors. Runs of one seed and family begin as the very same network, so that their first directions may agree for that reason alone; they are counted apart.
+# We can also ask *which* runs share directions, with the cosines between the same vectors. Runs of one seed and family begin as the very same network, so their first directions may agree for this reason alone; they are counted separately.
 
 # %% tags=["lesson"]
 def pairs_of_runs(table):
@@ -362,9 +370,9 @@ agreement.round(3)
 
 # %% tags=["hide-input"]
 alt = (
-    "Matrices of cosines between the tangent "
-    f"vectors of runs, ordered by {family_name}, "
-    "at ignorance and at truth; thin lines divide the families."
+    f"Cosines between the tangent vectors of {len(chosen)} runs, ordered by "
+    f"{family_name}, at ignorance and at truth; thin lines divide the families, "
+    "red is alike, blue opposed."
 )
 order = pd.Series(np.arange(len(chosen)))
 places = order.groupby(chosen[family_factor].to_numpy()).agg(["mean", "max"])
@@ -384,11 +392,11 @@ fig.colorbar(picture, ax=axes, label="cosine, geodesic taken out", shrink=0.85)
 plots.save_figure(fig, atlas.figure_path("49_cosines.png"), alt=alt)
 
 # %% [markdown]
-# Squares on the diagonal that are darker than the rest mean that families have directions of their own; small dark blocks within them are runs of one seed; red outside the squares means that all share one. The table above says which of these differ from what the shuffled samples give.
+# Squares on the diagonal that are darker than the rest mean that families have directions of their own. Small dark blocks within them are runs of one seed. Red outside the squares means that all runs share a direction. The table above says which of these differ from what the shuffled samples give.
 #
 # ## And on test predictions?
 #
-# The same runs once more, on samples that they did not learn from: early and late points on the clock of *test* progress, seen from ignorance and from the truth of the test samples. *Prediction:* do networks share more or less of their directions there?
+# We take the same runs on samples that they were not trained on: early and late points by *test* progress, seen from ignorance and from the truth of the test samples. *Prediction:* do networks share more or less of their directions there?
 
 # %%
 test_across, test_null, on_test, late_on_test = {}, {}, chosen[:0], np.nan
@@ -423,12 +431,12 @@ test_chance = {
 print(
     f"{len(on_test)} runs that reach a test progress of {late_on_test:.2f}"
     if test_across
-    else "fewer than two runs have test predictions that get on: nothing to compare"
+    else "fewer than two runs have test predictions that advance: nothing to compare"
 )
 test_agreement.round(3)
 
 # %% [markdown]
-# The rows read as those of the table for train predictions. What we learned has both side by side.
+# The rows mean the same as in the table for train predictions. The next section compares the two.
 #
 # ## What we learned
 

@@ -3,7 +3,7 @@
 #
 # **What.** Six averages of the predictions of many networks: at the end of training and along the whole way.
 # **Figure of the paper.** The appendix on averages of trajectories (E.4).
-# **Answer.** Averaging helps. Whether the six means differ in error by more than the choice of networks and test samples, and in the paper's order, is computed, beside what their loss says.
+# **Answer.** Averaging lowers the error. The chapter computes whether the six means differ by more than the choice of networks and test samples, and whether they come in the paper's order; it does the same for the loss.
 #
 # | | |
 # |---|---|
@@ -57,7 +57,7 @@ print(
 # %% [markdown]
 # ## What is a mean of predictions?
 #
-# Two networks say (.9, .1) and (.5, .5). What do they say together? *Guess, before you run the cell, which mean is most confident.*
+# Two networks predict (.9, .1) and (.5, .5). What is their mean? *Guess, before you run the cell, which mean is most confident.*
 
 # %%
 two = np.log([[[[0.9, 0.1]]], [[[0.5, 0.5]]]])
@@ -65,7 +65,7 @@ first_class = {method: np.exp(average(two, method))[0, 0, 0] for method in paper
 pd.Series(first_class, name="probability of the first class").round(4)
 
 # %% [markdown]
-# Each is the answer to a question. The arithmetic mean is nearest in $\sum_r KL(p_r \| c)$, the geometric one in $\sum_r KL(c \| p_r)$, Jeffreys' in both together, and Bhattacharyya's in $\sum_r d_B(p_r, c)$. We check the last in the open: among the six, it must have the least mean distance to its members.
+# Each mean $c$ minimises something. The arithmetic mean minimises $\sum_r KL(p_r \| c)$, the geometric one $\sum_r KL(c \| p_r)$, Jeffreys' mean the sum of both, and Bhattacharyya's $\sum_r d_B(p_r, c)$. We check the last: among the six, it must have the least mean distance to its members.
 #
 # ## What do we load?
 #
@@ -103,7 +103,7 @@ assert to_members["bhattacharyya"] <= to_members.min() + 1e-9
 # %% [markdown]
 # ## Which mean is right most often?
 #
-# The test error of each mean, for each family, beside the mean error of its members. For the intervals, members and test samples are drawn again, both with replacement: on a small test set a single sample moves an error visibly.
+# The table gives the test error of each mean, for each family, and the mean error of its members. For the intervals, members and test samples are drawn again, both with replacement: on a small test set a single sample changes the error visibly.
 
 # %% tags=["lesson"]
 def scores(values, samples):
@@ -175,24 +175,24 @@ for kind in relative:
 
 # %% tags=["hide-input"]
 alt = (
-    "Test error and test loss of six means over those of the "
-    "arithmetic mean: small coloured markers are families, "
-    "black diamonds all of them with 95 % of the draws, crosses "
-    "the paper's errors on CIFAR-10."
+    f"{judged_on.title()} error (left) and loss (right) of six means of "
+    f"{sum(map(len, last.values()))} runs, divided by those of the arithmetic mean: "
+    "coloured markers are families, black diamonds all of them with 95 % of the "
+    "draws, grey crosses the paper's errors on CIFAR-10."
 )
 
 # %% tags=["hide-input"]
 ratio_of_paper = [paper[m] / paper["arithmetic"] for m in order]
 labels_of_order = [m.replace("_", " ") for m in order]
 heights = np.arange(len(order))
-above = heights - 0.3  # of a row: all families, and the paper
-offsets = dict(zip(last, np.linspace(-0.12, 0.32, len(last)), strict=True))
+above, highest = heights - 0.18, heights - 0.36  # all families, and the paper
+offsets = dict(zip(last, np.linspace(0, 0.36, len(last)), strict=True))
 
 # %% [markdown]
-# The paper's errors are those of other networks on other data, so the numbers themselves cannot be compared. What can be is how each mean does *relative to the arithmetic one*, in one unit for all: 1 is as many errors as the arithmetic mean makes. The next figure does that for errors and for losses. In the paper the harmonic mean is best and the arithmetic one worst. *Prediction:* will it be the same here?
+# The paper's errors are those of other networks on other data, so the numbers themselves cannot be compared. But we can compare each mean with the arithmetic one: a ratio of 1 means as many errors as the arithmetic mean makes. The next figure shows these ratios for errors and for losses. In the paper the harmonic mean is best and the arithmetic one worst. *Prediction:* will it be the same here?
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 5.6), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 6.6), sharey=True)
 for a in last:
     colour, marker, _ = plots.style_of(a, list(last), family_factor)
     look = {"color": colour, "marker": marker, "ls": "", "ms": 5}
@@ -206,23 +206,25 @@ for ax, kind in zip(axes, kinds, strict=True):
     ax.axvline(1, color="0.4", lw=1)
     if not np.isfinite(middle).all():
         ax.set_title("the arithmetic mean makes no error", fontsize=10)
-    ax.set_xlabel(f"{judged_on} {kind} over the arithmetic mean's")
+    ax.set_xlabel(f"{judged_on} {kind} / that of the arithmetic mean")
 
 # %% tags=["hide-input"]
-cross = {"color": "black", "marker": "x", "ms": 9, "mew": 2, "ls": ""}
+cross = {"color": "0.45", "marker": "x", "ms": 8, "mew": 2, "ls": ""}
 for ax in axes:
     ax.grid(visible=False, axis="y")
-    ax.hlines(heights[:-1] + 0.5, *ax.get_xlim(), color="0.85", lw=0.8)
-axes[0].plot(ratio_of_paper, above, label="paper (error)", **cross)
+    for y in heights[::2]:
+        ax.axhspan(y - 0.5, y + 0.5, color="0.96", lw=0, zorder=0)
+axes[0].plot(ratio_of_paper, highest, label="paper, CIFAR-10", **cross)
+axes[0].set_ylim(-0.5, len(order) - 0.5)
 axes[0].set_yticks(heights, labels_of_order)
 axes[0].invert_yaxis()
 plots.figure_legend(fig, axes[0])
 plots.save_figure(fig, atlas.figure_path("50_errors.png"), alt=alt)
 
 # %% [markdown]
-# Left of 1 a mean is better than the arithmetic one, right of it worse. Small markers are families, which share one row a mean and are moved apart only to be seen; diamonds are all families together, with bars over draws of runs and test samples. Where a bar holds 1, these data do not tell the two means apart. A family whose arithmetic mean makes no error has no ratio and no marker on the left. The loss separates the means more clearly than the error, since every sample counts and not only those that change sides; a mean can be surer of what it gets right without getting more right.
+# To the left of 1 a mean is better than the arithmetic one, to the right of it worse. Each mean has one band. Coloured markers are families, one below the other so that all can be seen. Black diamonds are all families together, with bars over draws of runs and test samples, and grey crosses are the paper's errors. A bar that contains 1 means that these data do not tell the two means apart. A family whose arithmetic mean makes no error has no ratio and no marker on the left. The loss separates the means more clearly than the error, since every sample counts and not only those whose class changes: a mean can be more confident where it is right without being right more often.
 #
-# How alike are the orders? Kendall's rank correlation of our order with the paper's: 1 is the same, -1 the reverse. And the two ends in one number: errors of the harmonic mean less those of the arithmetic one.
+# How similar are the orders? Kendall's rank correlation compares our order with the paper's: 1 is the same order, -1 the reverse. For the two ends we also give the difference: the error of the harmonic mean minus that of the arithmetic one.
 
 # %%
 paper_values = [paper[m] for m in order]
@@ -248,16 +250,21 @@ print(
 
 # %%
 print(
-    f"harmonic less arithmetic: {100 * difference:+.2f} "
-    f"points ({100 * low_end:+.2f} to {100 * high_end:+.2f})"
+    f"Harmonic less arithmetic: {100 * difference:+.2f} "
+    f"points ({100 * low_end:+.2f} to {100 * high_end:+.2f}),"
+)
+print(
+    "  an interval that contains 0: these data cannot tell which end is better."
+    if low_end <= 0 <= high_end
+    else "  an interval without 0: the draws do not explain the difference."
 )
 
 # %% [markdown]
-# If this interval holds 0, these data cannot tell which end is better. A tau from a handful of samples that change sides has little weight, so we give it no verdict of its own.
+# Where only a handful of samples change their class, tau means little, so we base no verdict on it.
 #
 # ## Where do the means lie?
 #
-# Along the way: the runs of one family at equal progress, averaged six ways at each value, and placed in the test embedding. We go as far as three quarters of the runs get on test samples, and leave out the others, so that all members stand at the same progress. *Prediction:* is the mean nearer to truth or to ignorance than its members?
+# We take the runs of one family at equal progress, average them in six ways at each value, and place the means in the test embedding. We go as far as three quarters of the runs get on test samples and leave out the other runs, so that all members are at the same progress. *Prediction:* is the mean nearer to truth or to ignorance than its members?
 
 # %%
 largest, clock = max(last, key=lambda a: len(last[a])), f"progress_{judged_on}"
@@ -285,7 +292,7 @@ placed = {
 places_of_members = fit.transform(pairwise(way.reshape(-1, *way.shape[2:]), known))
 
 # %% [markdown]
-# The right panel of the next figure will enlarge the last three steps of the means.
+# The right panel of the figure below enlarges the last three steps of the means.
 
 # %% tags=["hide-input"]
 lasts = np.concatenate([where[-3:, :2] for where in placed.values()])
@@ -297,7 +304,7 @@ alt = (
 )
 
 # %% [markdown]
-# The figure draws the six ways of the means among their members.
+# The next figure shows the paths of the six means among their members.
 
 # %% tags=["hide-input"]
 _, straight = embedding.road(atlas, judged_on)
@@ -318,11 +325,11 @@ for ax in axes:
     plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
 axes[1].set_aspect("equal", adjustable="box")
 axes[1].set(xlim=window[:, 0], ylim=window[:, 1])
-plots.figure_legend(fig, axes[0], ncols=4, markerscale=1.3)
+plots.figure_legend(fig, axes[0], ncols=4)
 plots.save_figure(fig, atlas.figure_path("50_places.png"), alt=alt)
 
 # %% [markdown]
-# Light grey are all test points, dark grey the averaged runs. Each marker is one mean at one value of its members' progress, so that markers of one step that lie apart are means that disagree. The table says where each mean stands at the last value: its own progress, its distance to truth and to its members.
+# Light grey are all test points, dark grey the averaged runs. Each marker is one mean at one value of its members' progress; where the markers of a step lie apart, the means disagree. The table shows each mean at the last value: its own progress, and its distances to truth and to its members.
 
 # %%
 each = np.arange(len(labels))
@@ -343,7 +350,7 @@ print(f"members: progress {grid[-1]:.3f}, {member_truth:.3f} nats to truth on av
 stand.round(4)
 
 # %% [markdown]
-# Two of these means must stand nearer to truth than their members do on average. The loss of a product of probabilities is the members' mean loss; the geometric mean is such a product, divided by a sum that is at most 1, which can only raise it; and the arithmetic mean of probabilities is at least their plain geometric one (Jensen). We check both. Progress is another matter: it asks for the nearest point of the geodesic in angle, and a mean that is nearer to truth in nats may stand further back on it.
+# Two of these means must be nearer to truth than their members are on average. The loss of a product of probabilities is the members' mean loss; the geometric mean is such a product, divided by a sum that is at most 1, which can only raise it. And the arithmetic mean of probabilities is at least their plain geometric one (Jensen). We check both. Progress is different: it is defined by the nearest point of the geodesic in angle, and a mean that is nearer to truth in nats may have less progress.
 
 # %%
 assert stand.to_truth[["arithmetic", "geometric"]].max() <= member_truth + 1e-6
@@ -362,25 +369,25 @@ least = ", ".join(mean_error.index[mean_error == mean_error.min()])
 # %%
 n_members = sum(len(values) for values in last.values())
 print(
-    f"Over {n_members} runs of {len(last)} families, least {judged_on} "
-    f"error: {least}; most: {mean_error.idxmax()}."
+    f"Averaging {n_members} runs of {len(last)} families lowers the {judged_on} error "
+    f"by {100 * gain:.2f} points; the six means differ by {100 * between_means:.2f}."
 )
 
 # %%
-print("Paper: harmonic least, arithmetic most.")
+print(
+    f"The {judged_on} error is least for {least} and largest for "
+    f"{mean_error.idxmax()}; in the paper, for harmonic and arithmetic."
+)
 mean_loss = found["loss"].mean(axis=1)
-print(f"Least {judged_on} loss: {mean_loss.idxmin()}; most: {mean_loss.idxmax()}.")
+print(
+    f"The {judged_on} loss is least for {mean_loss.idxmin()} and largest for "
+    f"{mean_loss.idxmax()}."
+)
 
 # %%
 print(
     "Kendall's tau with the paper's order:",
     ", ".join(f"by {kind} {t:.2f}" for kind, t in taus.items()),
-)
-
-# %%
-print(
-    f"Averaging lowers the error by {100 * gain:.2f} points; "
-    f"the means differ by {100 * between_means:.2f} points."
 )
 
 # %%
@@ -393,14 +400,10 @@ interval = f"{100 * low_end:+.2f} to {100 * high_end:+.2f}"
 # %%
 print(
     f"Harmonic less arithmetic: {100 * difference:+.2f} "
-    f"points of error ({interval}), {told};"
+    f"points of error ({interval}), {told}; in the paper it is "
+    f"{100 * paper_difference:+.1f} points."
 )
-
-# %%
-print(
-    f"  in the paper {100 * paper_difference:+.1f} points. "
-    f"The mean nearest to truth is {stand.to_truth.idxmin()}."
-)
+print(f"The mean nearest to truth is {stand.to_truth.idxmin()}.")
 
 # %% tags=["hide-input"]
 of_runs = f"n: runs averaged; 95 % over {n_resamples} draws of them and of samples"

@@ -3,7 +3,7 @@
 #
 # **What.** The same points, five times: Bhattacharyya, Hellinger, great-circle, Euclidean and symmetric Kullback-Leibler distances between the same predictions.
 # **Figure of the paper.** The appendix figures with Euclidean and isKL embeddings; Hellinger and great-circle distances go beyond it.
-# **Answer.** Rank correlations say how far "what is near what" depends on the divergence; six numbers say the same of the book's conclusions; whether there can be time-like axes at all is decided by theorems.
+# **Answer.** Rank correlations show how much the order of distances depends on the divergence, and six numbers show the same for the book's conclusions. Theorems decide for which divergences time-like axes are possible at all.
 #
 # | | |
 # |---|---|
@@ -71,7 +71,7 @@ print(
 )
 
 # %% [markdown]
-# Five matrices from the same predictions. Each is a mean over samples, so each can be read as "how much do two networks differ on a sample".
+# We compute five matrices from the same predictions. Each entry is a mean over samples: it says how much two networks differ on a sample.
 
 # %%
 D = {metric: pairwise(log_probs, metric=metric) for metric in METRICS}
@@ -83,7 +83,7 @@ pd.DataFrame(
 ).round(4)
 
 # %% [markdown]
-# Two inequalities must hold for every pair: $1 - b \le -\log b$ for the coefficient $b = \cos\theta$ of a sample, and $1 - \cos\theta \le 2\theta/\pi$ for an angle up to a right one. Stored predictions have seven digits, so that sums of probabilities, and with them $b$, are right to about $10^{-7}$.
+# Two inequalities must hold for every pair: $1 - b \le -\log b$ for the coefficient $b = \cos\theta$ of a sample, and $1 - \cos\theta \le 2\theta/\pi$ for an angle up to a right one. Stored predictions have seven digits, so sums of probabilities, and therefore $b$, are correct to about $10^{-7}$.
 
 # %%
 assert np.all(D["hellinger"] <= D["bhattacharyya"] + 1e-6)
@@ -91,9 +91,9 @@ assert np.all(D["hellinger"] <= D["geodesic"] * 2 / np.pi + 1e-6)
 print("both inequalities hold for", len(table) * (len(table) - 1) // 2, "pairs")
 
 # %% [markdown]
-# ## Is the same thing near the same thing?
+# ## Do they agree on what is near?
 #
-# First without any embedding: do two divergences put the pairs of points in the same order? A rank correlation of 1 says yes. *Prediction:* which divergence is the odd one out?
+# First without any embedding: do two divergences put the pairs of points in the same order? A rank correlation of 1 means yes. *Prediction:* in the next figure, which divergence is the exception?
 
 # %% tags=["hide-input"]
 upper = np.triu_indices(len(table), 1)
@@ -110,23 +110,26 @@ shades = {"cmap": plots.SEQUENTIAL, "vmin": lowest, "vmax": 1}
 sns.heatmap(order, annot=True, fmt=".3f", square=True, cbar_kws=bar, ax=ax, **shades)
 ax.tick_params(axis="x", rotation=30)
 ax.grid(visible=False)
-alt = "Table of rank correlations between five divergences over all pairs of points."
+alt = (
+    "Table of rank correlations between five divergences over all pairs "
+    f"of {len(table)} points; 1 means the same order."
+)
 plots.save_figure(fig, atlas.figure_path("51_ranks.png"), alt=alt)
 
 # %% [markdown]
-# One might guess that the orders part between the bounded divergences and those with logarithms: Hellinger, great-circle and Euclidean see a sample at most as "completely different", the other two go on counting how sure both networks are of their different answers. Another guess is that Euclid stands apart, since he alone compares probabilities and not their roots or logarithms, and so hardly sees the small ones. Which is right here?
+# There are two plausible guesses. The bounded divergences (Hellinger, great-circle, Euclidean) might differ from those with logarithms, because for the bounded ones a sample is at most completely different, while the others keep growing with the confidence of two networks in different answers. Or the Euclidean distance might be the exception: it alone compares probabilities directly, and so small probabilities hardly count. Which is right here?
 
 # %%
 odd = order.mean().idxmin()
 print(
-    f"least like the others: {odd}, mean rank correlation "
-    f"{order.mean().min():.3f}; most: {order.mean().idxmax()}"
+    f"The exception is {odd}, with a mean rank correlation of {order.mean().min():.3f} "
+    f"with the others; most like the others is {order.mean().idxmax()}."
 )
 
 # %% [markdown]
 # ## Does the picture look the same?
 #
-# The first two axes of each, with the road from ignorance to truth placed by the same divergence. Signs of axes are turned to agree with the first panel. *Prediction:* where will the axes be longest?
+# We compare the first two axes of each, with the geodesic from ignorance to truth placed by the same divergence. The signs of the axes are chosen to agree with the first panel. *Prediction:* where will the axes be longest?
 
 # %%
 reference = embedding.road(atlas, first_split)[1]
@@ -146,7 +149,7 @@ first = fits["bhattacharyya"].embedding_[:, :2]
 turn = {m: np.sign((f.embedding_[:, :2] * first).sum(axis=0)) for m, f in fits.items()}
 
 # %% [markdown]
-# How alike are these axes, before we look? Correlations of the coordinates with those by Bhattacharyya:
+# How similar are these axes? Here are the correlations of the coordinates with those of Bhattacharyya, and then the next figure shows all five:
 
 # %%
 alike = {
@@ -155,6 +158,10 @@ alike = {
 }
 alike = pd.DataFrame(alike, index=["axis 1", "axis 2"]).abs()
 alike.round(2)
+alt = (
+    f"Five embeddings of the same {len(table)} points, one for each divergence, by "
+    f"{family_name}; black: the geodesic from ignorance (square) to truth (star)."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 3, figsize=(9, 6.4))
@@ -169,21 +176,20 @@ for ax, (metric, fit) in zip(axes.flat, fits.items(), strict=False):
 axes.flat[-1].axis("off")
 look = {"loc": "center", "markerscale": 2.5, "fontsize": 11}
 plots.short_legend(axes.flat[-1], axes[0, 0], **look)
-alt = f"Five embeddings of the same points, one a divergence, by {family_name}."
 plots.save_figure(fig, atlas.figure_path("51_embeddings.png"), alt=alt)
 
 # %% [markdown]
-# Where the first axis correlates well, it is the same way from ignorance to truth in every panel: that belongs to the networks. The second axis need not be the same thing. It may be the bend of the road itself, or the distance of some families from it, and which of the two is longer belongs to the divergence; the correlations of axis 2 say where it changes. Symmetric KL has no star: where truth gives a class no chance and a network gives it some, $\log 0$ puts truth infinitely far from everybody.
+# A first axis that correlates well is the same way from ignorance to truth in every panel, so it is a property of the networks. The second axis may have another meaning in another panel: the bend of the geodesic itself, or the distance of some families from it. Which of the two is longer depends on the divergence, and a low correlation of axis 2 shows where the meaning changes. Symmetric KL has no star: truth gives all wrong classes the probability 0, and $\log 0$ makes it infinitely far from all networks.
 #
-# ## Who can have time-like axes?
+# ## Which divergences can have time-like axes?
 #
-# Take a divergence for a squared distance, as InPCA does. All eigenvalues are non-negative exactly if it is *of negative type* (Schoenberg 1938). Three of ours are, and can have no time-like axis, whatever the data:
+# InPCA treats a divergence as a squared distance. All eigenvalues are non-negative exactly if it is *of negative type* (Schoenberg 1938). Three of ours are, so they can have no time-like axis, whatever the data:
 #
 # - **Hellinger**, $1 - \sum_c \sqrt{p_c q_c}$, is half the squared length of $\sqrt p - \sqrt q$.
 # - **Euclidean**, unsquared: a norm in a Euclidean space is of negative type.
 # - **Great-circle**: $\arccos$ is one too, since angles on a sphere count the random half-spaces that separate two points.
 #
-# Bhattacharyya and symmetric KL are not, and the latter says so in its formula: $(p-q)(\log p - \log q)$ is a difference of two squares, so that half of its exact axes are time-like.
+# Bhattacharyya and symmetric KL are not. For the latter this can be seen from its formula: $(p-q)(\log p - \log q)$ is a difference of two squares, so half of its exact axes are time-like.
 
 # %%
 every = {
@@ -202,11 +208,11 @@ negative = share < -rounding
 assert not negative[["hellinger", "geodesic", "euclidean"]].any()
 
 # %% [markdown]
-# Theorem and computation agree: three numbers are zero up to rounding, and where another is negative, the space is one with time-like directions. So "the paper's space is Minkowski" is a statement about $d_B$; the next section asks what is not.
+# Theorem and computation agree: three numbers are zero up to rounding, and a negative number means a space with time-like directions. So "the paper's space is Minkowski" is a statement about $d_B$. The next section asks which conclusions do not depend on the divergence.
 #
-# ## Which conclusions survive?
+# ## Which conclusions hold for all five?
 #
-# Six numbers stand for the book's figures: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis tells progress, how often neighbours share the family, and how far families are apart at equal progress. As in chapter 40, neighbours come from other seeds, since runs of one family and seed start as the same network, and points with progress up to .1 are left out, since all are still near ignorance. The spread of the six numbers comes from drawing half of the runs, the same half for all divergences.
+# Six numbers represent the book's conclusions: stress of 3 and of 10 axes, time-like axes among ten, how well the first axis gives progress, how often neighbours share the family, and how far apart families are at equal progress. As in chapter 40, neighbours come from other seeds, since runs of one family and seed start as the same network, and points with progress up to .1 are left out, since all are still near ignorance. The spread of the six numbers comes from drawing half of the runs, the same half for all divergences.
 
 # %%
 runs, families = table.run.to_numpy(), table[family_factor].to_numpy()
@@ -232,7 +238,7 @@ found = numbers_of(D, clock)
 found.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
-# Is the count of neighbours more than chance? Sets of runs that share family and seed exchange their families within the seed, many times:
+# Is the count of neighbours above chance? Sets of runs that share family and seed exchange their families within the seed, many times:
 
 # %%
 p_of = {}
@@ -245,7 +251,7 @@ for metric, d in D.items():
 print(p_of or "no neighbours of other seeds: that needs runs of two seeds")
 
 # %% [markdown]
-# Now the spread, by halves of the runs:
+# Now the spread, from halves of the runs:
 
 # %%
 names_of_runs, halves = np.unique(runs), []
@@ -258,32 +264,35 @@ spread = pd.DataFrame(high - low, found.index, found.columns)
 spread.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
-# The figure has one panel for each conclusion that can be drawn here. Filled markers are the median of the draws and bars hold 95 % of them; an open marker is the value of all runs. It may lie beyond its bar: half as many runs have fewer near neighbours, and so less to share. *Prediction:* in which panels do the five agree within their bars?
+# The figure has one panel for each conclusion that can be drawn here. Dots are the median of the draws and bars hold 95 % of them; an open diamond is the value of all runs. It may lie beyond its bar, because half as many runs have fewer near neighbours. *Prediction:* in which panels do the five agree within their bars?
 
 # %% tags=["hide-input"]
 known = [name for name in found.index if found.loc[name].notna().any()]
 median = np.array([pd.DataFrame(d).median() for d in draws.transpose(1, 0, 2)])
-open_mark = {"mec": "black", "mfc": "none", "ms": 12, "mew": 1.2}
+open_mark = {"mec": "black", "mfc": "none", "ms": 9, "mew": 1.4, "label": "all runs"}
+halves_said = "half of the runs, 95 % of draws"
+alt = (
+    f"{len(known)} numbers for five divergences, n = {len(table)} points: "
+    "all runs (open diamond), median and 95 % of draws of half of the runs (bar)."
+)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 3, figsize=(9, 6), sharey=True)
+fig, axes = plt.subplots(2, 3, figsize=(9, 6.6), sharey=True)
 for ax, name in zip(axes.flat, known, strict=False):
-    k = found.index.get_loc(name)
-    for j, metric in enumerate(found.columns):
-        colour, marker, _ = plots.numbered_style(j)
-        ax.plot([low[k, j], high[k, j]], [j, j], color=colour, lw=3)
-        ax.plot(median[k, j], j, marker=marker, color=colour, ms=9)
-        ax.plot(found.loc[name, metric], j, marker=marker, **open_mark)
-    ax.set_title(fill(named_conclusions[name], 30), fontsize=11)
-    ax.set_yticks(range(len(METRICS)), names)
+    k, places = found.index.get_loc(name), np.arange(len(METRICS))
+    ax.hlines(places, low[k], high[k], color=plots.SPACE_LIKE, lw=3, label=halves_said)
+    ax.plot(median[k], places, "o", color=plots.SPACE_LIKE, ms=8, label="their median")
+    ax.plot(found.loc[name], places, "D", **open_mark)
+    ax.set_xlabel(fill(named_conclusions[name], 27), fontsize=10)
+    ax.set_yticks(places, names)
     ax.locator_params(axis="x", nbins=4, integer=name == "time_like_10")
 [ax.axis("off") for ax in axes.flat[len(known) :]]
-axes.flat[0].invert_yaxis()
-alt = f"{len(known)} conclusions for five divergences: medians and 95 % of draws."
+axes.flat[0].set_ylim(len(METRICS) - 0.5, -0.5)
+plots.figure_legend(fig, axes[0, 0])
 plots.save_figure(fig, atlas.figure_path("51_conclusions.png"), alt=alt)
 
 # %% [markdown]
-# A conclusion is safe if it has the same sense in every row, even where its number moves. We put that into words by rules: the first axis tells progress (rank correlation above .8), neighbours share the family more often than by chance (above 1), and families are apart (ratio above 1).
+# A conclusion is safe if it is the same in every row, even if the number differs. We use three rules: the first axis gives progress (rank correlation above .8), neighbours share the family more often than by chance (above 1), and families are apart (ratio above 1).
 
 # %%
 same_key = f"same_{family_factor}"
@@ -306,7 +315,7 @@ for name in rules:
 # %% [markdown]
 # ## And for test predictions?
 #
-# Only the first numbers, to see whether the sense changes.
+# We repeat only the first numbers, to see whether a conclusion changes.
 
 # %%
 second_split = atlas.splits[-1]
@@ -319,7 +328,7 @@ if len(atlas.splits) < 2:
 test_found.rename(index=named_conclusions).round(3)
 
 # %% [markdown]
-# If test predictions differ more from network to network, then a divergence needs more axes for them. For how many of the five is that so?
+# Predictions that differ more from network to network need more axes. For how many of the five divergences do the test predictions need more?
 
 # %%
 needs_more = (test_found.loc["stress_3"] < found.loc["stress_3"]).sum()
@@ -332,7 +341,7 @@ same_sense = [
 # %%
 print(
     f"3 axes explain less of the {second_split} than of the {first_split} "
-    f"stress for {needs_more} of {len(METRICS)} divergences"
+    f"stress for {needs_more} of {len(METRICS)} divergences."
 )
 print("the same sense on test samples:", "; ".join(same_sense) or "none")
 
@@ -342,7 +351,7 @@ print("the same sense on test samples:", "; ".join(same_sense) or "none")
 # %%
 safe = [named_conclusions[name] for name in rules if holds.loc[name].all()]
 print(
-    f"The same for all {len(METRICS)} divergences: "
+    f"These conclusions are the same for all {len(METRICS)} divergences: "
     f"{'; '.join(safe) or 'none of the three rules'}."
 )
 
@@ -350,29 +359,30 @@ print(
 if p_of:
     print(
         f"Neighbours from other seeds share the {family_name} more often than by "
-        f"chance for {sum(p <= 0.05 for p in p_of.values())} of {len(p_of)} (p at most "
-        f".05); {found.loc[same_key].min():.1f} to "
-        f"{found.loc[same_key].max():.1f} times chance."
+        f"chance for {sum(p <= 0.05 for p in p_of.values())} of {len(p_of)} distances "
+        f"(p at most .05): {found.loc[same_key].min():.1f} to "
+        f"{found.loc[same_key].max():.1f} times as often."
     )
 
 # %%
 for name in ("stress_3", "stress_10"):
     row = found.loc[name]
     print(
-        f"The {named_conclusions[name]} is {row.min():.2f} "
-        f"({row.idxmin()}) to {row.max():.2f} ({row.idxmax()})."
+        f"The {named_conclusions[name]} is between {row.min():.2f} "
+        f"({row.idxmin()}) and {row.max():.2f} ({row.idxmax()})."
     )
 
 # %%
 with_time = [m for m in METRICS if found.loc["time_like_10", m] > 0]
 print(
-    f"Time-like among the first ten axes: {', '.join(with_time) or 'none of the five'}."
+    "There are time-like axes among the first ten for: "
+    f"{', '.join(with_time) or 'none of the five'}."
 )
 
 # %%
 print(
-    f"Pairs are ordered alike to {order.to_numpy().min():.3f} "
-    f"at least (rank correlation); the odd one is {odd}."
+    "Two divergences put the pairs in nearly the same order: the rank correlation is "
+    f"at least {order.to_numpy().min():.3f}; the exception is {odd}."
 )
 second = alike.loc["axis 2"].drop("bhattacharyya")
 

@@ -3,7 +3,7 @@
 #
 # **What.** Small networks trained on synthetic inputs whose spectrum we choose: falling fast (sloppy) or nearly flat, from ordinary starts and from far ones.
 # **Figure of the paper.** The appendix figures on synthetic data.
-# **Answer.** The chapter prints how the explained stress at equal progress depends on the inputs' spectrum and on where the runs start, with intervals over runs.
+# **Answer.** The chapter measures how the explained stress at equal progress depends on the inputs' spectrum and on where the runs start, with intervals over runs.
 #
 # | | |
 # |---|---|
@@ -59,7 +59,7 @@ print(f"with distances: {', '.join(there) or 'none'}")
 # %% [markdown]
 # ## What do we load?
 #
-# Each grid with synthetic data spans a prediction space of its own, so it has its own tables and distances. If this atlas has none, the cells below run on its main grid, so that they can be read; then they say nothing about sloppy data, and no result is saved.
+# Each grid with synthetic data has a prediction space of its own, so it has its own tables and distances. If this atlas has none, the cells below run on its main grid for illustration; then they say nothing about sloppy data, and no result is saved.
 
 # %%
 spaces = {name: atlas.space(name) for name in there} or {"": atlas}
@@ -78,7 +78,7 @@ for name, table in tables.items():
     )
 
 # %% [markdown]
-# A known value: in a space of five classes (the synthetic data), ignorance has a loss of $\log 5$. Here is what the networks knew before training, and after it.
+# A known value: in a space of five classes (the synthetic data), ignorance has a loss of $\log 5$. Here is what the networks knew before and after training.
 
 # %%
 knowledge = {}
@@ -97,11 +97,11 @@ for name, table in tables.items():
 pd.DataFrame(knowledge).T.rename_axis(["data", "start"]).round(3)
 
 # %% [markdown]
-# Keep the final train error in mind. Where the runs from far starts have not learned their samples by the end, "where they arrive" is not yet decided, and what follows compares unfinished roads with finished ones.
+# Keep the final train error in mind: runs that have not learned their samples by the end have not arrived anywhere, and comparing them with runs that have is not quite fair.
 #
 # ## What do the inputs look like?
 #
-# Inputs are Gaussian in 200 dimensions, with variances $\propto e^{-c\,i}$: a large $c$ makes them fall fast, a small one hardly at all. *Prediction:* how many directions hold 90 % of the variance in either case?
+# Inputs are Gaussian in 200 dimensions, with variances $\propto e^{-c\,i}$: with a large $c$ they fall fast, with a small one hardly at all. *Prediction:* how many directions hold 90 % of the variance in each case?
 
 # %%
 sloppiness = sorted(
@@ -120,11 +120,11 @@ print("directions that hold 90 % of the variance:", n_90)
 assert all(np.isclose(v.sum(), 1) for v in variance.values())
 
 # %% [markdown]
-# The labels come from one random network, the teacher, that sees all 200 directions. Nothing but the inputs' spectrum differs between the data sets. If the manifold's dimension were a property of networks alone, it would not notice.
+# The labels come from one random network, the teacher, which uses all 200 directions. The data sets differ only in the spectrum of their inputs. If the dimension of the manifold were a property of networks alone, it would be the same for both.
 #
 # ## Where do the runs start?
 #
-# An ordinary initialisation answers nearly the same to every input: it starts at ignorance. A start that is moved by a large random offset, shared by several runs, has opinions before it has seen a label. How far from ignorance do the runs start?
+# An ordinary initialisation answers nearly the same to every input: it starts at ignorance. A start that is shifted by a large random offset, shared by several runs, predicts confidently before it has seen a label. How far from ignorance do the runs start?
 
 # %%
 first = []
@@ -152,11 +152,11 @@ starting = (
 starting.round(4)
 
 # %% [markdown]
-# The rows named *offset* start farther away. Now the four cases, two spectra and two kinds of start, can be compared.
+# The rows named *offset* start farther away. Now we compare the four cases: two spectra and two kinds of start.
 #
 # ## Which spectrum do the predictions have?
 #
-# Networks learn one kind of data sooner than the other, and their checkpoints are dense where they learn little. A spectrum of all checkpoints would compare these habits, too. So every run is taken at the *same values of progress*, from ignorance to a value that most runs of every kind pass; between two checkpoints we go along the geodesic (chapter 31). A far start may have progress of its own: a run that starts beyond a value stands at its start there, and one that starts beyond all of them is left out.
+# Networks learn one kind of data sooner than the other, and their checkpoints are dense where they learn little. A spectrum of all checkpoints would depend on this as well. So we take every run at the *same values of progress*, from ignorance to a value that most runs of every kind pass, and interpolate between checkpoints along the geodesic (chapter 31). A far start may already have progress: below it, a run is represented by its start, and a run that starts beyond all values is left out.
 
 # %%
 kinds = ("ordinary", "offset")
@@ -201,14 +201,15 @@ def at_equal_progress(name, runs):
 cases = {case: at_equal_progress(case[0], runs) for case, runs in passing.items()}
 
 # %% [markdown]
-# The runs of each kind of start are embedded apart. Each curve starts at 1, so that only the decay shows. *Prediction:* which of the curves will be the flattest?
+# The runs of each kind of start are embedded separately. In the figure below each curve starts at 1, so that only the decay shows. *Prediction:* which of the curves will be the flattest?
 
 # %%
 fits = {case: spectrum(matrix, n_components=30) for case, (matrix, _) in cases.items()}
+n_shown = sum(about.run.nunique() for _, about in cases.values())
 alt = (
-    "Eigenvalues and explained stress of predictions "
-    "on synthetic data at equal progress, for each input "
-    "spectrum, from ordinary and from offset starts."
+    f"Eigenvalues (left) and explained stress (right) of predictions of {n_shown} runs "
+    "on synthetic data at equal progress: colours are input spectra, dashes "
+    "offset starts."
 )
 
 # %%
@@ -220,7 +221,7 @@ for name, kind in fits:
     shown[name, kind] = {"color": colour, "ls": dash, "label": entry}
 
 # %% [markdown]
-# The figure shows the eigenvalues on the left and the explained stress on the right.
+# The next figure shows the eigenvalues on the left and the explained stress on the right.
 
 # %% tags=["hide-input"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4))
@@ -239,9 +240,9 @@ plots.figure_legend(fig, right, ncols=2, handlelength=3)
 plots.save_figure(fig, atlas.figure_path("52_spectra.png"), alt=alt)
 
 # %% [markdown]
-# Colours are input spectra, dashes kinds of start. The vertical distance between a solid and a dashed curve of one colour is the effect of the start; the distance between the colours is the effect of the data.
+# Colours are input spectra; solid lines are ordinary starts and dashed lines are offset starts. The vertical distance between a solid and a dashed curve of one colour is the effect of the start; the distance between the colours is the effect of the data.
 #
-# Are the differences larger than another draw of runs would make? A larger set of runs has a richer spectrum, so we draw *equally many* runs of each kind, with replacement.
+# Are the differences larger than those between two draws of runs? A larger set of runs has a richer spectrum, so we draw *equally many* runs of each kind, with replacement.
 
 # %%
 n_equal = min(about.run.nunique() for _, about in cases.values())
@@ -252,7 +253,7 @@ for case, (matrix, about) in cases.items():
     drawn[case] = draws[:, 0]
 
 # %% [markdown]
-# Beside them stands what all checkpoints as they were recorded would give, at whatever progress they are:
+# For comparison we also compute the stress of all checkpoints as they were recorded, whatever their progress:
 
 # %%
 recorded = {}
@@ -285,7 +286,7 @@ stress.drop(columns="space").round(3)
 #
 # ## One start or many?
 #
-# A fan of runs from *one* far start may be as thin as the ordinary manifold; several such fans need not lie in a common plane. We hold the number of runs fixed and let them come from one start, from two, and so on.
+# The runs from *one* far start may form a manifold as thin as the ordinary one, but the runs from several starts need not lie in a common plane. We keep the number of runs fixed and take them from one start, from two, and so on.
 
 # %%
 counted = {}
@@ -310,7 +311,7 @@ alt = (
 )
 
 # %% [markdown]
-# If it is so, the explained stress must fall as starts are added, although no run is added. Next, the explained stress against the number of starts. *Prediction:* which curve falls more steeply?
+# The next figure shows the explained stress against the number of starts. It must fall if every start adds directions of its own, because the number of runs stays the same. *Prediction:* which curve falls more steeply?
 
 # %% tags=["hide-input"]
 of_ordinary = stress[stress.start == "ordinary"]
@@ -334,11 +335,17 @@ plots.legend_below(ax, ncols=2, handlelength=3)
 plots.save_figure(fig, atlas.figure_path("52_number_of_starts.png"), alt=alt)
 
 # %% [markdown]
-# Bars are one standard deviation over draws, each of equally many runs. Where there is one far start only, no curve is drawn. A curve that falls says: every further start adds directions of its own. A dotted line is what ordinary starts reach.
+# Bars are one standard deviation over draws, each of equally many runs. A data set with only one far start has no curve. A falling curve means that every further start adds directions of its own. A dotted line is the stress of ordinary starts.
 #
 # ## What does it look like?
 #
-# The embeddings of all runs, one panel a data set, coloured by where a run started.
+# The next figure shows the embeddings of all runs, one panel for each data set, coloured by where a run started.
+
+# %% tags=["hide-input"]
+alt = (
+    "InPCA of train predictions on synthetic data, one panel an input spectrum (n: "
+    "points), coloured by start; a corner says what lies outside of the frame."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, len(spaces), figsize=(9, 4.4), squeeze=False)
@@ -350,13 +357,14 @@ for ax, (name, space) in zip(axes[0], spaces.items(), strict=True):
     plots.plot_reference(ax, placed.reference_embedding.values)
     up_to = placed.explained_stress.values
     plots.label_embedding(ax, placed.eigenvalues.values, up_to)
-    ax.set_title(label[name])
-plots.figure_legend(fig, axes[0, 0], markerscale=1.5)
-alt = "InPCA of predictions on synthetic data, one panel an input spectrum, by start."
+    road_shown = placed.reference_embedding.values[:, :2]
+    plots.frame_on_most(ax, points[:, :2], road_shown)
+    ax.set_title(f"{label[name]} (n = {len(points)})")
+plots.figure_legend(fig, axes[0, 0])
 plots.save_figure(fig, atlas.figure_path("52_embeddings.png"), alt=alt)
 
 # %% [markdown]
-# In a panel where all colours meet on one curve, the start is forgotten; where each colour keeps a curve of its own, it is not. Two axes can hide a difference, so the stress above has the last word. The star lies far out where runs start confident and wrong: the exact truth is very far from such points.
+# If all colours of a panel meet on one curve, the start is forgotten; if each colour keeps a curve of its own, it is not. Two axes can hide a difference, so rely on the stress above. Truth is far outside, because the exact truth is very far from runs that start confident and wrong.
 #
 # ## What we learned
 
@@ -368,30 +376,31 @@ for name in there:
         effects[name] = change.mean(), *statistics.interval(change)
 
 # %%
-print(f"Runs are compared from ignorance to a train progress of {top:.2f}.")
 for name, (effect, *ends) in effects.items():
+    between = "{:+.1f} to {:+.1f}".format(*(100 * end for end in ends))
     print(
-        f"{label[name]}: at equal progress, far starts change the stress "
-        f"of {depth} axes by {100 * effect:+.1f} points,"
-    )
-    print(
-        "  {:+.1f} to {:+.1f}".format(*(100 * end for end in ends)),
-        f"over draws of {n_equal} runs each;",
-    )
-    left_over = knowledge[label[name], "offset"]["final train error"]
-    print(
-        f"  the runs from far starts end with a train error of {100 * left_over:.1f} %."
+        f"On inputs with {label[name]}, far starts change the stress of {depth} axes "
+        f"by {100 * effect:+.1f} points at equal progress ({between})."
     )
 
 # %%
 for name in effects:
+    left_over = knowledge[label[name], "offset"]["final train error"]
+    print(
+        f"  The runs from far starts on {label[name]} end with a train error of "
+        f"{100 * left_over:.1f} %."
+    )
+print(f"Runs are compared from ignorance to a train progress of {top:.2f}.")
+
+# %%
+for name in effects:
     change = 100 * (recorded[name, "offset"] - recorded[name, "ordinary"])
-    print(f"{label[name]}: with all checkpoints as recorded, by {change:+.1f} points.")
-nothing = "No comparison of starts on synthetic data in this atlas."
+    print(f"With all checkpoints as recorded, {label[name]}: {change:+.1f} points.")
+nothing = "This atlas has no runs on synthetic data, so nothing is compared here."
 print("The paper gives no number for this experiment." if effects else nothing)
 
 # %% [markdown]
-# The idea behind the experiment is a question with two halves. On sloppy inputs, does the start matter less than on isotropic ones? And from ordinary starts, does the input spectrum matter at all?
+# The experiment asks two questions. Does the start matter less on sloppy inputs than on isotropic ones? And does the input spectrum matter for ordinary starts?
 
 # %%
 if len(effects) == 2:
@@ -406,14 +415,12 @@ if len(effects) == 2:
     sure = bounds[0][0] > 0 or bounds[0][1] < 0
     told = "less" if less.mean() > 0 else "more"
     told = told if sure else "neither surely less nor surely more"
-    print(f"The start matters {told} on {label[steep]} than on {label[flat]}:")
-    low_less, high_less = bounds[0]
-    gap = less.mean()
-    print(f"  {gap:+.1f} ({low_less:+.1f} to {high_less:+.1f}) points of stress.")
+    about = "{:+.1f} ({:+.1f} to {:+.1f})".format(less.mean(), *bounds[0])
+    print(f"The start matters {told} on {label[steep]} than on {label[flat]}")
+    print(f"  (difference {about} points of stress).")
+    about = "{:+.2f} ({:+.2f} to {:+.2f})".format(data_effect.mean(), *bounds[1])
     print(f"From ordinary starts, {label[steep]} differs from {label[flat]}")
-    low_data, high_data = bounds[1]
-    apart = data_effect.mean()
-    print(f"  by {apart:+.2f} ({low_data:+.2f} to {high_data:+.2f}) points.")
+    print(f"  by {about} points.")
 
 # %% tags=["hide-input"]
 results = {"n_spaces": claims.result(len(there), unit="data sets")}

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Which points lie far off, and what do they do to the picture?
+# # Which points are outliers, and how do they change the picture?
 #
 # **What.** The points that are 2 nats or more from the truth: which networks, which epochs, and what the spectrum is with and without them, with points as they were recorded and weighted by their step in progress.
 # **Figure of the paper.** The appendix figure on outliers by epoch and architecture.
-# **Answer.** They are confident and wrong, and three points on paper show how such points can make an axis time-like. Whether the time-like axes of this atlas come from them, or from the many checkpoints of early training, is computed beside what the paper found.
+# **Answer.** They are confident and wrong. An example with three points shows how such points can make an axis time-like. The chapter computes whether the time-like axes of this atlas are due to them or to the many checkpoints of early training.
 #
 # | | |
 # |---|---|
@@ -55,7 +55,7 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# The table of all points of all grids. No distance to the truth has to be computed: it is half the loss on the same samples.
+# The table of all points of all grids. The distance to the truth needs no computation, because it is half the loss on the same samples.
 
 # %%
 table = atlas.table()
@@ -68,7 +68,7 @@ print(
 )
 
 # %% [markdown]
-# We trust an identity after checking it: for the run with the farthest point, the distances themselves must agree.
+# We check this identity: for the run with the farthest point, the distances themselves must agree.
 
 # %%
 farthest = table.run.iloc[int(to_truth.argmax())]
@@ -81,9 +81,9 @@ print(
 assert np.allclose(direct, to_truth[table.run == farthest], rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
-# Ignorance itself is only $\tfrac12\log C$ away from the truth. A point beyond that knows *less* than nothing: it is confident, and wrong.
+# Ignorance itself is only $\tfrac12\log C$ away from the truth. A point beyond that knows *less* than nothing: it is confident and wrong.
 #
-# ## Who is far off, and when?
+# ## Which points are far off, and when?
 
 # %%
 n_classes = own_truth.shape[2]
@@ -99,9 +99,9 @@ usual = table.grid.isin(["main", "sizes"])
 panels = {"ordinary runs": usual, "unusual starts, random labels": ~usual}
 panels = {title: among for title, among in panels.items() if among.any()}
 alt = (
-    "Distance to truth against epoch for all points beyond "
-    f"ignorance, coloured by {family_name}, ordinary runs left and "
-    "unusual ones, if any, right, with the limit for outliers as a dashed line."
+    f"Distance to truth against epoch for the {beyond.sum()} points beyond ignorance, "
+    f"coloured by {family_name}, ordinary runs left and unusual ones, if any, right; "
+    "dashed: the limit for outliers."
 )
 
 # %%
@@ -121,7 +121,7 @@ ignorant = np.log(n_classes) / 2
 dots = {"s": 22, "alpha": 0.65, "linewidths": 0}
 
 # %% [markdown]
-# *Prediction:* at the start of training, or at the end? In the next figure every dot is a point beyond ignorance; the dashed line is the limit. Runs that learn labels or from starts of another kind are drawn apart, on the right.
+# *Prediction:* at the start of training, or at the end? In the next figure every dot is a point beyond ignorance; the dashed line is the limit. Runs on random labels or from unusual starts are in a separate panel on the right.
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(panels, figsize=(9, 4.6))
@@ -137,13 +137,13 @@ for ax, (title, among) in zip(axes, panels.items(), strict=True):
     ax.set_xticks(epochs[title], epochs[title])
 axes[0].set(yticks=nats, yticklabels=nats, ylabel="$d_B$ to truth (nats)")
 axes[0].yaxis.set_minor_formatter("")
-plots.figure_legend(fig, axes, ncols=4, markerscale=1.6)
+plots.figure_legend(fig, axes, ncols=4)
 plots.save_figure(fig, atlas.figure_path("53_outliers_by_epoch.png"), alt=alt)
 
 # %% [markdown]
-# Dots left of zero belong to runs that were first fitted to something else, such as random labels; dots at zero are untrained networks. Runs that learn random labels to the end stand in the right panel, too: if their dots rise with the epochs, they move away from truth the more, the better they learn.
+# Dots left of zero belong to runs that were first fitted to something else, such as random labels; dots at zero are untrained networks. Runs that learn random labels to the end are in the right panel too; their dots rise with the epochs where a run moves away from truth the better it learns its random labels.
 #
-# How are the outliers shared between the families, and between the phases?
+# How are the outliers distributed over families and phases?
 
 # %%
 kinds = ["fitted to something else", "untrained", "random labels", "first epoch"]
@@ -165,13 +165,13 @@ by_family = pd.crosstab(
 by_family if outlier.any() else "no outliers in this atlas"
 
 # %% [markdown]
-# The paper leaves the outliers out before it embeds. Is that a cosmetic choice, or does the result depend on it?
+# The paper leaves out the outliers before it embeds. Does the result depend on this choice?
 #
 # ## When is a triangle time-like?
 #
-# Three points are enough to see it. Take ignorance $P_0$, the truth $P_*$, and a network that is certain of a *wrong* class everywhere. Both certain points are $a = \tfrac12 \log C$ from ignorance, and they may be arbitrarily far, $b$, from each other.
+# Three points are enough to show it. Take ignorance $P_0$, the truth $P_*$, and a network that is certain of a *wrong* class everywhere. Both certain points are $a = \tfrac12 \log C$ from ignorance, and they may be arbitrarily far, $b$, from each other.
 #
-# InPCA of such an isosceles triangle has two eigenvalues, $b/2$ and $(4a - b)/6$. The second is negative as soon as $b > 4a = 2 \log C$: the two are farther apart than any detour over ignorance would allow in an ordinary space.
+# InPCA of such an isosceles triangle has two eigenvalues, $b/2$ and $(4a - b)/6$. The second is negative as soon as $b > 4a = 2 \log C$: the two certain points are farther apart than is possible in an ordinary space, given their distances to ignorance.
 
 # %%
 softness = np.logspace(-1, -8, 15)
@@ -205,7 +205,7 @@ print(
 assert np.allclose(predicted[:, [0, -1]], np.array(second), atol=1e-9)
 
 # %% [markdown]
-# Between the nearly certain and the certain, the turning point is near $2 \log C$. Whether an atlas has such pairs is a question to its matrix: how far are the outliers from the trained networks?
+# The formula holds, and the turning point is at $2 \log C$. Does this atlas have such pairs? We look at the distances between the outliers and the trained networks:
 
 # %%
 keep = np.union1d(thinned(table.run.to_numpy(), n_points), np.flatnonzero(outlier))
@@ -221,7 +221,7 @@ print(f"2 log C = {2 * np.log(n_classes):.2f} nats")
 # %% [markdown]
 # ## What is the spectrum with and without them?
 #
-# We embed four times: the ordinary runs of the grid `main` and all runs of all grids, each with and without the outliers. Near points were thinned, so each stands for several. *Prediction:* in which of the four does a time-like axis come early?
+# We embed four times: the ordinary runs of the grid `main` and all runs of all grids, each with and without the outliers. Near points were thinned, so each represents several. *Prediction:* in which of the four does a time-like axis come early?
 
 # %%
 main = (part.grid == "main").to_numpy()
@@ -254,7 +254,7 @@ overview = {
 pd.DataFrame(overview).T.round(3)
 
 # %% [markdown]
-# The figure has the columns behind these numbers, one row for each set of grids, without the outliers on the left and with them on the right.
+# The next figure shows the eigenvalues behind these numbers, one row for each set of grids, without the outliers on the left and with them on the right.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, sharey=True)
@@ -267,7 +267,10 @@ for ax, (name, fit) in zip(axes.flat, fits.items(), strict=True):
 for ax in axes[:, 0]:
     ax.set_ylabel(r"$|\lambda_k|\, /\, |\lambda_1|$")
 axes[0, 1].legend(loc="upper right")
-alt = "Relative eigenvalues of four embeddings, with and without outliers."
+alt = (
+    "Relative eigenvalues of four embeddings, without outliers (left) and with them "
+    "(right); time-like ones are hatched red, n counts points."
+)
 plots.save_figure(fig, atlas.figure_path("53_spectra.png"), alt=alt)
 
 # %% [markdown]
@@ -287,11 +290,11 @@ for name, place in first_of.items():
     print(f"{name}: {which} of {n_axes}; the strongest has {size:.3f} of lambda 1")
 
 # %% [markdown]
-# Time-like axes need no outliers: points that are sure of different answers on a *few* samples are enough, since $d_B$ grows without bound on each of them.
+# Time-like axes are also possible without outliers: points that are confident in different answers on a *few* samples are enough, since $d_B$ grows without bound on each of them.
 #
-# ## Do the many early checkpoints make the axis?
+# ## Are the axes due to the many early checkpoints?
 #
-# Checkpoints are dense early in training, so the spectrum above is mostly about networks near ignorance. We repeat it with points weighted by their *step in progress*: the weight of a checkpoint is half the distance in progress between its neighbours in the same run. Every stretch of the way then counts as much as it is long, however often it was recorded. How much weight do the points near ignorance have, before and after?
+# Checkpoints are dense early in training, so the spectrum above mostly describes networks near ignorance. We repeat it with points weighted by their *step in progress*: the weight of a checkpoint is half the distance in progress between its neighbours in the same run. Every part of the way then counts in proportion to its length, however often it was recorded. How much weight do the points near ignorance have, before and after?
 
 # %% tags=["hide-input"]
 by_step = progress_weights(part, first_split)
@@ -356,11 +359,19 @@ by_limit = spectrum_by_limit(D, distance, limits, sample_weight=stands_for)
 by_limit.round(3)
 
 # %% [markdown]
-# Rows further down let more far points in. If the numbers in the last two columns hardly move, the conclusions of the book do not hang on the limit; if they jump, we see at which one.
-#
+# Rows further down include more far points. Does the stress of three axes depend on the limit?
+
+# %% tags=["hide-input"]
+moved = np.ptp(by_limit.iloc[:, -1].to_numpy(dtype=float))
+print(
+    f"The last column moves by {moved:.3f} over these limits:",
+    "the limit hardly matters." if moved < 0.02 else "the limit matters.",
+)
+
+# %% [markdown]
 # ## How many wrong networks does it take?
 #
-# An atlas of careful runs may have few outliers, so we make some: trained networks whose class names are rotated, which are as confident as before and wrong wherever they were right. Giving them a share of the weight is the same as adding more or fewer of them.
+# An atlas may have only few outliers, so we make some: we rotate the classes of trained networks, which makes them as confident as before and wrong wherever they were right. The share of the weight that we give them says how many there are.
 
 # %%
 predictions = atlas.log_probs(first_split)
@@ -384,7 +395,7 @@ shares = np.r_[0, np.logspace(-3, np.log10(0.3), 8)]
 by_share = spectrum_by_weight(grown, is_made, shares)
 
 # %% [markdown]
-# Axes are numbered by size, so their numbers swap while the share grows. We follow two things that do not swap: the strongest time-like axis, and the strongest space-like one after the first. Whichever is larger is axis 2. *Prediction:* which of the two do confident, wrong networks feed more?
+# Axes are numbered by size, so their numbers change while the share grows. We therefore follow the strongest time-like axis and the strongest space-like one after the first; whichever is larger is axis 2. The next figure shows both. *Prediction:* which of the two grows more with confident, wrong networks?
 
 # %% tags=["hide-input"]
 signed = by_share[list(range(1, 11))].astype(float).to_numpy()
@@ -392,9 +403,9 @@ space_like = np.sort(np.where(signed > 0, signed, 0), axis=1)[:, -2]
 time_like = -np.where(signed < 0, signed, 0).min(axis=1)
 ticks = [0, 0.1, 0.3, 1, 3, 10, 30]
 alt = (
-    "Size of the strongest time-like axis and of the "
-    "strongest space-like one after the first, relative to the "
-    "first, against the share of made outliers."
+    "Size of the strongest time-like axis (dashed) and of the strongest space-like one "
+    "after the first (solid), relative to the first, against the share of "
+    f"{len(made)} made outliers among {len(grown)} points."
 )
 
 # %% tags=["hide-input"]
@@ -413,7 +424,7 @@ ax.legend()
 plots.save_figure(fig, atlas.figure_path("53_made_outliers.png"), alt=alt)
 
 # %% [markdown]
-# Left, without them, the spectrum is that of the ordinary runs. Where the dashed curve lies above the solid one, axis 2 is time-like. In words:
+# At the left, without made outliers, the spectrum is that of the ordinary runs. Where the dashed curve lies above the solid one, axis 2 is time-like. In words:
 
 # %%
 worst = int(time_like.argmax())
@@ -440,8 +451,8 @@ for k in (0, -1):
 # %%
 n_main = outlier[table.grid == "main"]
 print(
-    f"{outlier.sum()} of {len(table)} points ({100 * outlier.mean():.2f} "
-    f"%) are outliers, {n_main.sum()} in main."
+    f"{outlier.sum()} of {len(table)} points ({100 * outlier.mean():.2f} %) are "
+    f"outliers; {n_main.sum()} of them are in the main grid."
 )
 
 # %%
@@ -450,28 +461,23 @@ for name, paper in (
     ("all grids", "number 2"),
 ):
     ours = f"number {first_of[name]}" if first_of[name] else "none"
-    print(f"First time-like axis, {name}: {ours} (paper: {paper}).")
+    print(f"The first time-like axis of {name} is {ours} (paper: {paper}).")
 
 # %%
 made_it = first_of["main, no outliers"] != first_of["all grids"]
 print(
     f"So here the outliers {'change' if made_it else 'do not change'} "
-    "the place of the first time-like axis;"
+    "the place of the first time-like axis; its strength goes from "
+    f"{-strongest['main, no outliers']:.3f} to {-strongest['all grids']:.3f} lambda 1."
 )
-print(
-    f"  its strength goes from {-strongest['main, no outliers']:.3f} "
-    f"to {-strongest['all grids']:.3f} of lambda 1."
-)
-
-# %%
 
 # %% tags=["hide-input"]
 by_weight = {w: places.loc[["main, no outliers", "all grids"], w] for w in both_fits}
 for weighting, (without, with_them) in by_weight.items():
     told = [f"number {k}" if k else "none" for k in (without, with_them)]
     print(
-        f"First time-like axis, points {weighting}: {told[0]} in main without "
-        f"outliers, {told[1]} in all grids with them."
+        f"Counting points {weighting}, the first time-like axis is {told[0]} in "
+        f"main without outliers and {told[1]} in all grids with them."
     )
 same_place = (places["as recorded"] == places["by step in progress"]).all()
 print(

@@ -3,7 +3,7 @@
 #
 # **What.** The embedding of an atlas whose runs were made elsewhere: recorded on ImageNet by somebody with a cluster, or on any other large data. What such a grid costs, and what changes with 1,000 classes.
 # **Figure of the paper.** The embedding of 792 configurations on ImageNet. **These 792 runs were not made here**, and no number of this chapter is about them unless the first lines of output say so.
-# **Answer.** Only recorded runs can tell. On an atlas of kind `recorded` this chapter reads it; on any other it writes a few runs of the book to files, as a stranger would, imports them, and shows that the way from files to an embedding is complete.
+# **Answer.** Only recorded runs can tell. If the atlas is of kind `recorded`, this chapter reads it. Otherwise it writes a few runs of the book to files, imports them as a user would import runs from elsewhere, and checks every step from files to an embedding.
 #
 # | | |
 # |---|---|
@@ -54,7 +54,7 @@ if not is_imagenet:
 # %% [markdown]
 # ## What would be trained?
 #
-# The profile `imagenet` spans two residual networks and a small vision transformer, over optimiser, learning rate, batch size, weight decay, augmentation and seeds. The dry run counts without starting anything. Each training run would take hours of a GPU, so one wants to know.
+# The profile `imagenet` spans two residual networks and a small vision transformer, over optimiser, learning rate, batch size, weight decay, augmentation and seeds. The plan counts the runs without starting any. This is worthwhile, because each training run would take hours on a GPU.
 
 # %%
 imagenet = Profile.load("imagenet")
@@ -77,7 +77,7 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# With measured minutes: `python -m manifold_utils plan --profile imagenet`. To train it yourself, put the images into `data/imagefolder/train/<class>/` and `val/<class>/`, start a Dask cluster with one worker a GPU, and give its address: `python -m manifold_utils run --profile imagenet --client tcp://...`. Runs that exist already need not be trained again: recorded predictions are enough.
+# The command `python -m manifold_utils plan --profile imagenet` gives the plan with measured minutes. To train it yourself, put the images into `data/imagefolder/train/<class>/` and `val/<class>/`, start a Dask cluster with one worker per GPU, and give its address: `python -m manifold_utils run --profile imagenet --client tcp://...`. If runs exist already, their recorded predictions are enough.
 #
 # ## What changes with a thousand classes?
 #
@@ -100,7 +100,7 @@ for n_classes in (10, 100, 1000):
 pd.DataFrame(lengths).T.rename_axis("C").round(4)
 
 # %% [markdown]
-# The figure draws the probability of the true class along the whole road.
+# The next figure shows the probability of the true class along the whole geodesic.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4))
@@ -110,11 +110,14 @@ for k, (n_classes, curve) in enumerate(of_true.items()):
     ax.plot(lambdas, curve, color=colour, ls=dash, lw=2.2, label=label)
 ax.set(xlabel=r"$\lambda$ on the geodesic", ylabel="probability of the true class")
 ax.legend(handlelength=3)
-alt = "Probability of the true class along the geodesic for 10, 100 and 1000 classes."
+alt = (
+    "Probability of the true class along the geodesic from ignorance to truth for 10 "
+    "(solid), 100 (dashed) and 1000 classes (dash-dotted)."
+)
 plots.save_figure(fig, atlas.figure_path("54_geodesic.png"), alt=alt)
 
 # %% [markdown]
-# All curves end alike. With more classes, ignorance starts lower, the curve takes the shape of an S, and half-way tends to one half, as on a great circle through two right-angled directions. The geometry does not mind a thousand classes; what grows is the cost, since a distance reads $N \times C$ numbers of each point.
+# All curves end at 1. With more classes, the curve starts lower and becomes S-shaped, and its value half-way tends to one half, as on a great circle between two orthogonal directions. The geometry is the same for a thousand classes, but the cost grows, because a distance needs $N \times C$ numbers of each point.
 
 # %%
 n_train, n_test = planning.sizes_of(imagenet.dataset)
@@ -133,11 +136,11 @@ print(
 )
 
 # %% [markdown]
-# ## How does an atlas that was made elsewhere come in?
+# ## How do you import runs that were made elsewhere?
 #
-# Whoever has trained the runs writes two things: a table with one row a run, and a file of logits a run and split. The command `python -m manifold_utils import NAME --runs runs.csv --predictions 'logits/{run}_{split}.npy' --labels 'labels_{split}.npy'` makes an atlas of them, one run in memory at a time.
+# You need two things: a table with one row for each run, and a file of logits for each run and split. The command `python -m manifold_utils import NAME --runs runs.csv --predictions 'logits/{run}_{split}.npy' --labels 'labels_{split}.npy'` makes an atlas of them, with one run in memory at a time.
 #
-# Where this atlas is recorded already, we take it. Otherwise we play the stranger with a few of the book's runs: we write their predictions in half precision, which halves the files, and shift every row by a random constant, because logits come without a norm.
+# If this atlas is recorded already, we use it. Otherwise we do the same with a few of the book's runs: we write their predictions in half precision, which halves the size of the files, and shift every row by a random constant, because logits are not normalised.
 
 # %%
 workshop = tempfile.TemporaryDirectory(prefix="manifold-")
@@ -166,7 +169,7 @@ print(f"{len(files)} files of logits, {megabytes_written:.1f} MB")
 print(*(place / "runs.csv").read_text().splitlines()[:3], sep="\n")
 
 # %% [markdown]
-# Importing checks every run before it is stored: its shape, its numbers, that they are logits and no probabilities, that classes and samples are in one order. What it takes becomes an atlas like any other.
+# The import checks every run before it is stored: its shape, its numbers, that they are logits and not probabilities, and that classes and samples are in the same order. The result is an atlas like any other.
 
 # %%
 where = [
@@ -188,7 +191,7 @@ assert table.run.nunique() >= 3 and shown.splits == atlas.splits
 # %% [markdown]
 # ## From points to a picture
 #
-# Distances, embedding and progress know nothing of where points come from. *Prediction:* half precision keeps three digits of a logit. How many digits of a distance does that leave?
+# Distances, embedding and progress do not depend on where the points come from. *Prediction:* half precision keeps three digits of a logit. How precise are the distances then?
 
 # %%
 rows = table.index.to_numpy()[:: -(-len(table) // n_embedded)]
@@ -223,7 +226,7 @@ reference = fit.transform(np.concatenate(to_road, axis=1)[:, rows])
 clock = [geometry.progress(values, labels).max() for values in of_runs.values()]
 
 # %% [markdown]
-# The next figure shows the embedding, by family, with the road from ignorance to truth in black. Its title says whose runs these are.
+# The next figure shows the embedding, by family, with the geodesic from ignorance to truth in black. Its title says whose runs these are.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 4.8))
@@ -231,15 +234,26 @@ family_levels = table[shown.family].loc[rows]
 plots.plot_embedding(ax, fit.embedding_, family_levels, size=30, legend=False)
 plots.plot_reference(ax, reference)
 plots.label_embedding(ax, fit.eigenvalues_, fit.explained_stress_)
-ax.legend(markerscale=1.2)
+plots.short_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
 whose = shown.path.name if is_recorded else f"runs of {atlas.path.name}, from files"
 ax.set_title(f"{whose}, not ImageNet" if not is_imagenet else whose)
-alt = f"InPCA of the {first_split} predictions of {whose}, with the geodesic in black."
+alt = (
+    f"InPCA of {len(rows)} {first_split} predictions of {whose}, by "
+    f"{plots.factor_name(shown.family)}, with the geodesic in black."
+)
 plots.save_figure(fig, atlas.figure_path("54_embedding.png"), alt=alt)
 
 # %% [markdown]
-# If the title says *from files*, the picture has one use: files went in at one end and the same points came out at the other. To see ImageNet, record runs on it (chapter 63), import them, and run this chapter with `--profile NAME`.
-#
+# What does it show?
+
+# %% tags=["hide-input"]
+if not is_recorded:
+    print("It shows that runs from files give the same points as the book's own runs.")
+if not is_imagenet:
+    print("To see ImageNet, record runs on it (chapter 63), import them, and run this")
+    print("chapter with --profile NAME.")
+
+# %% [markdown]
 # ## What we learned
 
 # %%
@@ -248,16 +262,19 @@ stress = fit.explained_stress_[k - 1]
 
 # %%
 print(
-    f"The imagenet profile spans {n_runs} configurations "
+    f"The imagenet profile has {n_runs} configurations "
     f"and {outline.table.points['total']} points; none of them was trained here."
 )
 print(
     f"Ignorance is {lengths[1000]['d_B']:.3f} nats from "
-    f"truth with 1,000 classes, {lengths[10]['d_B']:.3f} with ten."
+    f"truth with 1,000 classes and {lengths[10]['d_B']:.3f} with ten."
 )
 
 # %%
-print(f"{len(of_runs)} runs were read: {len(rows)} points, s up to {max(clock):.2f}.")
+print(
+    f"The chapter read {len(of_runs)} runs with {len(rows)} points, "
+    f"which get to a progress of {max(clock):.2f}."
+)
 if is_recorded:
     print(f"{k} axes explain {100 * stress:.0f} % of their {first_split} stress.")
 else:

@@ -3,7 +3,7 @@
 #
 # **What.** A network that is none of the book's, trained in a plain loop, recorded, kept on disk, placed in the picture and judged; then 24 runs of six other kinds of learners, which become an atlas of their own.
 # **Figure of the paper.** None of its own; the grey background is the train manifold of figure 2.
-# **Answer.** Two lines in your training loop record a run; `place(run, atlas)` gives its coordinates and `judge(run, atlas)` the verdict. The verdict rests on two yardsticks, both made from the atlas' own runs, each held out: how near the run is to its nearest neighbour, and how much of that is more than a shared learning curve. Runs on data of your own become an atlas by one line, `Atlas.from_runs(...)`, and all chapters read it.
+# **Answer.** Two lines in your training loop record a run; `place(run, atlas)` gives its coordinates and `judge(run, atlas)` a verdict. The verdict uses two yardsticks that are made from held-out runs of the atlas: how near the run is to its nearest neighbour, and how much nearer than a shared learning curve explains. `Atlas.from_runs(...)` makes an atlas of runs on your own data, and all chapters can read it.
 #
 # | | |
 # |---|---|
@@ -62,7 +62,7 @@ print(f"{n_epochs} epochs of batches of {batch_size}, Adam at {learning_rate}")
 # %% [markdown]
 # ## Which samples must you predict?
 #
-# Two networks can be compared if they predict on the *same samples in the same order*. So we do not load "the digits" but the very cut that the atlas was made from: its frozen profile says which. A fingerprint over all samples and labels proves it.
+# Two networks can be compared if they predict on the *same samples in the same order*. So we load exactly the samples that the atlas was made from; its stored profile says which. A fingerprint over all samples and labels confirms it.
 
 # %%
 data = datasets.load_dataset(atlas.profile.dataset, data_dir)
@@ -74,7 +74,7 @@ assert set(atlas.runs.data.dropna()) == {data.fingerprint}
 # %% [markdown]
 # ## How do you record a run?
 #
-# A `Recorder` knows the samples. Call `record(model, step, epoch)` as often as you like; it switches to eval mode, predicts without augmentation, takes the log_softmax in float32 and gives the model back as it was. The rest of the cell below is an ordinary training loop: replace it by yours.
+# A `Recorder` knows the samples. Call `record(model, step, epoch)` as often as you like; it switches to eval mode, predicts without augmentation, computes the log_softmax in float32 and restores the state of the model. The rest of the cell below is an ordinary training loop: replace it by yours.
 
 # %% tags=["lesson"]
 def train(model, recorder, order):
@@ -95,9 +95,9 @@ def train(model, recorder, order):
 
 
 # %% [markdown]
-# The checkpoints are those of the book's own runs, dense early, where predictions move fast. If yours are too sparse, a run is drawn as a polygon with few corners; nothing else breaks.
+# The checkpoints are those of the book's own runs, dense early, when predictions change fast. If yours are sparse, a run is drawn as a line with few corners; everything else works as before.
 #
-# We send two guests, neither from the book's families: a small network with one hidden layer of tanh units, and a linear softmax model, which is no deep network at all.
+# As guests we train two models that are not among the book's families: a small network with one hidden layer of tanh units, and a linear softmax model, which is not a deep network at all.
 
 # %%
 n_inputs, n_classes = int(np.prod(data.input_shape)), data.n_classes
@@ -117,7 +117,7 @@ pd.DataFrame({name: run.points.iloc[-1] for name, run in runs.items()})
 # %% [markdown]
 # ## How is it kept, and what is refused?
 #
-# `save` writes one folder of Zarr and JSON, whole or not at all, so you may call it after every epoch. Opening a stranger's run never executes code. Read back, it must be the same:
+# `save` writes a folder of Zarr and JSON files, completely or not at all, so you may call it after every epoch. Opening a run never executes code, even if it comes from somebody else. What we read back must be what we saved:
 
 # %%
 for name, run in runs.items():
@@ -128,7 +128,7 @@ for name, run in runs.items():
     assert np.array_equal(again.log_probs["test"], run.log_probs["test"])
 
 # %% [markdown]
-# A mistake that would give a picture without meaning is refused. Here a run claims to be of another data set:
+# Mistakes that would give a meaningless picture are refused with an error. Here a run is marked as made on another data set:
 
 # %%
 try:
@@ -138,13 +138,13 @@ except ValueError as refused:
     print(refused)
 
 # %% [markdown]
-# ## Where does it stand in the picture?
+# ## Where is it in the picture?
 #
-# Distances to all points of the atlas are all that InPCA needs. With the stored coordinates $x_{uk}$ and eigenvalues $\lambda_k$, a new point with distances $d_u$ has the coordinates
+# InPCA needs only the distances to all points of the atlas. With the stored coordinates $x_{uk}$ and eigenvalues $\lambda_k$, a new point with distances $d_u$ has the coordinates
 #
 # $$ x_k = c_k - \tfrac12 \sum_u d_u\, x_{uk} / \lambda_k , $$
 #
-# with a constant $c_k$ that chapter 30 stored beside them. No eigenvector is computed again, and the axes stay those of the grey points. `place(run, atlas)` does this. As a check we send a run of the atlas itself through the same door: it must land where chapter 30 put it.
+# with a constant $c_k$ that chapter 30 stored with them. No eigenvector is computed again, and the axes stay those of the grey points. `place(run, atlas)` does this. As a check we place a run of the atlas itself: it must get the coordinates of chapter 30.
 
 # %%
 embedding = atlas.embedding("train")
@@ -156,26 +156,30 @@ print(f"a run of the atlas comes back to within {shift:.0e}")
 assert shift < 1e-3
 
 # %% [markdown]
-# The next figure draws both guests over the atlas. *Prediction:* a linear model cannot bend its decision boundaries. Will it leave the grey band, or stop early on it?
+# The next figure draws both guests over the atlas. *Prediction:* the decision boundaries of a linear model are straight. Will it leave the grey band, or stop early on it?
 
 # %% tags=["hide-input"]
 placed = {name: recording.place(run, atlas) for name, run in runs.items()}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8))
 for ax, pair in zip(axes, [(0, 1), (0, 2)], strict=True):
-    plots.plot_guests(ax, embedding, placed, pair, legend=ax is axes[1])
-alt = "Two planes of the train embedding: the atlas in grey, the guests as lines."
+    plots.plot_guests(ax, embedding, placed, pair, legend=False)
+plots.figure_legend(fig, axes[0], ncols=5)
+alt = (
+    f"Two planes of the train embedding: {embedding.fitted.values.sum()} points of the "
+    "atlas in grey, the guests as coloured lines, the geodesic in black."
+)
 plots.save_figure(fig, atlas.figure_path("63_guests.png"), alt=alt)
 
 # %% [markdown]
-# This picture proves nothing yet: a point far away in the axes that are not drawn would look the same. We need distances, and a yardstick for them.
+# This picture is no proof: a point that is far away along the axes that are not drawn would look the same. We need distances, and a yardstick for them.
 #
 # ## Does it lie on the manifold?
 #
-# Each run of the atlas is held out and measured like a guest: at several values of progress, its distance to the nearest run of *another architecture*, then the mean over these stations. A guest passes if it is no farther from its nearest run than 95 % of the held-out runs.
+# Each run of the atlas is held out and measured like a guest: we take its distance to the nearest run of *another architecture* at several values of progress, and then the mean over these values. A guest passes if it is no farther from its nearest run than 95 % of the held-out runs.
 #
-# A distance mixes two things: which samples are learned when, and how certainty is spread over them. So there is a second yardstick, from chapter 60. The distance to the nearest run is divided by the distance that the guest would have with its samples shuffled within classes; 1 means that only the learning curve is shared. `judge(run, atlas)` applies both.
+# A distance depends on two things: which samples are learned when, and how confidence is distributed over them. So we use a second yardstick, from chapter 60. The distance to the nearest run is divided by the distance that the guest would have with its samples shuffled within classes; 1 means that only the learning curve is shared. `judge(run, atlas)` applies both.
 #
-# Beside the guests we send a control: the tanh network with its samples shuffled within classes. It has the same learning curve, and it is no network. A yardstick that lets it pass would be worth nothing. *Prediction:* which of the two yardsticks will refuse it?
+# As a control we also judge the tanh network with its samples shuffled within classes. It has the same learning curve but is not a network, so a good yardstick must reject it. *Prediction:* which of the two yardsticks will reject it?
 
 # %%
 tanh = runs["tanh network"]
@@ -195,20 +199,23 @@ nearest = {name: v.neighbours[shown].iloc[:3] for name, v in verdicts.items()}
 pd.concat(nearest, names=["guest"]).reset_index(level=1, drop=True).round(4)
 
 # %% [markdown]
-# The figure puts both yardsticks together. To the right is farther from the nearest run; upwards is less shared with it. Coloured markers are held-out runs of the atlas, black ones are ours.
+# The next figure shows both yardsticks. Further to the right means farther from the nearest run; further up means that less is shared with it. Coloured markers are held-out runs of the atlas, black ones are our guests.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 4.4))
 plots.plot_yardsticks(ax, ruler, verdicts)
-alt = "Ratio of real to shuffled distance against the distance to the nearest run."
+alt = (
+    "Ratio of real to shuffled distance against the distance to the nearest run: "
+    f"{len(ruler.runs)} held-out runs coloured by family, guests black."
+)
 plots.save_figure(fig, atlas.figure_path("63_two_yardsticks.png"), alt=alt)
 
 # %% [markdown]
-# At the line a run shares nothing with its nearest run but the curve. We call a guest *on the manifold* if neither number is beyond `limit` among held-out runs. Keep the size of the yardstick in mind: a quantile among a handful of runs is coarse, and we chose all of these families.
+# A run on the line shares only the learning curve with its nearest run. We call a guest *on the manifold* if neither number is beyond the quantile `limit` of the held-out runs. Keep in mind that a quantile of few runs is coarse, and that we chose all of these families.
 #
 # ## What if the predictions were made elsewhere?
 #
-# Another framework, another language, a model that is no network: all you need is one row of logits a sample. Here it is a logistic regression by scikit-learn, fitted to convergence by a method that never walks along a trajectory. A single point has no trajectory, so `judge_point` measures it by the checkpoints of about its own progress.
+# Predictions may come from another framework, another language or a model that is not a network: you need one row of logits for each sample. Here we use a logistic regression from scikit-learn, fitted to convergence. A single point has no trajectory, so `judge_point` compares it with the checkpoints of about the same progress.
 
 # %%
 batches = data.batches("train", data.recorded("train"), 500)
@@ -223,15 +230,15 @@ print(f"progress {s_point:.3f}, quantile {quantile:.2f}, nearest {closest.run}")
 # %% [markdown]
 # ## What if the data are yours as well?
 #
-# Then there is no atlas to be placed in, and you make one. The example needs nothing of the book's: seven classes that scikit-learn makes of twenty numbers, two kinds of networks, gradient boosting, random forests, nearest neighbours and logistic regression. Its networks are trained like this; the only new line records.
+# Then there is no atlas in which to place your runs, and you make one. The example uses nothing of the book: it has seven classes of synthetic data from scikit-learn, two kinds of networks, gradient boosting, random forests, nearest neighbours and logistic regression. Its networks are trained as follows; the only new line is the one that records.
 
 # %%
 print(inspect.getsource(example.train))
 
 # %% [markdown]
-# `Recorder({"train": (x, y), "test": (x, y)}, name, factors={...})` took the samples. They may also be a DataLoader that does not shuffle, or a Hugging Face data set. It looks at them twice, because samples in another order would make a picture without meaning.
+# `Recorder({"train": (x, y), "test": (x, y)}, name, factors={...})` gets the samples. They may also be a DataLoader that does not shuffle, or a Hugging Face data set. The recorder reads them twice, because samples in a changing order would give a meaningless picture.
 #
-# A random forest has no epochs. `record_estimator` lets it grow: a boosted ensemble by its stages, a learner with `partial_fit` by its batches, all others by the samples that they are fitted to. Before it has seen anything a learner is at ignorance, so that every run is a path from there.
+# A random forest has no epochs. `record_estimator` therefore records a growing learner: a boosted ensemble by its stages, a learner with `partial_fit` by its batches, and all others by the number of samples that they are fitted to. Before it has seen any data a learner is at ignorance, so every run is a path that begins there.
 
 # %%
 folder = str(atlas.folder("guests"))
@@ -240,7 +247,7 @@ ends = own.points.groupby("run").last().join(own.runs[list(own.factors)])
 ends.groupby(list(own.factors))[["loss_train", "error_train", "error_test"]].mean()
 
 # %% [markdown]
-# This is an atlas of kind `recorded`. Its factors are the columns that we named, and its family is the kind of learner. Everything below is what the chapters do with any atlas, in a few lines: all distances, then an embedding.
+# This is an atlas of kind `recorded`. Its factors are the columns that we named, and its family is the kind of learner. Now we do in a few lines what the chapters do with any atlas: we compute all distances, then an embedding.
 
 # %%
 own_probs, own_labels = np.asarray(own.log_probs("train")), own.labels("train")
@@ -249,23 +256,27 @@ _, straight = inpca.embedding.road(own, "train", n=21)
 own_road = own_fit.transform(pairwise(straight, own_probs))
 
 # %% [markdown]
-# The next figure shows the train manifold of the example. *Prediction:* a forest and a network share neither parameters nor an algorithm. Will their paths share a plane?
+# The next figure shows the train manifold of the example. *Prediction:* a forest and a network share neither parameters nor an algorithm. Will their paths lie in the same plane?
 
 # %% tags=["hide-input"]
 kinds = own.table()[own.family]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2))
 for ax, pair in zip(axes, [(0, 1), (0, 2)], strict=True):
-    options_shown = {"components": pair, "size": 14, "legend": ax is axes[1]}
+    options_shown = {"components": pair, "size": 14, "legend": False}
     plots.plot_embedding(ax, own_fit.embedding_, kinds, **options_shown)
-    plots.plot_reference(ax, own_road, pair, names=False)
+    plots.plot_reference(ax, own_road, pair)
     plots.label_embedding(
         ax, own_fit.eigenvalues_, own_fit.explained_stress_, components=pair
     )
-alt = "Two planes of the example's train embedding, coloured by the kind of learner."
+plots.figure_legend(fig, axes[0], ncols=6)
+alt = (
+    f"Two planes of the example's train embedding, {len(kinds)} points coloured by the "
+    "kind of learner; black is the geodesic from ignorance (square) to truth (star)."
+)
 plots.save_figure(fig, atlas.figure_path("63_example.png"), alt=alt)
 
 # %% [markdown]
-# The black line is the geodesic from ignorance to truth. Who leaves it, and on which side, is a matter of the learner. To say it in a number we compare runs at equal progress: the mean distance between runs of different kinds, over that between runs of one kind.
+# The black line is the geodesic from ignorance to truth. How far a run is away from it, and on which side, depends on the kind of learner. To put a number on this we compare runs at equal progress: the mean distance between runs of different kinds, divided by that between runs of the same kind.
 
 # %%
 names = list(own.runs.index)
@@ -295,8 +306,10 @@ for verdict in verdicts.values():
 farther = verdicts["shuffled control"].distance / verdicts["tanh network"].distance
 print(f"Shuffled, the tanh network is {farther:.1f} times as far from its nearest run.")
 stress = own_fit.explained_stress_[2]
-print(f"In the example, 3 axes explain {100 * stress:.0f} % of the train stress,")
-print(f"and different kinds of learners are {kind_ratio:.1f} times as far apart.")
+print(
+    f"In the example, 3 axes explain {100 * stress:.0f} % of the train stress, and "
+    f"different kinds of learners are {kind_ratio:.1f} times as far apart as one kind."
+)
 
 # %% tags=["hide-input"]
 note = "among checkpoints of about its progress"

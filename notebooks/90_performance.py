@@ -1,9 +1,9 @@
 # %% [markdown]
-# # How fast is all this, and what would the paper's full size take on this machine?
+# # How fast is the package, and how long would the paper's full size take on this machine?
 #
-# **What.** The package beside an honest re-implementation of the usual way, in one run: distances, eigenpairs, landmarks, progress and training.
-# **Figure of the paper.** None; this is what makes its 151,407 points affordable.
-# **Answer.** The tables below, measured on the machine that ran this chapter; nothing is copied from elsewhere.
+# **What.** The package compared with the usual implementation, in one run: distances, eigenpairs, landmarks, progress and training.
+# **Figure of the paper.** None; but its 151,407 points need fast code.
+# **Answer.** The tables below were measured on the machine that ran this chapter; nothing is copied from elsewhere.
 #
 # | | |
 # |---|---|
@@ -54,7 +54,7 @@ print(
 # %% [markdown]
 # ## What do we measure with?
 #
-# Timings of a shared machine wander. So the candidates run in turns, a, b, a, b, and are compared within a turn; medians over turns are reported, with the smallest and the largest ratio. The inputs are made up: points that spread from ignorance to confident predictions, as those of networks do.
+# Timings on a shared machine vary. So the candidates run in turns (a, b, a, b) and are compared within a turn; we report medians over turns, with the smallest and the largest ratio. The inputs are synthetic: points from ignorance to confident predictions, like those of networks.
 
 # %%
 points = 200 if quick else 600
@@ -67,7 +67,7 @@ assert np.isclose(largest[0], 0.1, atol=0.01) and np.allclose(
 )
 
 # %% [markdown]
-# And the limit: the rate at which this machine multiplies float32 matrices. The coefficients of all pairs need $2NC\,m^2/2$ multiplications and additions, so no method that computes them by products can beat this rate. A share of this rate says more about a kernel than a number of seconds does.
+# The limit is the rate at which this machine multiplies float32 matrices. The coefficients of all pairs need $2NC\,m^2/2$ multiplications and additions, so no method that computes them by products can be faster. The share of this rate says more about a kernel than a number of seconds.
 
 # %%
 side = 768 if quick else timing.SGEMM_SIDE
@@ -82,7 +82,7 @@ print(
 # %% [markdown]
 # ## What is the usual way?
 #
-# One batched matrix product a chunk of samples gives all coefficients, then a logarithm of every entry. It needs a few lines, and it is what one writes first. We give it its best chunk size, found in the same run.
+# One batched matrix product for each chunk of samples gives all coefficients, followed by a logarithm of every entry. This takes a few lines, and most people would write it first. We use its best chunk size, found in the same run.
 
 # %%
 print(inspect.getsource(usual_ways.usual_pairwise))
@@ -100,7 +100,7 @@ assert np.allclose(usual, ours, atol=1e-3), "on harmless input the two agree"
 # %% [markdown]
 # ## Are both right?
 #
-# Speed is worth nothing without that. On confident predictions, coefficients fall below the smallest float32. The judge is the formula in float64, in logarithms, pair by pair.
+# Speed is worth nothing if the result is wrong. For confident predictions the coefficients fall below the smallest float32. We compare with the formula in float64, in logarithms, pair by pair.
 
 # %%
 sure = np.concatenate(
@@ -128,7 +128,7 @@ assert errors["ours"] < 1e-4 * exact.max()
 # %% [markdown]
 # ## Side by side, in one thread
 #
-# Points $m$, samples $N$ and classes $C$ are varied one at a time. `times` says how many times faster ours is; `roofline` is our rate over that of a matrix product that runs in the same turns. *Prediction:* for which $C$ is the advantage smallest?
+# We vary points $m$, samples $N$ and classes $C$ one at a time. `times` says how many times faster the package is; `roofline` is its rate divided by that of a matrix product that runs in the same turns. *Prediction:* for which $C$ is the advantage smallest?
 
 # %%
 cases = [(points // 2, samples, 10), (points, samples, 10)]
@@ -157,7 +157,7 @@ pairs = pd.DataFrame(rows)
 pairs.round(3)
 
 # %% [markdown]
-# With ten classes the logarithm of every entry costs more than the product, and that is what is saved. With a hundred classes the product itself dominates, so the advantage must shrink towards the half that symmetry saves.
+# With ten classes the logarithm of every entry costs more than the product, and the package saves this logarithm. With a hundred classes the product itself dominates, so the advantage shrinks towards a factor of two, which is due to symmetry.
 #
 # ## How do time and memory grow?
 
@@ -182,7 +182,13 @@ exponents = {name: timing.growth(grown.m, grown[name])[0] for name in measured}
 print({name: round(value, 2) for name, value in exponents.items()})
 
 # %% [markdown]
-# Both ways must take time in proportion to $m^2$. Memory need not: the usual way holds chunks of $m^2$ entries. We fit the exponents, in one thread. Memory of torch is not seen by Python's tracer, so for the usual way it is counted from its arrays.
+# Both ways must take time in proportion to $m^2$. The memory need not grow so fast, but the usual way holds chunks of $m^2$ entries. We fit the exponents, in one thread, and the next figure shows the measurements. Python's tracer does not see the memory of torch, so for the usual way we count it from its arrays.
+
+# %% tags=["hide-input"]
+alt = (
+    "Median seconds (left) and megabytes (right) against the number of points, for the "
+    f"usual way (circles) and ours (squares); n = {repeats} turns, one thread."
+)
 
 # %% tags=["hide-input"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
@@ -194,19 +200,19 @@ for k, name in enumerate(("usual", "ours")):
     left.loglog(grown.m, seconds, label=label, **look)
     label = f"{name}: exponent {exponents[f'{name}_bytes']:.2f}"
     right.loglog(grown.m, megabytes, label=label, **look)
-for ax, what in ((left, "seconds (median)"), (right, "memory beyond the input (MB)")):
-    ax.set(xlabel="points m", ylabel=what)
+for ax, what in ((left, "time (s)"), (right, "memory beyond the input (MB)")):
+    ax.set(xlabel="points m", title=what)
     plots.plain_log(ax.xaxis)
+    plots.plain_log(ax.yaxis)
     ax.legend()
-alt = "Seconds and megabytes against the number of points, for the usual way and ours."
 plots.save_figure(fig, atlas.figure_path("90_growth.png"), alt=alt)
 
 # %% [markdown]
-# At small sizes, fixed costs hide the law: an exponent well below two says that the sizes are too small to tell, not that the method is better than it can be. Parallel lines mean equal growth, and the gap between them is the factor. The memory that this in-memory call needs includes its result, which is $8m^2$ bytes; on disk, tiles bound it whatever $m$ is.
+# At small sizes, fixed costs hide the growth: an exponent well below two means that the sizes are too small to tell. Parallel lines mean equal growth, and the gap between them is the factor. The memory of this call includes its result of $8m^2$ bytes; if the result is written to disk in tiles, the memory does not grow with $m$.
 #
 # ## Is another thread worth having?
 #
-# Threads share the blocks of pairs, and wait for each other at the end of every chunk of samples. That costs nothing only if there is enough to do, so we take a larger problem.
+# Threads share the blocks of pairs and wait for each other at the end of every chunk of samples. The waiting is negligible only in a larger problem, so we use one.
 
 # %%
 threads = sorted({1, facts["cores"]})
@@ -227,11 +233,11 @@ by_threads = timing.compare(thread_turns, 1)
 by_threads.round(3)
 
 # %% [markdown]
-# The column `times` is the gain over one thread. Two threads can at best halve the time; other work on the machine shows up here first, since the slower thread decides.
+# The column `times` is the gain over one thread. Two threads can at best halve the time. Other work on the machine affects this number most, since the slower thread decides.
 #
 # ## Fifty eigenpairs
 #
-# LAPACK factorises a centred copy of the whole matrix, at a cost of $m^3$. A block Krylov method asks for a few products with $D$ and copies nothing, so $D$ may as well stay on disk. Matrices are made up, with a spectrum that falls as trained networks' does.
+# LAPACK factorises a centred copy of the whole matrix, at a cost of $m^3$. A block Krylov method needs only a few products with $D$ and copies nothing, so $D$ can stay on disk. The matrices are synthetic, with a spectrum that falls like that of trained networks.
 
 # %%
 k, eigen_rows = 20 if quick else 50, []
@@ -275,17 +281,17 @@ print(
 )
 
 # %% [markdown]
-# The ratio at ten thousand points is an extrapolation from small matrices by the two fitted exponents, and should be read as such. `passes` counts how often the solver went through $D$; on disk each pass is one reading of all tiles, so this number decides what a large matrix costs.
+# The ratio at ten thousand points is extrapolated from small matrices with the two fitted exponents, so it is only a rough guide. `passes` counts how often the solver reads all of $D$; this number determines the cost of a large matrix on disk.
 #
 # ## Landmarks
 #
-# For most pictures one need not know all distances. Draw $l$ points that cover the cloud (each with a chance in proportion to its distance to those drawn before), embed them, place the others by the formula for new points, and diagonalise once more over all of them: the axes then are those of the whole cloud. A few lines of algebra do it.
+# Most pictures do not need all distances. We draw $l$ points that cover the cloud (each with a probability in proportion to its distance to those drawn before), embed them, place the others by the formula for new points, and diagonalise once more over all points, so that the axes are those of the whole cloud. The code is short:
 
 # %%
 print(inspect.getsource(landmarks.LandmarkInPCA.fit).split('"""')[-1])
 
 # %% [markdown]
-# We try it on predictions of this atlas, not on made-up ones, and judge the first three coordinates of all points and the stress of three axes. *Prediction:* how many landmarks give a picture that no eye can tell from the exact one?
+# We try this on predictions of this atlas and compare the first three coordinates of all points and the stress of three axes with the exact ones. *Prediction:* how many landmarks give a picture that looks like the exact one?
 
 # %%
 real = atlas.table("main").query("loss_train < 4").index.to_numpy()
@@ -303,11 +309,11 @@ of_landmarks = pd.DataFrame(landmark_rows).set_index("m / l")
 of_landmarks.round(5)
 
 # %% [markdown]
-# Both errors are relative to the size of the cloud. The raw formula keeps the axes of the landmarks alone; the second step turns them to those of all points. The share of distances that had to be computed is one over `m / l`.
+# Both errors are relative to the size of the cloud. The first formula keeps the axes of the landmarks alone; the second step rotates them to those of all points. The share of the distances that is computed is one over `m / l`.
 #
 # ## Progress
 #
-# The usual way minimises the mean angle point by point with a scalar minimiser. Ours solves for all points at once, by the slope. We give the minimiser a cheap objective that needs only three numbers a sample.
+# The usual way minimises the mean angle point by point with a scalar minimiser. The package solves for all points at once, using the slope. We give the minimiser a cheap objective that needs only three numbers for each sample.
 
 # %%
 minimiser = partial(usual_ways.usual_progress, log_probs, labels)
@@ -320,7 +326,7 @@ clock.round(4)
 # %% [markdown]
 # ## Training
 #
-# The usual loop takes samples one by one through a `DataLoader`; ours keeps the data as one tensor and a batch is an index. Networks, optimiser, schedule and checkpoints are the same, one thread each.
+# The usual loop takes samples one by one through a `DataLoader`; the package keeps the data as one tensor, and a batch is an index. Networks, optimiser, schedule and checkpoints are the same, one thread each.
 
 # %%
 data, single_runs = usual_ways.digit_runs(quick)
@@ -339,7 +345,7 @@ trained = pd.DataFrame(training_rows).set_index("network")
 trained.round(1)
 
 # %% [markdown]
-# This is one thread against one thread, and single runs. A grid has many: the usual way trains them one after another, with all threads of the machine for one network; ours gives each worker a run of its own. So the fair question is how many runs *this machine* finishes in a minute. Half of the runs are augmented, as in the paper's grid. Workers are started, and the data loaded, before the clock runs.
+# This compares single runs in one thread. A grid has many runs: the usual way trains them one after another, with all threads of the machine for one network, whereas the package gives each worker a run of its own. So the fair question is how many runs *this machine* finishes in a minute. Half of the runs are augmented, as in the paper's grid. Workers are started and the data are loaded before the measurement begins.
 
 # %%
 several = {"n_seeds": 1 if quick else 2, "augmentations": ("none", "simple")}
@@ -357,11 +363,11 @@ print(f"{len(grid_runs)} runs: {whole.times:.1f} times the runs a minute")
 print(f"({whole.times_low:.1f} to {whole.times_high:.1f})")
 
 # %% [markdown]
-# That is what a grid gains: less work for each run, times the workers side by side.
+# The gain of a grid combines two things: each run takes less work, and the workers train runs side by side.
 #
-# ## What would the paper's full size take here?
+# ## How long would the paper's full size take here?
 #
-# 151,407 points, ten classes, and 25,000 samples (every second, as the authors use) or all 50,000. From the rate measured above, in all threads of this machine:
+# 151,407 points, ten classes, and 25,000 samples (every second, as the authors use) or all 50,000. The time follows from the rate measured above, in all threads of this machine:
 
 # %%
 fastest = by_threads.seconds.min()
@@ -390,21 +396,21 @@ paper_size.round(1)
 # %%
 main_row = pairs.iloc[1]
 print(
-    f"d_B at m = {main_row.m:.0f}, C = 10, one thread: "
-    f"{main_row.times:.0f} times the usual way, "
-    f"{100 * main_row.roofline:.0f} % of the matrix product's rate."
+    f"In one thread, the distances of {main_row.m:.0f} points are computed "
+    f"{main_row.times:.0f} times as fast as in the usual way, at "
+    f"{100 * main_row.roofline:.0f} % of the rate of a matrix product."
 )
 print(
-    f"Time grows as m^{exponents['ours']:.2f}; the paper's matrix "
-    f"would take {size[25_000]['hours']:.1f} hours here, the usual "
-    f"way {paper_size.loc['usual way (hours)', 25_000]:.0f}."
+    f"The paper's matrix would take {size[25_000]['hours']:.1f} hours here, in the "
+    f"usual way {paper_size.loc['usual way (hours)', 25_000]:.0f}; at these sizes time "
+    f"grows as m^{exponents['ours']:.2f}."
 )
 
 # %%
 print(
-    f"Training: {trained.times.min():.1f} to {trained.times.max():.1f} "
-    f"times in one thread, {whole.times:.1f} times the runs a "
-    f"minute of this machine; progress: {clock.times['ours']:.0f} times."
+    f"Training is {trained.times.min():.1f} to {trained.times.max():.1f} times as fast "
+    f"in one thread, and this machine finishes {whole.times:.1f} times as many runs per "
+    f"minute; progress is {clock.times['ours']:.0f} times as fast."
 )
 print(
     "With one point in twenty as a landmark, the first "
@@ -413,7 +419,7 @@ print(
 )
 
 # %%
-print("The paper gives no timings to stand beside these.")
+print("The paper gives no timings to compare with.")
 
 
 # %% tags=["hide-input", "lesson"]

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Which of the paper's claims hold on this atlas?
 #
-# **What.** Every claim of the paper beside the number that this atlas gives, its interval, and a verdict from a rule stated in the open.
+# **What.** Every claim of the paper with the number of this atlas, its interval, and a verdict by a rule that was fixed beforehand.
 # **Figure of the paper.** All of them, as one table.
-# **Answer.** The table below: for each claim, whether the number is the paper's, and whether the conclusion holds beyond what a world without the effect would give.
+# **Answer.** The table below says for each claim whether the number agrees with the paper's, and whether the conclusion holds beyond what a world without the effect would give.
 #
 # | | |
 # |---|---|
@@ -40,7 +40,7 @@ print(f"profile {atlas.profile.name}: {atlas.profile.description}")
 # %% [markdown]
 # ## What do we load?
 #
-# The chapters left their results as named numbers. Here are the chapters that have run, and how many numbers each gave. One number we know: a matrix of distances over $m$ points has $m$ rows.
+# The chapters saved their results as named numbers. Here are the chapters that have run, and how many numbers each has saved. One number we know: a matrix of distances over $m$ points has $m$ rows.
 
 # %%
 found = claims.load_results(atlas.results_folders)
@@ -67,9 +67,9 @@ judged = claims.load_results(atlas.results_folders, judged=True)
 # %% [markdown]
 # ## The rules, before the numbers
 #
-# A rule that is written after looking at the numbers judges nothing. These rules stand in `notebooks/claims.yaml`, under version control, and were committed before the runs that they judge.
+# A rule that is written after seeing the numbers proves nothing. These rules are in `notebooks/claims.yaml`, under version control, and were committed before the runs that they judge.
 #
-# Every claim gets two answers. The *number* column asks whether our value is the paper's: *same* within the stated tolerance, *different*, or *other data*, because the paper's numbers are about CIFAR-10. The *conclusion* column asks what the statement is about: does it hold here, and would a world without the effect have given the same? A conclusion *holds beyond the null* only if the whole interval keeps the bound. *The null does as well* means that the effect asked for is excluded while the null's value is not.
+# Every claim gets two answers. The *number* column says whether our value is the paper's: *same* within the stated tolerance, *different*, or *other data*, because the paper's numbers are about CIFAR-10. The *conclusion* column is about the statement itself: does it hold here, and would a world without the effect have given the same? A conclusion *holds beyond the null* only if the whole interval satisfies the bound. *The null does as well* means that the effect asked for is excluded while the null's value is not.
 
 # %%
 rules = pd.DataFrame([c.model_dump() for c in claims.load_claims()]).set_index("id")
@@ -78,7 +78,7 @@ rules[["statement", "data", "rule"]]
 # %% [markdown]
 # ## The scorecard
 #
-# *Prediction:* which claims hold on easy data because any learning curve would do, and which need real images?
+# *Prediction:* which claims hold on easy data simply because networks learn, and which need real images?
 
 # %%
 card = claims.scorecard(atlas.results_folders)
@@ -90,23 +90,23 @@ shown = ["claim", "statement", "paper", "ours", "low", "high", "number", "conclu
 card[shown].round(3)
 
 # %% [markdown]
-# A claim that is *not computed* needs a grid, a factor or a split that this atlas does not have. The claims are about the paper's networks and its factors, so that an atlas of other runs is asked only those whose numbers it has:
+# A claim that is *not computed* needs a grid, a factor or a split that this atlas does not have. The claims are about the paper's networks and its factors, so an atlas of other runs can be judged only on those for which it has numbers:
 
 # %%
 asked = card.claim[~card.conclusion.isin([claims.ABSENT, claims.OTHER])]
 unasked = card.claim[card.conclusion == claims.ABSENT]
-print(f"{len(asked)} of {len(card)} claims can be asked of this atlas:", *asked)
+print(f"{len(asked)} of {len(card)} claims can be judged on this atlas:", *asked)
 if len(unasked):
-    print("Not computed, for want of their numbers here:", ", ".join(unasked) + ".")
+    print("Not computed, because their numbers are missing:", ", ".join(unasked) + ".")
 if atlas.profile.kind == RECORDED:
     print(
-        "These runs were recorded elsewhere: what is said of them is about "
+        "These runs were recorded elsewhere: the statements are about "
         f"{plots.factor_name(atlas.family)} and their other factors, not about the "
         "paper's networks."
     )
 
 # %% [markdown]
-# What each conclusion rests on, result by result, with its bound:
+# The evidence for each conclusion, result by result, with its bound:
 
 # %%
 card.set_index("claim")[["evidence"]]
@@ -114,7 +114,7 @@ card.set_index("claim")[["evidence"]]
 # %% [markdown]
 # ## All data sets side by side
 #
-# Committed reference runs stand beside this atlas. The next figure has a column for each; read along a row to see whether a conclusion depends on the data.
+# We compare this atlas with the published reference runs. The next figure has a column for each; read along a row to see whether a conclusion depends on the data.
 
 # %% tags=["hide-input"]
 cards = {f"{atlas.profile.name}\n(this atlas)": card}
@@ -123,15 +123,18 @@ for name, other in claims.reference_cards().items():
         cards[f"{name}\n(published)"] = other
 fig, ax = plt.subplots(figsize=(min(9, 4.6 + 2 * len(cards)), 0.62 * len(card) + 0.8))
 plots.plot_scorecard(ax, cards)
-alt = "Claims down, data sets across: our number and its conclusion in each cell."
+alt = (
+    f"{len(card)} claims down, {len(cards)} data sets across: our number and its "
+    "conclusion in each cell, as a word and a colour."
+)
 plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt=alt)
 
 # %% [markdown]
-# The number in a cell is the one of the table above for that data set; the colour is its conclusion, and blue and pink cells are claims about a number only.
+# The number in a cell is our value for that data set, and the colour is the conclusion. Blue and pink cells are claims about a number only.
 #
 # ## How much stress do the first axes explain?
 #
-# The most quoted numbers of the paper, for both splits and at several depths, as chapter 42 computed them, with the null's beside them: the same points after shuffling the samples of each run within their classes.
+# These are the most quoted numbers of the paper, for both splits and at several depths, as chapter 42 computed them. For comparison, the null is the same points after shuffling the samples of each run within their classes.
 
 # %%
 prefix = f"42.{atlas.splits[0]}_stress_"
@@ -163,13 +166,14 @@ stress.sort_index(axis=1, level=0, ascending=False, sort_remaining=False).round(
 # %%
 counts = card.conclusion[card.conclusion != ""].value_counts()
 print(
-    f"Of {counts.sum()} conclusions, on {atlas.profile.name}: "
-    + ", ".join(f"{n} {conclusion}" for conclusion, n in counts.items())
+    f"The conclusions of {counts.sum()} claims on {atlas.profile.name} are: "
+    + ", ".join(f"{conclusion} ({n})" for conclusion, n in counts.items())
     + "."
 )
 for conclusion in claims.CONCLUSIONS[::-1]:
     which = ", ".join(card.claim[card.conclusion == conclusion]) or "none"
-    print(f"{conclusion.capitalize()}: {which}.")
+    if which != "none":
+        print(f"{conclusion.capitalize()}: {which}.")
 
 # %%
 for row in card[card.conclusion == claims.CONTRADICTED].itertuples():

@@ -16,6 +16,11 @@ from manifold_utils.book.contents import NOTEBOOKS, Book, check_parameters, decl
 from manifold_utils.profiles import Profile
 
 MAX_WIDTH, MAX_LINES, MAX_IMPORT_LINES, MAX_MEDIAN, MIN_WORDS = 88, 15, 15, 5, 6
+MAX_INCHES = 9  # of a figure: the width of a page
+UNIDIOMATIC = re.compile(
+    r"afraid of|stands? apart|stands? off|for want of|deserves?\b|last word|\bwhoever\b|everybody|stranger"
+    r"|hardly any opinion|tells? the same story|knows nothing of the|who can have"
+)  # phrases that a native editor struck out
 REUSABLE = {
     "_",
     "fig",
@@ -122,6 +127,8 @@ def prose(notebook):
     n_lines = sum(len(lines_of(c.source)) for c in shown)
     if words < MIN_WORDS * n_lines:
         yield f"{words} words of prose for {n_lines} lines of code: {words / n_lines:.1f} a line"
+    for cell in notebook.cells:
+        yield from (f"unidiomatic: {phrase!r}" for phrase in UNIDIOMATIC.findall(cell.source.lower()))
 
 
 def definitions(notebook):
@@ -199,6 +206,9 @@ def figures(notebook):
                 yield f"the figure of {cell.source.splitlines()[0]!r} is not announced"
             if i + 1 == len(cells) or cells[i + 1].cell_type != "markdown":
                 yield f"the figure of {cell.source.splitlines()[0]!r} is not read afterwards"
+        for width in re.findall(r"figsize=\(([\d.]+),", cell.source):
+            if float(width) > MAX_INCHES:
+                yield f"a figure of {width} inches is wider than the page"
 
 
 RULES = [first_cells, parameter_cell, sizes, prose, definitions, forbidden, reused_names, last_sections, figures]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from manifold_utils.book.answers import MARK, answer, sentences, with_answer
-from manifold_utils.book.page import page
+from manifold_utils.book.page import ON_DARK, page
+from manifold_utils.book.pages import STYLE
 from manifold_utils.plots.interactive import PLOTLY, Shown, embedding_3d
 from manifold_utils.plots.poster import turned
 
@@ -59,6 +60,15 @@ def test_a_chapter_that_has_not_run_has_no_answer():
 
 def picture(alt):
     return nbformat.v4.new_output("execute_result", data={"image/png": "aGk="}, metadata={"image/png": {"alt": alt}})
+
+
+def test_on_a_dark_page_figures_are_inverted_and_pictures_of_samples_are_not():
+    cells = [CODE("a", outputs=[picture("The road is black.")]), CODE("b", outputs=[picture("Photos, black frame.")])]
+    cells[1].metadata["tags"] = ["pictures"]
+    first, second = (c.metadata["mystnb"] for c in page(chapter(MARKDOWN("# Why?"), *cells), "10").cells[1:])
+    assert first["figure"]["caption"].endswith(ON_DARK) and "classes" not in first["image"]
+    assert ON_DARK not in second["figure"]["caption"] and second["image"]["classes"] == "pictures"
+    assert "img:not(.pictures)" in STYLE and ".on-dark { display: none; }" in STYLE
 
 
 def test_headings_and_figures_are_numbered_and_captioned():

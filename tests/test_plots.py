@@ -77,6 +77,52 @@ def test_excess_has_a_mean_and_its_null_for_every_kind():
     assert {2.0, 8.0, 1.0} <= heights and len(ax.collections) == 2
 
 
+def test_no_level_of_a_scatter_plot_is_drawn_on_top_of_all_the_others():
+    fig, ax = plt.subplots()
+    plots.plot_embedding(ax, np.zeros((40, 2)), ["a"] * 20 + ["b"] * 20, legend=False)
+    drawn = [tuple(c.get_facecolor()[0][:3]) for c in ax.collections if len(c.get_offsets())]
+    n_points = sum(len(c.get_offsets()) for c in ax.collections)
+    plt.close(fig)
+    assert n_points == 40 and len(set(drawn)) == 2
+    assert drawn.index(drawn[-1]) < len(drawn) - 2, "the last level comes before the other one, too"
+
+
+def test_far_points_leave_the_frame_and_are_counted():
+    rng = np.random.default_rng(0)
+    points, road = rng.normal(size=(200, 2)), np.array([[0.0, 0.0], [90.0, 0.0]])
+    fig, (near, far) = plt.subplots(1, 2)
+    assert plots.frame_on_most(near, points) == 0 and not near.texts
+    n_outside = plots.frame_on_most(far, points, road)
+    said, width = far.texts[0].get_text(), np.ptp(far.get_xlim())
+    plots.frame_on_most(near, np.vstack([points, [[50.0, 0.0]]]), keep=np.array([[7.0, 0.0]]))
+    kept = near.get_xlim()[1]
+    plt.close(fig)
+    assert 7 <= kept < 10
+    assert said == f"outside: {n_outside} of 200 points, truth" and width < 10
+
+
+def test_figures_of_views_have_a_panel_for_each_plane_and_each_level():
+    x, levels = np.random.default_rng(0).normal(size=(60, 3)), list("abcdef") * 10
+    values, stress = np.array([3.0, 2.0, -1.0]), np.array([0.4, 0.7, 0.9])
+    fig = plots.plot_views(plt.figure(figsize=(9, 8)), x, levels, x[:5], values, stress)
+    labels = [(ax.get_xlabel()[:6], ax.get_ylabel()[:6]) for ax in fig.axes]
+    flat = plots.plot_views(plt.figure(figsize=(9, 4)), x[:, :2], levels, x[:5, :2], values, stress)
+    apart = plots.plot_levels_apart(plt.figure(figsize=(9, 4)), x, levels, x[:5])
+    titles = [ax.get_title() for ax in apart.axes]
+    plt.close("all")
+    assert labels == [("InPC 1", "InPC 2"), ("InPC 1", "InPC 3"), ("InPC 2", "InPC 3")] and len(flat.axes) == 1
+    assert titles == [f"{level} (n = 10)" for level in "abcdef"]
+
+
+def test_a_saved_figure_is_as_wide_as_it_was_drawn(tmp_path):
+    plots.use_house_style()
+    fig, ax = plt.subplots(figsize=(9, 2))
+    ax.plot([0, 1], [0, 1])
+    plots.save_figure(fig, tmp_path / "a.png", alt="A line that rises from left to right.")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width <= 9 * image.info["dpi"][0] + 1
+
+
 def percentages(*labels):
     return [float(re.search(r"([\d.]+) %", label).group(1)) for label in labels]
 

@@ -37,6 +37,9 @@ FOLDED = {
     "imports": ("Show the imports", "Hide the imports"),
     "hide-input": ("Show the code", "Hide the code"),
 }
+PICTURES = "pictures"  # tag of a cell that shows samples: they keep their colours on a dark page
+EXCHANGED = re.compile(r"\b(black|white)\b", re.I)
+ON_DARK = ' <span class="on-dark">On this dark page, black and white are exchanged.</span>'
 INTERACTIVE = "Interactive figure: drag to turn it, hover over a point for its run."
 
 
@@ -149,6 +152,10 @@ def _described(cell, number, counts, token):
             counts["figure"] += 1
             name = f"Figure {number}.{counts['figure']}" if number else f"Figure {counts['figure']}"
             shown = {"image": {"alt": _plain(alt)}, "figure": {"caption": f"**{name}.** {_escaped(alt)}"}}
+            if PICTURES in tags(cell):
+                shown["image"]["classes"] = PICTURES
+            elif EXCHANGED.search(alt):
+                shown["figure"]["caption"] += ON_DARK
             cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **shown}
 
 

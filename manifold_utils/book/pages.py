@@ -49,6 +49,8 @@ SPHINX_SETTINGS = {
     "html_show_sourcelink": False,
 }
 # Wide enough for a line of code, 88 characters between both side bars; printed sentences are folded instead of cut.
+# On a dark page figures are inverted with their hues kept, so that their ground is dark and black lines are white;
+# pictures of samples are not.
 STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
 .bd-main .cell_input pre { font-size: 0.76rem; }
 .cell_output pre { white-space: pre-wrap; }
@@ -57,6 +59,12 @@ STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
 .chapters { width: 100%; border-collapse: collapse; } .chapters td { padding: 6px 10px 6px 0; vertical-align: middle; }
 .chapters img { width: 120px; max-height: 84px; object-fit: contain; background: white; }
 .chapters .part td { padding-top: 1.2rem; font-weight: 600; }
+.on-dark { display: none; }
+html[data-theme="dark"] .on-dark { display: inline; font-style: italic; }
+html[data-theme="dark"] .bd-article img:not(.pictures):not([src*="10_samples"]):not([src^="http"]),
+html[data-theme="dark"] .bd-article [data-made-by] { filter: invert(0.93) hue-rotate(180deg); background: white; }
+html[data-theme="dark"] .bd-article img.pictures { filter: none; background: white; }
+html[data-theme="dark"] .text_html:has([data-made-by]) { background: none !important; padding: 0 !important; }
 @media (max-width: 600px) { .chapters .minutes { display: none; } .chapters img { width: 72px; } }
 """
 SHEET_MARK = ("Software", "manifold-book contact sheet")  # text in the picture

@@ -1,8 +1,9 @@
-"""Figures in one style: `style` (colours, saving), `embeddings`, `runs`, `guests`, `scorecard`; 3-D: `interactive`."""
+"""Figures in one style (`style`): `embeddings`, `views`, `runs`, `guests`, `scorecard`; in 3-D `interactive`."""
 
 from manifold_utils.plots.embeddings import (
     axis_label,
     barycentric,
+    frame_on_most,
     label_embedding,
     plot_embedding,
     plot_embedding_values,
@@ -47,13 +48,15 @@ from manifold_utils.plots.style import (
     style_of,
     use_house_style,
 )
+from manifold_utils.plots.views import plot_levels_apart, plot_views
 
 __all__ = [
     "ARCHITECTURE_STYLE", "DIVERGING", "FACTOR_STYLES", "POSTER_SIZE", "SEQUENTIAL", "SPACE_LIKE", "TIME_LIKE",
-    "VERDICT_COLOURS", "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding",
-    "legend_below", "level_colour", "level_legend", "numbered_style", "panels", "plain_log", "plot_curves",
-    "plot_dendrogram", "plot_effects", "plot_embedding", "plot_embedding_values", "plot_excess", "plot_guests",
-    "plot_importance", "plot_ladder", "plot_poster", "plot_progress_by_size", "plot_quantiles", "plot_ratio_map",
-    "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size", "plot_triangle", "plot_yardsticks",
-    "save_figure", "short_legend", "shortened", "style_of", "use_house_style",
+    "VERDICT_COLOURS", "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "frame_on_most",
+    "label_embedding", "legend_below", "level_colour", "level_legend", "numbered_style", "panels", "plain_log",
+    "plot_curves", "plot_dendrogram", "plot_effects", "plot_embedding", "plot_embedding_values", "plot_excess",
+    "plot_guests", "plot_importance", "plot_ladder", "plot_levels_apart", "plot_poster", "plot_progress_by_size",
+    "plot_quantiles", "plot_ratio_map", "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size",
+    "plot_triangle", "plot_views", "plot_yardsticks", "save_figure", "short_legend", "shortened", "style_of",
+    "use_house_style",
 ]  # fmt: skip

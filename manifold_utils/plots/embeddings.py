@@ -18,6 +18,9 @@ from manifold_utils.plots.style import (
     style_of,
 )
 
+TURNS, TURNS_STRIDE = 8, 3  # in which the levels of a scatter plot are drawn; the stride spreads a run over them
+MOST, MUCH_LARGER = 0.95, 2.0  # of the points, which fill the frame where all of them would need so much more room
+
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
 
 
@@ -70,8 +73,8 @@ def plot_embedding(ax, coordinates, levels, *, components=(0, 1), size=6, alpha=
     ax : matplotlib Axes
     coordinates : (n_points, n_components) ndarray
     levels : (n_points,) sequence of str
-        A factor; a Series is known by its name (see `style_of`). Each level gets its colour and marker, the rarest
-        drawn last.
+        A factor; a Series is known by its name (see `style_of`). Each level gets its colour and marker. The levels are
+        drawn in turns, some points of each at a time, so that none of them hides the others.
     components : (int, int), numbers of the axes from 0
     size : float, area of a marker in square points; in the legend all markers are alike, opaque and large enough
 
@@ -86,9 +89,13 @@ def plot_embedding(ax, coordinates, levels, *, components=(0, 1), size=6, alpha=
         ax.scatter([], [], s=max(size, LEGEND_SIZE), color=colour, marker=marker, linewidths=0, label=str(level))
     # small markers keep their shape
     look = {"s": size, "alpha": alpha, "linewidths": 0, "snap": False, "rasterized": True}
-    for level in levels.value_counts().index:
-        colour, marker, _ = style_of(level, levels)
-        ax.scatter(*points[(levels == level).to_numpy()].T, color=colour, marker=marker, **look)
+    turn = levels.groupby(levels).cumcount().to_numpy() * TURNS_STRIDE % TURNS
+    for k in range(TURNS):
+        for level in levels.value_counts().index:
+            colour, marker, _ = style_of(level, levels)
+            chosen = (levels == level).to_numpy() & (turn == k)
+            if chosen.any():
+                ax.scatter(*points[chosen].T, color=colour, marker=marker, **look)
     if legend:
         short_legend(ax, loc="best")
     return ax
@@ -100,13 +107,15 @@ def as_series(levels):
     return with_missing_named(pd.DataFrame({name: np.asarray(levels)}), [name])[name]
 
 
-def plot_embedding_values(ax, coordinates, values, *, components=(0, 1), size=6, alpha=0.6, cmap=SEQUENTIAL, norm=None):
+def plot_embedding_values(
+    ax, coordinates, values, *, components=(0, 1), size=6, alpha=0.6, cmap=SEQUENTIAL, norm=None, marker="o"
+):
     """Scatter points of an embedding, coloured by a number on a sequential map; other arguments as `plot_embedding`.
 
     Parameters
     ----------
     values : (n_points,) ndarray
-    cmap, norm : as in `matplotlib.axes.Axes.scatter`
+    cmap, norm, marker : as in `matplotlib.axes.Axes.scatter`
 
     Returns
     -------
@@ -114,7 +123,7 @@ def plot_embedding_values(ax, coordinates, values, *, components=(0, 1), size=6,
     """
     points = coordinates[:, list(components)]
     look = {"s": size, "alpha": alpha, "linewidths": 0, "rasterized": True}
-    ax.scatter(*points.T, c=values, cmap=cmap, norm=norm, **look)
+    ax.scatter(*points.T, c=values, cmap=cmap, norm=norm, marker=marker, **look)
     return ax
 
 
@@ -135,10 +144,56 @@ def plot_reference(ax, reference, components=(0, 1), names=True):
 
 def label_embedding(ax, eigenvalues, explained_stress, components=(0, 1)):
     """Equal aspect, axes named with eigenvalue, cumulative explained stress and signature; see `axis_label`."""
-    i, j = components
-    ax.set(xlabel=axis_label(i, eigenvalues, explained_stress), ylabel=axis_label(j, eigenvalues, explained_stress))
+    across, up = (axis_label(k, eigenvalues, explained_stress) for k in components)
+    ax.set(xlabel=across, ylabel=up.replace(" (", "\n(", 1))  # upright, there is less room
     ax.set_aspect("equal", adjustable="datalim")
     return ax
+
+
+def frame_on_most(ax, points, reference=None, keep=None):
+    """Let most of the points fill the frame, with equal aspect, and say in a corner what lies outside.
+
+    A few far points, or a far truth, would leave the others a small part of the figure. Nothing changes where all
+    points and the whole `reference` fit into a frame that is not much larger.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    points : (n_points, 2) ndarray, as drawn
+    reference : (n, 2) ndarray, optional
+        The drawn geodesic, which ends at truth.
+    keep : (n, 2) ndarray, optional
+        Places that must be within the frame.
+
+    Returns
+    -------
+    int, the number of points outside of the frame
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> places = np.random.default_rng(0).normal(size=(400, 2))
+    >>> places[0] = 50.0
+    >>> frame_on_most(plt.figure().add_subplot(), places) < 40
+    True
+    """
+    points = np.asarray(points, dtype=float)
+    reference = np.empty((0, 2)) if reference is None else np.asarray(reference, dtype=float)
+    everything = np.concatenate([points, reference[np.isfinite(reference).all(axis=1)]])
+    low, high = np.quantile(points, [(1 - MOST) / 2, (1 + MOST) / 2], axis=0)
+    if keep is not None:
+        low, high = np.minimum(low, keep.min(axis=0)), np.maximum(high, keep.max(axis=0))
+    if (np.ptp(everything, axis=0) <= MUCH_LARGER * (high - low)).all():
+        return 0
+    low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    ax.set_aspect("equal", adjustable="box")  # these limits, and no wider ones
+    outside = ((everything < low) | (everything > high)).any(axis=1)
+    n_outside, far_truth = int(outside[: len(points)].sum()), len(reference) > 0 and bool(outside[-1])
+    said = [f"{n_outside} of {len(points)} points"] * (n_outside > 0) + ["truth"] * far_truth
+    if said:
+        ax.annotate(f"outside: {', '.join(said)}", (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", size=9)
+    return n_outside
 
 
 def plot_spectrum(ax, eigenvalues, explained_stress, marks=(1, 3, 10, 20, 50)):

@@ -5,10 +5,10 @@ Drawn from what `recording` returns, in the style of `style`. Functions take axe
 
 from manifold_utils.levels import sorted_levels
 from manifold_utils.plots.embeddings import label_embedding, plot_reference
-from manifold_utils.plots.style import FACTOR_STYLES, short_legend, style_of
+from manifold_utils.plots.style import FACTOR_STYLES, plain_log, short_legend, style_of
 
 GREY = "0.82"  # the atlas behind its guests
-OWN_MARKERS = "*DXPs"  # guests among held-out runs, in black
+OWN_MARKERS = "DXPHp"  # guests among held-out runs, in black; the star is truth everywhere
 
 
 def plot_guests(ax, embedding, placed, components=(0, 1), *, legend=True):
@@ -25,7 +25,7 @@ def plot_guests(ax, embedding, placed, components=(0, 1), *, legend=True):
     ax.scatter(grey[:, i], grey[:, j], s=3, color=GREY, linewidths=0, rasterized=True)
     for (name, path), (colour, marker, dash) in zip(placed.items(), FACTOR_STYLES, strict=False):
         ax.plot(path[:, i], path[:, j], ls=dash, color=colour, marker=marker, ms=4, label=name)
-    plot_reference(ax, embedding.reference_embedding.values, components, names=legend)
+    plot_reference(ax, embedding.reference_embedding.values, components)
     label_embedding(ax, embedding.eigenvalues.values, embedding.explained_stress.values, components)
     if legend:
         ax.legend(fontsize=9)
@@ -53,6 +53,7 @@ def plot_yardsticks(ax, yardstick, verdicts, kind=None):
         ax.plot(verdict.distance, verdict.ratio, marker, color="black", ms=11, label=name)
     ax.axhline(1, color="black", lw=1)
     ax.set(xscale="log", xlabel="$d_B$ to the nearest run (nats, mean over progress)")
+    plain_log(ax.xaxis)
     ax.set_ylabel("real / shuffled distance")
     short_legend(ax, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

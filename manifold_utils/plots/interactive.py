@@ -36,7 +36,8 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explaine
         The run of every point, in order of time: thin lines join the points of a run, each up to the last checkpoint
         before its progress exceeds the slider's value.
     hover : (n_points,) sequence of str, optional
-        What is said of a point under the mouse; its run, where that is given, and its progress by default.
+        What is said of a point under the mouse, see `hover_text`; by default its run (if `runs` are given) and its
+        progress.
     n_frames : int
         Positions of the slider.
 
@@ -70,6 +71,36 @@ def embedding_3d(coordinates, reference, levels, progress, eigenvalues, explaine
         **_controls(limits),
     )
     return figure
+
+
+def hover_text(points, split, shown=None):
+    """What is said of a point under the mouse: its run, its step, its loss, and its progress.
+
+    Parameters
+    ----------
+    points : DataFrame (n_points, ...) with run, step, loss_<split> and progress_<split>, see `Atlas.table`
+    split : str
+    shown : sequence of str, optional
+        More columns to name, such as factors.
+
+    Returns
+    -------
+    list of n_points str
+
+    Examples
+    --------
+    >>> row = {"run": ["a1"], "step": [40], "loss_train": [0.1234], "progress_train": [0.5], "seed": [3]}
+    >>> hover_text(pd.DataFrame(row), "train", ["seed"])
+    ['run a1, step 40<br>loss 0.123 nats, progress 0.50<br>seed 3']
+    """
+    loss, progress = points[f"loss_{split}"], points[f"progress_{split}"]
+    said = [
+        f"run {run}, step {step}<br>loss {value:.3g} nats, progress {s:.2f}"
+        for run, step, value, s in zip(points.run, points.step, loss, progress, strict=True)
+    ]
+    for column in shown or []:
+        said = [f"{text}<br>{column} {level}" for text, level in zip(said, points[column], strict=True)]
+    return said
 
 
 def _plain(label):

@@ -26,6 +26,7 @@ from manifold_utils.plots.style import (
     style_of,
 )
 
+MOST_RUNS = 0.75  # share of the runs of a line that must be left for it to be thick
 NAMES = {
     "optimizer": "optimiser",
     "batch_size": "batch size",
@@ -176,7 +177,7 @@ def plot_quantiles(ax, x, curves, levels, *, legend=True, mark_stops=False):
     levels : (n_curves,) sequence
     mark_stops : bool
         A ring on each median where the first of its curves has stopped (all later values NaN): from there on it is the
-        median of those that are left.
+        median of those that are left. The line is thin where fewer than `MOST_RUNS` of its curves are left.
     """
     levels, curves = as_series(levels), np.asarray(curves, dtype=float)
     for level in sorted_levels(levels):
@@ -185,13 +186,20 @@ def plot_quantiles(ax, x, curves, levels, *, legend=True, mark_stops=False):
         if not kept.any():
             continue
         colour, _, dash = style_of(level, levels)
-        curve = {"x": np.tile(x[kept], len(rows)), "y": rows[:, kept].ravel(), "color": colour, "ls": dash, "lw": 2.2}
-        middle = {"estimator": "median", "errorbar": ("pi", 50), "err_kws": {"alpha": 0.15, "lw": 0}}
-        sns.lineplot(**curve, **middle, label=f"{level} (n = {len(rows)})", legend=False, ax=ax)
-        stopped = kept & np.logical_and.accumulate(np.isnan(rows[:, ::-1]), axis=1)[:, ::-1].any(axis=0)
+        middle, low, high = np.nanquantile(rows[:, kept], [0.5, 0.25, 0.75], axis=0)
+        stopped = np.logical_and.accumulate(np.isnan(rows[:, ::-1]), axis=1)[:, ::-1].any(axis=0)[kept]
+        thin = stopped & (np.isfinite(rows[:, kept]).mean(axis=0) < MOST_RUNS)
+        whole = int(thin.argmax()) if mark_stops and thin.any() else kept.sum()
+        look = {"color": colour, "ls": dash}
+        ax.fill_between(x[kept], low, high, color=colour, alpha=0.15, lw=0)
+        ax.plot(x[kept][: whole + 1], middle[: whole + 1], lw=2.4, label=f"{level} (n = {len(rows)})", **look)
+        if whole < kept.sum():
+            ax.plot(x[kept][whole:], middle[whole:], lw=1, **look)
         if mark_stops and stopped.any():
-            k = int(stopped.argmax())
-            ax.plot(x[k], np.nanmedian(rows[:, k]), "o", color=colour, mfc="white", mew=1.8, ms=7, zorder=4)
+            first = stopped.argmax()
+            ax.plot(x[kept][first], middle[first], "o", color=colour, mfc="white", mew=1.8, ms=7, zorder=4)
+    if mark_stops:
+        ax.scatter([], [], s=45, color="white", edgecolor="0.3", linewidths=1.8, label="first run stops")
     if legend:
         legend_below(ax, ncols=2)
     return ax

@@ -33,8 +33,8 @@ ARCHITECTURE_STYLE = {
 TIME_LIKE, SPACE_LIKE = "#C44E52", "#4C5C6C"
 FACTOR_STYLES = [(c, m, d) for c, m, d in list(ARCHITECTURE_STYLE.values())[:6]] + [
     ("#999999", "X", "-"),
-    ("#000000", "*", "--"),
-]
+    ("#000000", "p", "--"),
+]  # no star, which is truth in every figure
 MARKERS = [marker for _, marker, _ in FACTOR_STYLES] + ["<", ">", "h"]  # 11: beyond 8 levels no pair comes twice
 DASHES = [dash for _, _, dash in FACTOR_STYLES[:6]]
 MAX_ENTRIES = 12  # of a legend; beyond, it says how many more there are
@@ -42,6 +42,7 @@ REFERENCES = ("geodesic", "ignorance $P_0$", "truth $P_*$")
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 LEGEND_SIZE = 30  # area of a marker in a legend, square points
 DPI = 110
+PADDING = 0.04  # inches around a saved figure: what is drawn 9 inches wide stays so
 LABELLED_DECADES = 4  # of a logarithmic axis in plain numbers, at most
 
 
@@ -146,7 +147,8 @@ def save_figure(fig, path, alt):
     if len(alt) < 20:
         raise ValueError(f"alt text of {Path(path).name} is too short to describe a figure: {alt!r}")
     buffer = BytesIO()
-    fig.savefig(buffer, format="png", bbox_inches="tight", metadata={"Description": alt, "Software": None})
+    frame = {"bbox_inches": "tight", "pad_inches": PADDING}
+    fig.savefig(buffer, format="png", **frame, metadata={"Description": alt, "Software": None})
     plt.close(fig)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

@@ -226,19 +226,22 @@ def in_words(worlds):
     --------
     >>> equal = pd.DataFrame({"world": ["real", "class"], "left_out": "", "n_axes": [2.0, 8.0]})
     >>> in_words(ladder(equal, equal.iloc[:0].assign(view="as it is")))
-    ['At equal progress 90 % of the stress needs 2.0 axes, and 8.0 shuffled within classes.']
+    ['At equal progress, 90 % of the stress needs 2.0 axes; shuffled within classes, it needs 8.0.']
     """
-    told = []
-    for (view, quantity), row in worlds.iterrows():
-        if quantity == "stress_3":
-            real, null_share = 100 * row["real"], 100 * row["class"]
-            told.append(f"Points {view}: {real:.1f} %, after the shuffle {null_share:.1f} %.")
+    told, weighting = [], {"as it is": "all points as recorded", "by progress": "points weighted by step in progress"}
     if ("equal progress", "n_axes") in worlds.index:
         needed = worlds.loc[("equal progress", "n_axes")]
         told.append(
-            f"At equal progress 90 % of the stress needs {needed['real']:.1f} axes, "
-            f"and {needed['class']:.1f} shuffled within classes."
+            f"At equal progress, 90 % of the stress needs {needed['real']:.1f} axes; "
+            f"shuffled within classes, it needs {needed['class']:.1f}."
         )
+    for (view, quantity), row in worlds.iterrows():
+        if quantity == "stress_3":
+            real, null_share = 100 * row["real"], 100 * row["class"]
+            told.append(
+                f"With {weighting.get(view, view)}, 3 axes explain {real:.1f} % of the stress; "
+                f"after the shuffle, {null_share:.1f} %."
+            )
     return told or ["Too few runs share values of progress for a null world here."]
 
 
