@@ -280,19 +280,33 @@ claims.save_results(atlas, "00", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Show on paper that $d_B(P_0, P_*) = \tfrac12\log C$, and compute it for ImageNet's 1,000 classes.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Show on paper that $d_B(P_0, P_*) = \tfrac12\log C$. Define `imagenet_distance`, this distance for ImageNet's 1,000 classes.
+
+# %% tags=["stub"]
+imagenet_distance = ...  # a number, in nats
 
 # %% tags=["solution"]
 imagenet_distance = np.log(1000) / 2
 imagenet_distance
 
 # %% tags=["check"]
-assert np.isclose(
-    imagenet_distance, pairwise(ignorance(4, 1000), truth(np.arange(4), 1000))[0, 0]
+assert np.isscalar(imagenet_distance) and 0 < imagenet_distance < 10, (
+    f"expected a number of nats between 0 and 10, found {imagenet_distance!r}"
+)
+
+# %% tags=["check", "hidden"]
+measured = pairwise(ignorance(4, 1000), truth(np.arange(4), 1000))[0, 0]
+assert np.isclose(imagenet_distance, measured), (
+    f"expected {measured:.4f}, as measured, found {imagenet_distance}"
 )
 
 # %% [markdown]
-# 2. We left the point truth out of the matrix `D`. Compute its distance to a prediction that gives the true class of sample 0 a probability of exactly 0. Why would InPCA refuse such a matrix?
+# 2. We left the point truth out of the matrix `D`. Define `never_distance`, its distance to a prediction that gives the true class of sample 0 a probability of exactly 0. Why would InPCA refuse such a matrix?
+
+# %% tags=["stub"]
+never_distance = ...  # a number, in nats
 
 # %% tags=["solution"]
 never = np.array([[[-np.inf, np.log(0.5), np.log(0.5)], [-np.inf, 0.0, -np.inf]]])
@@ -300,24 +314,57 @@ never_distance = pairwise(never, P_star)[0, 0]
 never_distance
 
 # %% tags=["check"]
-assert np.isinf(never_distance)
+assert np.isscalar(never_distance) and never_distance > D.max(), (
+    f"expected a number above all of D ({D.max():.2f} nats), found {never_distance!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert np.isinf(never_distance), f"expected the logarithm of 0, found {never_distance}"
 
 # %% [markdown]
-# 3. Make the coupling of the second model stronger (0.95) and weaker (0.1). When do the two models travel together?
+# 3. Train the second model with a weaker coupling (0.1), with its own (0.7), and with a stronger one (0.95). Define `apart_by`, a dictionary from each coupling to the mean distance from the separate model. When do the two models travel together?
+
+# %% tags=["stub"]
+apart_by = ...  # {0.1: nats, 0.7: nats, 0.95: nats}
 
 # %% tags=["solution"]
+apart_by = {}
 for coupling in (0.1, 0.7, 0.95):
-    coupled = np.array(
-        [train(np.array([[1, coupling], [coupling, 1]]), s) for s in starts]
-    )
-    apart = np.mean(
-        [pairwise(paths[i], coupled[i]).diagonal().mean() for i in range(n_starts)]
-    )
-    print(f"coupling {coupling}: {apart:.4f} nats from the separate model")
+    kernel = np.array([[1, coupling], [coupling, 1]])
+    coupled = [train(kernel, start) for start in starts]
+    pairs = zip(paths[:n_starts], coupled, strict=True)
+    apart_by[coupling] = np.mean([pairwise(a, b).diagonal().mean() for a, b in pairs])
+apart_by
 
 # %% tags=["check"]
-weak = np.array([train(np.eye(2), s) for s in starts])
-assert np.allclose(weak, paths[:n_starts]), "without coupling the models are the same"
+assert isinstance(apart_by, dict) and set(apart_by) == {0.1, 0.7, 0.95}, (
+    f"expected a dictionary with the keys 0.1, 0.7 and 0.95, found {apart_by!r}"
+)
+
+# %% tags=["check", "hidden"]
+weak = np.array([train(np.array([[1, 0.1], [0.1, 1]]), s) for s in starts])
+known = np.mean([pairwise(paths[i], weak[i]).diagonal() for i in range(n_starts)])
+assert np.isclose(apart_by[0.1], known), (
+    f"expected {known:.4f} nats at the coupling 0.1, found {apart_by[0.1]}"
+)
+assert apart_by[0.1] < apart_by[0.7] < apart_by[0.95], (
+    f"expected distances that grow with the coupling, found {apart_by}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Two networks have very different weights, and give the same probabilities on every sample. How far apart are they in this book?
+#
+# <details><summary>Answer</summary>At distance zero. A point of the book is what a network predicts, not what its weights are. That is why networks of different size and architecture can be compared.</details>
+#
+# **2.** All trajectories lie along one line, and the first axis explains nearly all of the stress. Does this prove that networks share a manifold?
+#
+# <details><summary>Answer</summary>No. Every network that learns goes from ignorance to truth, and this common way fills the first axis. The proof has to come from a comparison at equal progress, beside a world in which nothing else is shared.</details>
+#
+# **3.** Why is the point truth left out when the embedding is made?
+#
+# <details><summary>Answer</summary>A network that gives some true class a probability of zero is infinitely far from truth, and a matrix with an infinite entry cannot be embedded. Truth is placed afterwards, or approached along the geodesic.</details>
 
 # %% [markdown]
 # ## What next
@@ -326,4 +373,7 @@ assert np.allclose(weak, paths[:n_starts]), "without coupling the models are the
 #
 # Chapter 10 shows the data of your profile, chapter 11 trains the networks, and chapter 20 measures the distances with a kernel that is exact and fast.
 #
-# **References.** Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024, section 2 and figure 1. Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019, for InPCA.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Section 2 and figure 1.
+# * [Quinn2019] Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019. For InPCA.
