@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # How can networks that share nothing be drawn in one picture?
 #
 # **What.** We look at a prediction space that is small enough to see: two samples, three classes. Everything that this book does with thousands of networks and samples happens here first.
@@ -45,7 +45,7 @@ atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
 plots.use_house_style()
 print(f"plan: 2 toy models x {n_starts} starts x {n_steps} steps, drawn in the open")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## What is a network, seen from outside?
 #
 # Give a network an input $x_n$ and it answers with probabilities $p^n_1, \dots, p^n_C$ over $C$ classes. With $N$ inputs fixed, the network *is* its $N$ lists of probabilities: a point in a product of $N$ simplices.
@@ -53,7 +53,7 @@ print(f"plan: 2 toy models x {n_starts} starts x {n_steps} steps, drawn in the o
 #
 # Our two samples have the true classes 0 and 1. Two points are special: **ignorance** $P_0$ answers $1/C$ everywhere, and **truth** $P_*$ is certain and right.
 
-# %%
+# %% tags=["fragment"]
 labels = np.array([0, 1])
 P_0 = ignorance(2, 3)
 P_star = truth(labels, 3)
@@ -67,7 +67,7 @@ print("shape (points, samples, classes):", P_star.shape)
 assert np.allclose(np.exp(P_0).sum(axis=-1), 1)
 assert np.exp(P_star)[0, 1, 1] == 1
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## How far apart are two networks?
 #
 # For one sample, the overlap of two lists of probabilities is the Bhattacharyya coefficient $\sum_c \sqrt{p_c q_c}$: 1 if they agree, 0 if they share no class. The **Bhattacharyya distance** is
@@ -76,7 +76,7 @@ assert np.exp(P_star)[0, 1, 1] == 1
 #
 # *Before you run the next cell:* how far is ignorance from truth with three classes? Only one term of the sum survives, $\sqrt{1/3 \cdot 1}$, so the answer should be $\tfrac12 \log 3$.
 
-# %%
+# %% tags=["fragment"]
 distance = pairwise(P_0, P_star)[0, 0]
 print(f"d_B(P0, P*) = {distance:.6f}    (log 3)/2 = {np.log(3) / 2:.6f}")
 assert np.isclose(distance, np.log(3) / 2)
@@ -95,15 +95,16 @@ print(
 )
 assert np.isclose(pairwise(guess, P_star)[0, 0], cross_entropy / 2)
 
-# %% [markdown]
+# %% [markdown] tags=["fragment"]
 # So a training loss is already a distance: to one point, the truth. This book measures the distances to all the other networks as well.
-#
+
+# %% [markdown] tags=["slide"]
 # ## What does training look like here?
 #
 # We train the smallest models that still differ: their logits $z$ (2 samples x 3 classes) follow gradient descent on the cross-entropy through a kernel $K$ that says how strongly a step on one sample moves the other, $z \leftarrow z - \eta K (p - y)$.
 # A model that sees two unrelated inputs has $K = I$. A model that finds them alike couples them. These are our two "architectures".
 
-# %%
+# %% tags=["same-slide"]
 kernels = {"separate": np.eye(2), "coupled": np.array([[1.0, 0.7], [0.7, 1.0]])}
 one_hot = np.eye(3)[labels]
 starts = [rng.normal(scale=1.2, size=(2, 3)) for _ in range(n_starts)]
@@ -130,14 +131,14 @@ names = [name for name in kernels for _ in starts]
 paths = np.array([train(kernels[name], start) for name in kernels for start in starts])
 print("paths (runs, steps, samples, classes):", paths.shape)
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # With three classes a prediction is a point of a triangle, one triangle a sample. *Prediction:* all paths must end in the corner of the true class. Must they go there the same way?
 
 # %% tags=["hide-input"]
 lambdas = np.linspace(0, 1, 50)
 road = geodesic(P_0, P_star, lambdas)
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "same-slide"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
 for n, ax in enumerate(axes):
     plots.plot_triangle(ax, f"sample {n}, true class {labels[n]}")
@@ -155,7 +156,8 @@ plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 # %% [markdown]
 # Corners are certain predictions of classes 0, 1 and 2; the next section explains the geodesic. All paths run into the right corner, and they do not go straight: each start bends its own way, and the two models bend it differently.
 # A picture with one triangle a sample ends at two or three samples. For thousands we need distances and an embedding.
-#
+
+# %% [markdown] tags=["slide"]
 # ## What is the straight road from ignorance to truth?
 #
 # The square roots $\sqrt{p_c}$ of a prediction have length 1: a prediction is a point on a sphere. On a sphere the shortest road is a great circle, sample by sample:
@@ -164,7 +166,7 @@ plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 #
 # Along the geodesic from $P_0$ to $P_*$ the probability of the true class rises from 1/3 to 1.
 
-# %%
+# %% tags=["fragment"]
 true_class = np.exp(road[:, 0, 0])
 print(
     "probability of the true class at lambda = 0, 1/2, 1:",
@@ -173,22 +175,23 @@ print(
 assert np.isclose(true_class[0], 1 / 3) and np.isclose(true_class[-1], 1)
 assert np.all(np.diff(true_class) > 0)
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # It rises all the way, as it should. **Progress** of a network is the $\lambda$ of the nearest point of this geodesic: a clock that ticks alike for every network, however fast it learns.
 
-# %%
+# %% tags=["same-slide"]
 clock = np.array([progress(path, labels) for path in paths])
 print("progress at the first and last step of each run:")
 print(np.column_stack([clock[:, 0], clock[:, -1]]).round(3))
 
 # %% [markdown]
 # The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is larger in every row: each run has travelled most of the road in these steps, and how far it came depends on the model.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Can one flat picture hold all distances?
 #
 # We take steps of every path, dense at first and rarer later, add the geodesic to one list of points, and measure all pairwise distances. **InPCA** finds coordinates whose *signed* squared differences give these distances back: axes with $\lambda > 0$ count as in ordinary space (space-like), axes with $\lambda < 0$ count negatively (time-like).
 
-# %%
+# %% tags=["fragment"]
 kept = np.unique(np.geomspace(1, n_steps, 40).astype(int)) - 1
 points = np.concatenate([paths[:, kept].reshape(-1, 2, 3), road])
 D = pairwise(points[:-1])  # the last point is truth itself: see the exercises
@@ -208,10 +211,10 @@ rebuilt = (differences**2 * full.signature_).sum(axis=-1)
 print(f"largest error of a rebuilt distance: {np.abs(rebuilt - D).max():.1e} nats")
 assert np.allclose(rebuilt, D, atol=1e-6)
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # It does. Now the picture itself, the first two axes. *Prediction:* from the triangles, do you expect the two models to separate, or the starts?
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "same-slide"]
 n_each = len(kept)
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
 for k, name in enumerate(names):
@@ -230,7 +233,7 @@ plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt=alt)
 #
 # How much of it is the model, how much the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
 
-# %%
+# %% tags=["slide"]
 same_start = [
     pairwise(paths[i], paths[i + n_starts]).diagonal().mean() for i in range(n_starts)
 ]
@@ -244,12 +247,13 @@ print(
     f"starts apart: {np.mean(same_model):.4f} nats"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["fragment"]
 # Take the first number with care: equal steps are not equal progress, and the column of last values above shows that one model is faster than the other. Two runs on one road, one ahead of the other, are apart at equal steps. That is why this book compares runs at equal *progress* from chapter 31 on.
-#
+
+# %% [markdown] tags=["slide"]
 # ## What we learned
 
-# %%
+# %% tags=["same-slide"]
 ratio = float(np.mean(same_start) / np.mean(same_model))
 stress = inpca.explained_stress_[1]
 print(
@@ -351,7 +355,7 @@ assert apart_by[0.1] < apart_by[0.7] < apart_by[0.95], (
     f"expected distances that grow with the coupling, found {apart_by}"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ### Quiz
 #
 # **1.** Two networks have very different weights, and give the same probabilities on every sample. How far apart are they in this book?
@@ -366,7 +370,7 @@ assert apart_by[0.1] < apart_by[0.7] < apart_by[0.95], (
 #
 # <details><summary>Answer</summary>A network that gives some true class a probability of zero is infinitely far from truth, and a matrix with an infinite entry cannot be embedded. Truth is placed afterwards, or approached along the geodesic.</details>
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## What next
 #
 # One warning goes with you through the book. Every network that learns travels from ignorance to truth, so a picture in which all of them lie along one line, and a first axis that explains nearly all of the stress, prove only that they learn. What networks share beyond their learning curves shows when they are compared at equal progress, beside a world in which nothing else is shared: chapter 32 makes that world, and every headline number of the book stands beside it.

@@ -438,6 +438,9 @@ assert np.shape(squared) == (len(table), len(table)), (
 )
 
 # %% tags=["check", "hidden"]
+assert np.allclose(np.diag(squared), 0, atol=1e-9), (
+    f"expected no distance of a point from itself, found {np.diag(squared).max()}"
+)
 by_distance = InPCA(n_components=3).fit(squared).eigenvalues_
 centred_probs = np.exp(log_probs.reshape(len(table), -1).astype(float))
 centred_probs -= centred_probs.mean(axis=0)

@@ -567,9 +567,11 @@ assert np.shape(hellinger) == (len(made) + 1, len(made) + 1), (
 )
 
 # %% tags=["check", "hidden"]
-from_truth = 1 - np.exp((made[0].astype(float) + own_truth[0]) / 2).sum(axis=1).mean()
-assert np.isclose(hellinger[0, -1], from_truth, atol=1e-5), (
-    f"expected {from_truth:.5f} from the first to truth, found {hellinger[0, -1]}"
+far_from_truth = (
+    1 - np.exp((made[0].astype(float) + own_truth[0]) / 2).sum(axis=1).mean()
+)
+assert np.isclose(hellinger[0, -1], far_from_truth, atol=1e-5), (
+    f"expected {far_from_truth:.5f} from the first to truth, found {hellinger[0, -1]}"
 )
 lengths = InPCA(n_components=min(5, len(made))).fit(hellinger).eigenvalues_
 assert lengths.min() > -1e-6 * lengths.max(), (

@@ -44,7 +44,7 @@ ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 # Modules that other rooms may import beside a room's face: what HOUSE names, one idea each.
 OPEN = {
     "atlas": {"checked", "checks", "columns", "kinds", "offers", "recorded", "records"},
-    "book": {"badges", "pages", "publishing", "settings", "twins"},
+    "book": {"badges", "pages", "publishing", "settings", "slides", "student", "twins"},
     "datasets": {"inventory", "readers"},
     "distances": {"bhattacharyya", "gpu", "sources", "tiles"},
     "inpca": {"embedding", "landmarks", "solvers"},

@@ -1,16 +1,12 @@
 """What a class works with: exercises whose checks can fail, the student edition, nbgrader, quizzes and references."""
 
 import ast
-import os
-import re
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook, tags
+from manifold_utils.book.contents import Book, read_notebook, tags
 
 WAITING = {"60", "61", "62"}  # chapters whose exercises do not have this form yet
 CHAPTERS = {c.id: Book().path(c) for c in Book().chapters}
@@ -58,13 +54,15 @@ def wrong(value):
     if isinstance(value, bool | np.bool_):
         return not value
     if isinstance(value, str):
-        return f"{value}x"
+        return value[::-1]
     if isinstance(value, dict):
         return {key: wrong(item) for key, item in value.items()}
     if isinstance(value, list):
         return [wrong(item) for item in value] or ["x"]
     if isinstance(value, np.ndarray) and value.dtype == bool:
         return ~value
+    if np.size(value) == 0:
+        return object()
     if isinstance(value, int | float | np.number | np.ndarray | pd.Series | pd.DataFrame):
         return 1.5 * value + 1 if np.all(np.isfinite(value)) else 0.5
     return object()

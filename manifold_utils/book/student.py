@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook, tags
-from manifold_utils.book.stripping import content, stripped, text_of
+from manifold_utils.book.stripping import content, stripped
 from manifold_utils.book.twins import NOTEBOOK_ENDING, TEXT_ENDING, py_text, read_text
 from manifold_utils.files import atomic_path, fingerprint
 
@@ -50,7 +50,8 @@ def for_teachers(notebook):
 
 def _edition(notebook, keep_outputs, answer, check):
     """A copy in which `answer(stub, solution)` and `check(visible, hidden)` say what the cells of exercises hold."""
-    node, cells, number, n_checks = nbformat.from_dict(stripped(read_notebook(notebook), keep_outputs=keep_outputs)), [], 0, 0
+    node = nbformat.from_dict(stripped(read_notebook(notebook), keep_outputs=keep_outputs))
+    cells, number, n_checks = [], 0, 0
     for role, first, second in _exercise_cells(node):
         cell = first[0] if first else second[0] if role else None
         texts = ["\n".join(c.source for c in group) for group in (first, second)]
@@ -128,7 +129,8 @@ def _write(out, folder, form, readme):
     if out.resolve() == Path(folder).resolve():
         raise ValueError(f"an edition cannot be written into {folder}: it would overwrite the book")
     paths = [out / f"{chapter.notebook}{NOTEBOOK_ENDING}" for chapter in book.chapters]
-    mine = [p for path in paths for p in (path, path.with_suffix(TEXT_ENDING)) if p.exists() and not _untouched(path, p)]
+    twins_of = [(path, twin) for path in paths for twin in (path, path.with_suffix(TEXT_ENDING))]
+    mine = [twin for path, twin in twins_of if twin.exists() and not _untouched(path, twin)]
     if (out / README).exists() and not _own_readme(out / README):
         mine.append(out / README)
     if mine:
@@ -178,7 +180,8 @@ Each chapter ends with exercises and a quiz. An exercise has a cell with the nam
 3. Run the check. If it fails, it says what was expected and what was found. Your teacher runs a stricter check as well.
 
 Save your work in this folder: a new edition is never written over it. Each notebook has a text twin (`.py`), which
-JupyterLab keeps in step.
+JupyterLab keeps in step. If the folder has `html/index.html`, that is the book to read, with its figures and without
+the solutions.
 
 ## One atlas for the whole class
 
@@ -200,9 +203,9 @@ TEACHER_README = """# {title}: the teacher's copy
 The same chapters as the student edition, with solutions and with the stricter checks. Keep it to yourself.
 
 nbgrader takes it as the `source` of an assignment: copy a chapter to `source/NAME/` of your course, then call
-`nbgrader generate_assignment NAME`, collect the notebooks, and call `nbgrader autograde NAME`. The cells that are graded
-have the same ids in the student edition, so answers written there can be graded, too. `nbgrader validate NOTEBOOK` runs
-the visible checks of one notebook.
+`nbgrader generate_assignment NAME`, collect the notebooks, and call `nbgrader autograde NAME`. The cells that are
+graded have the same ids in the student edition, so answers written there can be graded, too. `nbgrader validate
+NOTEBOOK` runs all checks of one notebook.
 """
 
 
