@@ -1,12 +1,15 @@
 """What a class works with: exercises whose checks can fail, the student edition, nbgrader, quizzes and references."""
 
 import ast
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from manifold_utils.book.contents import Book, read_notebook, tags
+from manifold_utils.book import back_matter
+from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook, tags
+from manifold_utils.book.guard import clean
 
 WAITING = {"60", "61", "62"}  # chapters whose exercises do not have this form yet
 CHAPTERS = {c.id: Book().path(c) for c in Book().chapters}
@@ -169,3 +172,58 @@ def judge(path, values):
             if not ("expected" in said and "found" in said):
                 found.append(f"exercise {number}, wrong {name} ({wrong(space[name])!r}): {said!r}")
     return found
+
+
+@pytest.mark.parametrize("id_", FORMED)
+def test_a_quiz_has_two_or_three_questions_with_folded_answers(id_):
+    quizzes = [cell.source for cell in read_notebook(FORMED[id_]).cells if cell.source.startswith("### Quiz")]
+    assert len(quizzes) == 1
+    questions = re.findall(r"^\*\*(\d)\.\*\* .*\?$", quizzes[0], re.M)
+    answers = re.findall(r"^<details><summary>Answer</summary>(.+)</details>$", quizzes[0], re.M)
+    assert 2 <= len(questions) == len(answers) <= 3 and questions == sorted(questions)
+    assert not any(re.search(r"\d", answer.replace("chapter", "")) for answer in answers if "hapter" not in answer)
+    assert clean(quizzes[0]) == quizzes[0].replace("&", "&amp;"), "the guard of the pages lets all of it through"
+
+
+@pytest.mark.parametrize("id_", FORMED)
+def test_references_of_a_chapter_are_those_of_the_one_file(id_):
+    known = back_matter.references(NOTEBOOKS)
+    (cell,) = [cell for cell in read_notebook(FORMED[id_]).cells if "**References.**" in cell.source]
+    lines = cell.source.split("**References.**")[1].strip().splitlines()
+    for line in lines:
+        key = re.match(r"\* \[(\w+)\] ", line)
+        assert key and key[1] in known, line
+        assert line.removeprefix(key[0]).startswith(known[key[1]]), f"{line!r} is not {known[key[1]]!r}"
+        assert line.endswith(".")
+    assert len(lines) == len({line.split("]")[0] for line in lines}) > 0
+
+
+def test_the_bibliography_is_sorted_and_all_of_it_is_cited():
+    known = back_matter.references(NOTEBOOKS)
+    assert list(known) == sorted(known) and all(text.endswith(".") for text in known.values())
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in CHAPTERS.values())
+    waiting = "\n".join(path.read_text(encoding="utf-8") for id_, path in CHAPTERS.items() if id_ in WAITING)
+    uncited = [key for key in known if f"[{key}]" not in texts and key.rstrip("0123456789") not in waiting]
+    assert uncited == []
+
+
+def test_glossary_is_sorted_and_each_word_stands_in_its_chapter():
+    entries = back_matter.glossary(NOTEBOOKS)
+    words = [entry["word"] for entry in entries]
+    assert words == sorted(words, key=str.lower) and len(set(words)) == len(words) > 25
+    for entry in entries:
+        assert set(entry) <= {"word", "symbol", "meaning", "equation", "chapter"} and entry["meaning"].endswith(".")
+        text = CHAPTERS[entry["chapter"]].read_text(encoding="utf-8").lower()
+        assert entry["word"].lower().split()[0].rstrip("e") in text, f"{entry['word']} in chapter {entry['chapter']}"
+
+
+def test_a_key_that_the_bibliography_lacks_is_named():
+    with pytest.raises(ValueError, match=r"references\.yaml has no Nobody1999"):
+        back_matter.with_links("* [Nobody1999] Nobody.", {"Mao2024"})
+
+
+def test_the_lesson_plan_leads_to_chapters_that_are_there():
+    text = (NOTEBOOKS / back_matter.PLAN).read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(\.\./(\w+)\.ipynb\)", text))
+    assert len(linked) >= 8 and linked <= {path.stem for path in CHAPTERS.values()}
+    assert text.count("## ") == 4 and "afternoon" in text and "lecture" in text

@@ -205,7 +205,8 @@ The same chapters as the student edition, with solutions and with the stricter c
 nbgrader takes it as the `source` of an assignment: copy a chapter to `source/NAME/` of your course, then call
 `nbgrader generate_assignment NAME`, collect the notebooks, and call `nbgrader autograde NAME`. The cells that are
 graded have the same ids in the student edition, so answers written there can be graded, too. `nbgrader validate
-NOTEBOOK` runs all checks of one notebook.
+NOTEBOOK` runs all checks of one notebook; cells that take longer than nbgrader's 4 seconds need
+`--Execute.iopub_timeout=600` (in your course's `nbgrader_config.py`: `c.Execute.iopub_timeout = 600`).
 """
 
 
