@@ -201,8 +201,8 @@ n_99 = int(np.searchsorted(share, 0.99)) + 1
 n_99
 
 # %% tags=["check"]
-assert np.isscalar(n_99) and 1 <= n_99 <= len(share), (
-    f"expected a number of directions from 1 to {len(share)}, found {n_99!r}"
+assert isinstance(n_99, int | np.integer) and 1 <= n_99 <= len(share), (
+    f"expected a whole number from 1 to {len(share)}, found {n_99!r}"
 )
 
 # %% tags=["check", "hidden"]
