@@ -15,7 +15,7 @@ BOOK := $(PY) -m manifold_utils
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book run html test scale kills lint lab sync data publish readme student status plan contact-sheet lock clean
+.PHONY: help env book run html test scale kills lint lab sync data publish readme student slides status plan contact-sheet lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,8 +72,11 @@ publish: env ## take an executed book (numbers, notebooks, small pictures) into 
 readme: env ## fill the generated tables of README.md
 	@$(BOOK) readme
 
-student: env ## notebooks without solutions, in build/student
-	@$(BOOK) student --out build/student
+student: env ## the students' edition in build/student, the teacher's copy in build/teacher: PROFILE=digits
+	@$(BOOK) student --profile $(PROFILE) --out build/student --teacher build/teacher
+
+slides: env ## slides of the lecture, from chapter 00 as it ran: PROFILE=digits
+	@$(BOOK) slides --profile $(PROFILE)
 
 status: env ## which chapters are done, stale or failed
 	@$(BOOK) status --profile $(PROFILE)

@@ -5,6 +5,7 @@ interrupted one with 130 (Ctrl-C) or 143 (SIGTERM), after its kernels have been 
 """
 
 import argparse
+import functools
 import os
 import shlex
 import signal
@@ -23,13 +24,16 @@ from manifold_utils.book import (
     publishing,
     run_book,
     settings,
+    slides,
     twins,
 )
+from manifold_utils.book import student as students
 from manifold_utils.files import data_root
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, Profile
 from manifold_utils.strict_yaml import load_yaml, what_is_wrong
 
-PATHS = ("profile", "data_dir", "out", "runs", "predictions", "labels", "classes", "samples")  # options that are paths
+# Options that are paths.
+PATHS = ("profile", "data_dir", "out", "teacher", "runs", "predictions", "labels", "classes", "samples")
 
 
 def run(options):
@@ -85,9 +89,24 @@ def print_badges(options):
 
 
 def student(options):
-    """Write the student edition."""
-    written = twins.write_student_edition(options.out)
+    """Write the student edition: chapters without solutions, their twins, a README, and pages if the book has run."""
+    written = students.write_student_edition(options.out)
     print(f"{len(written)} notebooks without solutions: {Path(options.out).resolve()}")
+    if options.teacher:
+        students.write_teacher_copy(options.teacher)
+        print(f"with solutions, for nbgrader: {Path(options.teacher).resolve()}")
+    edition = _edition(options)
+    if edition.unexecuted():
+        print(f"no pages: the chapters have not all run at profile {edition.profile.name!r}; call: make book")
+    else:
+        adapted = functools.partial(students.for_students, keep_outputs=True)
+        print(f"pages: {pages.build_html(edition, str(Path(options.out) / 'html'), adapted=adapted)}")
+    return 0
+
+
+def make_slides(options):
+    """Write the slides of the lecture, from chapter 00 as it ran at a profile; they need no network."""
+    print(f"slides:             {slides.build_slides(_edition(options), options.out)}")
     return 0
 
 
@@ -227,7 +246,10 @@ def _parser():
     command("badges", print_badges, with_profile=False)
     command("settings", apply_settings, with_profile=False)
     command("twins", check_twins, with_profile=False).add_argument("check", choices=["check"])
-    command("student", student, with_profile=False).add_argument("--out", default="build/student")
+    sub = command("student", student)
+    sub.add_argument("--out", default="build/student", help="folder of the students' edition (default: build/student)")
+    sub.add_argument("--teacher", default="", help="folder for a copy with solutions and all checks, for nbgrader")
+    command("slides", make_slides).add_argument("--out", default="", help="folder (default: slides/ in the atlas)")
     return parser
 
 

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # # How can networks that share nothing be drawn in one picture?
 #
 # **What.** We look at a prediction space that is small enough to see: two samples, three classes. Everything that this book does with thousands of networks and samples happens here first.
@@ -45,7 +45,7 @@ atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
 plots.use_house_style()
 print(f"plan: 2 toy models x {n_starts} starts x {n_steps} steps, drawn in the open")
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## What is a network, seen from outside?
 #
 # Give a network an input $x_n$ and it answers with probabilities $p^n_1, \dots, p^n_C$ over $C$ classes. With $N$ inputs fixed, the network *is* its $N$ lists of probabilities: a point in a product of $N$ simplices.
@@ -53,7 +53,7 @@ print(f"plan: 2 toy models x {n_starts} starts x {n_steps} steps, drawn in the o
 #
 # Our two samples have the true classes 0 and 1. Two points are special: **ignorance** $P_0$ answers $1/C$ everywhere, and **truth** $P_*$ is certain and right.
 
-# %%
+# %% tags=["fragment"]
 labels = np.array([0, 1])
 P_0 = ignorance(2, 3)
 P_star = truth(labels, 3)
@@ -67,7 +67,7 @@ print("shape (points, samples, classes):", P_star.shape)
 assert np.allclose(np.exp(P_0).sum(axis=-1), 1)
 assert np.exp(P_star)[0, 1, 1] == 1
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # ## How far apart are two networks?
 #
 # For one sample, the overlap of two lists of probabilities is the Bhattacharyya coefficient $\sum_c \sqrt{p_c q_c}$: 1 if they agree, 0 if they share no class. The **Bhattacharyya distance** is
@@ -76,7 +76,7 @@ assert np.exp(P_star)[0, 1, 1] == 1
 #
 # *Before you run the next cell:* how far is ignorance from truth with three classes? Only one term of the sum survives, $\sqrt{1/3 \cdot 1}$, so the answer should be $\tfrac12 \log 3$.
 
-# %%
+# %% tags=["fragment"]
 distance = pairwise(P_0, P_star)[0, 0]
 print(f"d_B(P0, P*) = {distance:.6f}    (log 3)/2 = {np.log(3) / 2:.6f}")
 assert np.isclose(distance, np.log(3) / 2)
@@ -95,15 +95,16 @@ print(
 )
 assert np.isclose(pairwise(guess, P_star)[0, 0], cross_entropy / 2)
 
-# %% [markdown]
+# %% [markdown] tags=["fragment"]
 # So a training loss is already a distance: to one point, the truth. This book measures the distances to all the other networks as well.
-#
+
+# %% [markdown] tags=["slide"]
 # ## What does training look like here?
 #
 # We train the smallest models that still differ: their logits $z$ (2 samples x 3 classes) follow gradient descent on the cross-entropy through a kernel $K$ that says how strongly a step on one sample moves the other, $z \leftarrow z - \eta K (p - y)$.
 # If the model treats the two inputs as unrelated, $K = I$; if it treats them as alike, $K$ couples them. These are our two "architectures".
 
-# %%
+# %% tags=["same-slide"]
 kernels = {"separate": np.eye(2), "coupled": np.array([[1.0, 0.7], [0.7, 1.0]])}
 one_hot = np.eye(3)[labels]
 starts = [rng.normal(scale=1.2, size=(2, 3)) for _ in range(n_starts)]
@@ -130,7 +131,7 @@ names = [name for name in kernels for _ in starts]
 paths = np.array([train(kernels[name], start) for name in kernels for start in starts])
 print("paths (runs, steps, samples, classes):", paths.shape)
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # With three classes a prediction is a point of a triangle, one triangle a sample. *Prediction:* all paths must end in the corner of the true class. Do they have to take the same way?
 
 # %% tags=["hide-input"]
@@ -141,7 +142,7 @@ alt = (
     "to the corner of the true class; dashes tell the two models apart."
 )
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "same-slide"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
 for n, ax in enumerate(axes):
     plots.plot_triangle(ax, f"sample {n}, true class {labels[n]}")
@@ -158,7 +159,8 @@ plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 # %% [markdown]
 # Corners are certain predictions of classes 0, 1 and 2; the next section explains the geodesic. All paths run into the correct corner, but none of them is straight: each start gives a path of its own, and the two models bend it differently.
 # One triangle for each sample works for two or three samples. For thousands we need distances and an embedding.
-#
+
+# %% [markdown] tags=["slide"]
 # ## What is the straight road from ignorance to truth?
 #
 # The square roots $\sqrt{p_c}$ of a prediction have length 1: a prediction is a point on a sphere. On a sphere the shortest road is a great circle, sample by sample:
@@ -167,7 +169,7 @@ plots.save_figure(fig, atlas.figure_path("00_triangles.png"), alt=alt)
 #
 # Along the geodesic from $P_0$ to $P_*$ the probability of the true class rises from 1/3 to 1.
 
-# %%
+# %% tags=["fragment"]
 true_class = np.exp(road[:, 0, 0])
 print(
     "probability of the true class at lambda = 0, 1/2, 1:",
@@ -176,22 +178,23 @@ print(
 assert np.isclose(true_class[0], 1 / 3) and np.isclose(true_class[-1], 1)
 assert np.all(np.diff(true_class) > 0)
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # It rises all the way, as it should. The **progress** of a network is the $\lambda$ of the nearest point of this geodesic. It is a clock that does not depend on how fast a network learns.
 
-# %%
+# %% tags=["same-slide"]
 clock = np.array([progress(path, labels) for path in paths])
 print("progress at the first and last step of each run:")
 print(np.column_stack([clock[:, 0], clock[:, -1]]).round(3))
 
 # %% [markdown]
 # The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is larger in every row: each run has covered most of the way in these steps, and how far it got depends on the model.
-#
+
+# %% [markdown] tags=["slide"]
 # ## Can one flat picture hold all distances?
 #
 # We take steps of every path, dense at first and rarer later, add the geodesic to one list of points, and measure all pairwise distances. **InPCA** finds coordinates whose *signed* squared differences give these distances back: axes with $\lambda > 0$ count as in ordinary space (space-like), axes with $\lambda < 0$ count negatively (time-like).
 
-# %%
+# %% tags=["fragment"]
 kept = np.unique(np.geomspace(1, n_steps, 40).astype(int)) - 1
 points = np.concatenate([paths[:, kept].reshape(-1, 2, 3), road])
 D = pairwise(points[:-1])  # the last point is truth itself: see the exercises
@@ -211,10 +214,10 @@ rebuilt = (differences**2 * full.signature_).sum(axis=-1)
 print(f"largest error of a rebuilt distance: {np.abs(rebuilt - D).max():.1e} nats")
 assert np.allclose(rebuilt, D, atol=1e-6)
 
-# %% [markdown]
+# %% [markdown] tags=["slide"]
 # It does. Now the picture itself, the first two axes. *Prediction:* from the triangles, do you expect the two models to separate, or the starts?
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "same-slide"]
 n_each = len(kept)
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
 for k, name in enumerate(names):
@@ -236,7 +239,7 @@ plots.save_figure(fig, atlas.figure_path("00_embedding.png"), alt=alt)
 #
 # How much of the difference is due to the model, and how much to the start? We compare the paths at equal steps: the mean distance between the two models from the same start, against that between different starts of the same model.
 
-# %%
+# %% tags=["slide"]
 same_start = [
     pairwise(paths[i], paths[i + n_starts]).diagonal().mean() for i in range(n_starts)
 ]
@@ -250,12 +253,13 @@ print(
     f"starts apart: {np.mean(same_model):.4f} nats"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["fragment"]
 # Read the first number with care: equal steps are not equal progress, and the column of last values above shows that one model is faster than the other. Two runs on the same path are far apart at equal steps if one is ahead of the other. That is why this book compares runs at equal *progress* from chapter 31 on.
-#
+
+# %% [markdown] tags=["slide"]
 # ## What we learned
 
-# %%
+# %% tags=["same-slide"]
 ratio = float(np.mean(same_start) / np.mean(same_model))
 stress = inpca.explained_stress_[1]
 print(
@@ -286,19 +290,33 @@ claims.save_results(atlas, "00", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Show on paper that $d_B(P_0, P_*) = \tfrac12\log C$, and compute it for ImageNet's 1,000 classes.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Show on paper that $d_B(P_0, P_*) = \tfrac12\log C$. Define `imagenet_distance`, this distance for ImageNet's 1,000 classes.
+
+# %% tags=["stub"]
+imagenet_distance = ...  # a number, in nats
 
 # %% tags=["solution"]
 imagenet_distance = np.log(1000) / 2
 imagenet_distance
 
 # %% tags=["check"]
-assert np.isclose(
-    imagenet_distance, pairwise(ignorance(4, 1000), truth(np.arange(4), 1000))[0, 0]
+assert np.isscalar(imagenet_distance) and 0 < imagenet_distance < 10, (
+    f"expected a number of nats between 0 and 10, found {imagenet_distance!r}"
+)
+
+# %% tags=["check", "hidden"]
+measured = pairwise(ignorance(4, 1000), truth(np.arange(4), 1000))[0, 0]
+assert np.isclose(imagenet_distance, measured), (
+    f"expected {measured:.4f}, as measured, found {imagenet_distance}"
 )
 
 # %% [markdown]
-# 2. We left the point truth out of the matrix `D`. Compute its distance to a prediction that gives the true class of sample 0 a probability of exactly 0. Why would InPCA refuse such a matrix?
+# 2. We left the point truth out of the matrix `D`. Define `never_distance`, its distance to a prediction that gives the true class of sample 0 a probability of exactly 0. Why would InPCA refuse such a matrix?
+
+# %% tags=["stub"]
+never_distance = ...  # a number, in nats
 
 # %% tags=["solution"]
 never = np.array([[[-np.inf, np.log(0.5), np.log(0.5)], [-np.inf, 0.0, -np.inf]]])
@@ -306,30 +324,66 @@ never_distance = pairwise(never, P_star)[0, 0]
 never_distance
 
 # %% tags=["check"]
-assert np.isinf(never_distance)
+assert np.isscalar(never_distance) and never_distance > D.max(), (
+    f"expected a number above all of D ({D.max():.2f} nats), found {never_distance!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert np.isinf(never_distance), f"expected the logarithm of 0, found {never_distance}"
 
 # %% [markdown]
-# 3. Make the coupling of the second model stronger (0.95) and weaker (0.1). When do the two models travel together?
+# 3. Train the second model with a weaker coupling (0.1), with its own (0.7), and with a stronger one (0.95). Define `apart_by`, a dictionary from each coupling to the mean distance from the separate model. When do the two models travel together?
+
+# %% tags=["stub"]
+apart_by = ...  # {0.1: nats, 0.7: nats, 0.95: nats}
 
 # %% tags=["solution"]
+apart_by = {}
 for coupling in (0.1, 0.7, 0.95):
-    coupled = np.array(
-        [train(np.array([[1, coupling], [coupling, 1]]), s) for s in starts]
-    )
-    apart = np.mean(
-        [pairwise(paths[i], coupled[i]).diagonal().mean() for i in range(n_starts)]
-    )
-    print(f"coupling {coupling}: {apart:.4f} nats from the separate model")
+    kernel = np.array([[1, coupling], [coupling, 1]])
+    coupled = [train(kernel, start) for start in starts]
+    pairs = zip(paths[:n_starts], coupled, strict=True)
+    apart_by[coupling] = np.mean([pairwise(a, b).diagonal().mean() for a, b in pairs])
+apart_by
 
 # %% tags=["check"]
-weak = np.array([train(np.eye(2), s) for s in starts])
-assert np.allclose(weak, paths[:n_starts]), "without coupling the models are the same"
+assert isinstance(apart_by, dict) and set(apart_by) == {0.1, 0.7, 0.95}, (
+    f"expected a dictionary with the keys 0.1, 0.7 and 0.95, found {apart_by!r}"
+)
 
-# %% [markdown]
+# %% tags=["check", "hidden"]
+weak = np.array([train(np.array([[1, 0.1], [0.1, 1]]), s) for s in starts])
+known = np.mean([pairwise(paths[i], weak[i]).diagonal() for i in range(n_starts)])
+assert np.isclose(apart_by[0.1], known), (
+    f"expected {known:.4f} nats at the coupling 0.1, found {apart_by[0.1]}"
+)
+assert apart_by[0.1] < apart_by[0.7] < apart_by[0.95], (
+    f"expected distances that grow with the coupling, found {apart_by}"
+)
+
+# %% [markdown] tags=["slide"]
+# ### Quiz
+#
+# **1.** Two networks have very different weights, and give the same probabilities on every sample. How far apart are they in this book?
+#
+# <details><summary>Answer</summary>At distance zero. A point of the book is what a network predicts, not what its weights are. That is why networks of different size and architecture can be compared.</details>
+#
+# **2.** All trajectories lie along one line, and the first axis explains nearly all of the stress. Does this prove that networks share a manifold?
+#
+# <details><summary>Answer</summary>No. Every network that learns goes from ignorance to truth, and this common way fills the first axis. The proof has to come from a comparison at equal progress, beside a world in which nothing else is shared.</details>
+#
+# **3.** Why is the point truth left out when the embedding is made?
+#
+# <details><summary>Answer</summary>A network that gives some true class a probability of zero is infinitely far from truth, and a matrix with an infinite entry cannot be embedded. Truth is placed afterwards, or approached along the geodesic.</details>
+
+# %% [markdown] tags=["slide"]
 # ## What next
 #
 # One warning applies to the whole book. Every network that learns travels from ignorance to truth, so a picture in which all of them lie along one line, and a first axis that explains nearly all of the stress, prove only that they learn. What networks share beyond their learning curves shows when they are compared at equal progress, beside a world in which nothing else is shared: chapter 32 makes that world, and every headline number of the book stands beside it.
 #
 # Chapter 10 shows the data of your profile, chapter 11 trains the networks, and chapter 20 measures the distances with a kernel that is exact and fast.
 #
-# **References.** Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024, section 2 and figure 1. Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019, for InPCA.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Section 2 and figure 1.
+# * [Quinn2019] Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019. For InPCA.

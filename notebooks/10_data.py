@@ -197,17 +197,33 @@ claims.save_results(atlas, "10", results, seed=settings.dataset.seed, started=st
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many directions hold 99 % of the variance?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `n_99`, the number of directions that hold 99 % of the variance.
+
+# %% tags=["stub"]
+n_99 = ...  # a whole number
 
 # %% tags=["solution"]
 n_99 = int(np.searchsorted(share, 0.99)) + 1
 n_99
 
 # %% tags=["check"]
-assert share[n_99 - 1] >= 0.99 and (n_99 == 1 or share[n_99 - 2] < 0.99)
+assert isinstance(n_99, int | np.integer) and 1 <= n_99 <= len(share), (
+    f"expected a whole number from 1 to {len(share)}, found {n_99!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert share[n_99 - 1] >= 0.99, f"expected at least 99 %, found {share[n_99 - 1]:.4f}"
+assert n_99 == 1 or share[n_99 - 2] < 0.99, (
+    f"expected the least such number, found {n_99}"
+)
 
 # %% [markdown]
-# 2. How far from truth is a network that always answers with the class frequencies? Compare it with ignorance.
+# 2. A network always answers with the class frequencies of the train samples. Define `frequency_distance`, its distance from truth on them. Compare it with ignorance.
+
+# %% tags=["stub"]
+frequency_distance = ...  # a number, in nats
 
 # %% tags=["solution"]
 frequencies = counts["train"] / counts["train"].sum()
@@ -215,12 +231,23 @@ frequency_distance = -0.5 * np.log(frequencies[labels["train"]]).mean()
 frequency_distance, np.log(data.n_classes) / 2
 
 # %% tags=["check"]
-assert frequency_distance <= np.log(data.n_classes) / 2 + 1e-12, (
-    "knowing the frequencies cannot hurt"
+assert (
+    np.isscalar(frequency_distance)
+    and 0 < frequency_distance <= np.log(data.n_classes) / 2 + 1e-9
+), f"expected nats, no farther than ignorance, found {frequency_distance!r}"
+
+# %% tags=["check", "hidden"]
+shares = np.unique(labels["train"], return_counts=True)[1] / len(labels["train"])
+half_entropy = -0.5 * np.sum(shares * np.log(shares))
+assert np.isclose(frequency_distance, half_entropy), (
+    f"expected half the entropy, {half_entropy:.6f}, found {frequency_distance}"
 )
 
 # %% [markdown]
-# 3. Shuffle the pixels of every image by one fixed permutation. Which of this chapter's figures changes?
+# 3. Shuffle the pixels of every image by one fixed permutation. Define `permuted_variance`, the squared singular values of the centred images then. Which of this chapter's figures changes?
+
+# %% tags=["stub"]
+permuted_variance = ...  # array, like `variance`
 
 # %% tags=["solution"]
 permuted = flat[:, np.random.default_rng(0).permutation(flat.shape[1])]
@@ -229,13 +256,33 @@ permuted_variance = (
 )
 
 # %% tags=["check"]
-assert np.allclose(permuted_variance, variance, atol=1e-6 * variance[0]), (
-    "only the pictures change, not the spectrum"
+assert np.shape(permuted_variance) == variance.shape, (
+    f"expected an array of shape {variance.shape}, found {np.shape(permuted_variance)}"
 )
+
+# %% tags=["check", "hidden"]
+moved = np.abs(permuted_variance - variance).max() / variance[0]
+assert moved < 1e-6, (
+    f"expected the spectrum of the unshuffled images, found a change of {moved:.1e}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why do the networks of the book see the same samples in the same order when they are recorded?
+#
+# <details><summary>Answer</summary>Two predictions are compared sample by sample. With other samples, or in another order, the distance would mix what the networks think with what they were asked.</details>
+#
+# **2.** Inputs whose variance falls quickly over the directions are called sloppy. Does it follow that the networks' predictions are low-dimensional?
+#
+# <details><summary>Answer</summary>No. It is one possible reason, and it has to be tested: chapter 52 trains networks on data whose spectrum we choose.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 11 trains the networks of the profile's grids on these samples.
 #
-# **References.** Krizhevsky, *Learning multiple layers of features from tiny images*, 2009, for CIFAR-10. Yang, Mao and Chaudhari, *Does the data induce capacity control in deep learning?*, ICML 2022, for sloppy inputs.
+# **References.**
+#
+# * [Krizhevsky2009] Krizhevsky, *Learning multiple layers of features from tiny images*, 2009. For CIFAR-10.
+# * [Yang2022] Yang, Mao and Chaudhari, *Does the data induce capacity control in deep learning?*, ICML 2022. For sloppy inputs.

@@ -264,30 +264,60 @@ claims.save_results(atlas, "11", results, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many checkpoints would 20 epochs of 10 batches have, and which share of them lies in the first fifth of training?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `early_share`, the share of the checkpoints of a run of 20 epochs of 10 batches that lie in the first fifth of training (at most step 40).
+
+# %% tags=["stub"]
+early_share = ...  # a number between 0 and 1
 
 # %% tags=["solution"]
-short = training.checkpoint_steps(20, 10)
-early_share = np.mean(np.asarray(short) <= 40)
+short = np.asarray(training.checkpoint_steps(20, 10))
+early_share = np.mean(short <= 40)
 len(short), early_share
 
 # %% tags=["check"]
-assert early_share > 0.2, "early checkpoints are denser"
+assert np.isscalar(early_share) and 0 < early_share < 1, (
+    f"expected a share between 0 and 1, found {early_share!r}"
+)
+
+# %% tags=["check", "hidden"]
+planned = [step for step in training.checkpoint_steps(20, 10)]
+known_share = sum(step <= 40 for step in planned) / len(planned)
+assert np.isclose(early_share, known_share), (
+    f"expected {known_share:.3f}, found {early_share}"
+)
 
 # %% [markdown]
-# 2. Is the best family on train data also the best on test data? Answer with numbers of the table `ends`.
+# 2. Is the best family on train data also the best on test data? Define `best_train` and `best_test`, the names of the families with the least final error in the table `ends`.
+
+# %% tags=["stub"]
+best_train = ...  # a name in the index of `ends`
+best_test = ...  # likewise
 
 # %% tags=["solution"]
 best_train, best_test = ends.final_error_train.idxmin(), ends.final_error_test.idxmin()
 best_train, best_test
 
 # %% tags=["check"]
-assert (
-    ends.loc[best_test, "final_error_test"] <= ends.loc[best_train, "final_error_test"]
+assert best_train in list(ends.index) and best_test in list(ends.index), (
+    f"expected two names of {list(ends.index)}, found {(best_train, best_test)}"
+)
+
+# %% tags=["check", "hidden"]
+least = ends.final_error_train.min(), ends.final_error_test.min()
+assert ends.final_error_train[best_train] == least[0], (
+    f"expected the least train error, {least[0]:.4f}, found {best_train}"
+)
+assert ends.final_error_test[best_test] == least[1], (
+    f"expected the least test error, {least[1]:.4f}, found {best_test}"
 )
 
 # %% [markdown]
-# 3. Change the seed of one configuration and predict which columns of its row in `runs` change. Which factor explains most of the spread of the test error: architecture, optimiser or seed?
+# 3. Change the seed of one configuration and predict which columns of its row in `runs` change. Define `explained`, a dictionary that gives the share of the variance of the final test error that the architecture, the optimiser and the seed explain. Which explains most?
+
+# %% tags=["stub"]
+explained = ...  # {"architecture": share, "optimizer": share, "seed": share}
 
 # %% tags=["solution"]
 explained = {
@@ -298,12 +328,42 @@ explained = {
 explained
 
 # %% tags=["check"]
-assert set(explained) == {"architecture", "optimizer", "seed"}
-assert not any(v < 0 for v in explained.values()), "not a number if all errors agree"
+assert isinstance(explained, dict) and set(explained) == {
+    "architecture",
+    "optimizer",
+    "seed",
+}, f"expected a dictionary with a share for each of the three, found {explained!r}"
+
+# %% tags=["check", "hidden"]
+means = final.groupby("architecture").final_error_test.transform("mean")
+left = ((final.final_error_test - means) ** 2).sum()
+around = ((final.final_error_test - final.final_error_test.mean()) ** 2).sum()
+known_share = 1 - left / around if around else np.nan
+assert np.isclose(explained["architecture"], known_share, equal_nan=True), (
+    f"expected {known_share:.4f} for the architecture, "
+    f"found {explained['architecture']}"
+)
+assert not any(v < 0 or v > 1 + 1e-9 for v in explained.values()), (
+    f"expected shares from 0 to 1, found {explained}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why are checkpoints denser at the beginning of training?
+#
+# <details><summary>Answer</summary>Predictions move fastest there: most of the way from ignorance is covered in a small part of the epochs. Evenly spaced checkpoints would leave gaps in the part where most happens.</details>
+#
+# **2.** A run diverges. Why does the book keep it in the table, instead of deleting it?
+#
+# <details><summary>Answer</summary>Which settings fail is a result. A table without them would show that everything trains, because whatever did not train was removed.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 20 measures the distance between every two of these points.
 #
-# **References.** Mao et al., PNAS 2024, section 4 and its supplement, for the grid. Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, for training loops that keep the data on the device.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Section 4 and its supplement, for the grid.
+# * [Jordan2024] Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024. For training loops that keep the data on the device.

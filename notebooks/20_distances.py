@@ -304,41 +304,90 @@ claims.save_results(atlas, chapter, results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. The Hellinger distance $1 - b$ per sample is bounded. Which of the two grows faster for far points? Compare both for the first run.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. The Hellinger distance of a sample, $1 - b$, is bounded. Define `hellinger`, the Hellinger distances between the checkpoints of the first run. Which of the two grows faster for far points?
+
+# %% tags=["stub"]
+few = atlas.run_log_probs(one_run, first_split)  # given
+hellinger = ...  # array (len(few), len(few))
 
 # %% tags=["solution"]
-few = atlas.run_log_probs(one_run, first_split)
 hellinger = pairwise(few, metric="hellinger")
 
 # %% tags=["check"]
-assert np.all(hellinger <= pairwise(few) + 1e-7), "1 - b never exceeds -log b"
+assert np.shape(hellinger) == (len(few), len(few)), (
+    f"expected an array of shape {(len(few), len(few))}, found {np.shape(hellinger)}"
+)
+
+# %% tags=["check", "hidden"]
+roots = np.exp(np.asarray(few, dtype=float) / 2)
+by_hand = 1 - np.tensordot(roots, roots, ((1, 2), (1, 2))) / few.shape[1]
+assert np.allclose(hellinger, by_hand, atol=1e-5), (
+    f"expected the mean of 1 - b, found {np.abs(hellinger - by_hand).max():.1e} away"
+)
 
 # %% [markdown]
-# 2. $d_B$ is no metric. Find three points of the first run (or of your own making) that break the triangle inequality, or show how near they come.
+# 2. $d_B$ is no metric. Define `three_points`, log-probabilities of shape (3, samples, classes), so that the way from the first to the last over the second is shorter than the straight one.
+
+# %% tags=["stub"]
+three_points = ...  # array (3, samples, classes)
 
 # %% tags=["solution"]
-middle = np.log(np.array([[[0.5, 0.5]]]))
-ends_of_edge = np.log(np.array([[[1 - 1e-9, 1e-9]], [[1e-9, 1 - 1e-9]]]))
-direct = pairwise(ends_of_edge)[0, 1]
-by_way = pairwise(ends_of_edge, middle).sum()
+sure = [[1 - 1e-9, 1e-9]], [[0.5, 0.5]], [[1e-9, 1 - 1e-9]]
+three_points = np.log(np.array(sure))
 
 # %% tags=["check"]
-assert direct > by_way, "going through the middle is shorter than going straight"
+assert np.ndim(three_points) == 3 and len(three_points) == 3, (
+    f"expected an array (3, samples, classes), found {np.shape(three_points)}"
+)
+
+# %% tags=["check", "hidden"]
+sums = np.exp(three_points).sum(axis=2)
+assert np.allclose(sums, 1, atol=1e-6), (
+    f"expected probabilities that sum to 1, found {sums}"
+)
+sides = pairwise(three_points)
+assert sides[0, 2] > sides[0, 1] + sides[1, 2] + 1e-9, (
+    f"expected a shorter way over the second, found {sides}"
+)
 
 # %% [markdown]
-# 3. How much does the answer change if only every second sample is used, as in the paper's code? Compute both for the first run.
+# 3. The paper's code uses every second sample only. Define `change`, the largest change of a distance within the first run if you do so too.
+
+# %% tags=["stub"]
+change = ...  # a number, in nats
 
 # %% tags=["solution"]
-half = pairwise(few[:, ::2])
-change = np.abs(half - pairwise(few)).max()
+change = np.abs(pairwise(few[:, ::2]) - pairwise(few)).max()
 change
 
 # %% tags=["check"]
-assert 0 <= change < pairwise(few).max()
+assert np.isscalar(change) and 0 <= change < pairwise(few).max(), (
+    f"expected a change below the largest distance, found {change!r}"
+)
+
+# %% tags=["check", "hidden"]
+halved = max(np.abs(pairwise(few[:, ::2]) - pairwise(few)).ravel())
+assert np.isclose(change, halved), f"expected {halved:.6f}, found {change}"
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why is the logarithm taken sample by sample before the mean, and not once of the mean?
+#
+# <details><summary>Answer</summary>Because networks predict samples independently: probabilities of independent samples multiply, so their logarithms add. The distance per sample then does not grow with the number of samples.</details>
+#
+# **2.** Two networks disagree on one sample with certainty. What is their distance, and is this a fault?
+#
+# <details><summary>Answer</summary>It is infinite: on this sample they have no answer in common. It is no fault of the formula, and the book neither hides it nor clamps it unless you ask for a cap.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 30 turns the matrix into coordinates. Chapter 90 measures how fast the kernel is, compared with the usual way.
 #
-# **References.** Bhattacharyya, *On a measure of divergence between two statistical populations*, 1943. Mao et al., PNAS 2024, equation for $d_B$ in section 2.
+# **References.**
+#
+# * [Bhattacharyya1943] Bhattacharyya, *On a measure of divergence between two statistical populations*, Bulletin of the Calcutta Mathematical Society 35, 1943.
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. The equation for $d_B$ in section 2.

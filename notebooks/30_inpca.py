@@ -274,35 +274,57 @@ claims.save_results(atlas, chapter, results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Place an embedded point again with `transform`. Does it land on itself, also along time-like axes?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `landed`, the coordinates that `transform` gives the first ten embedded points. Do they land on themselves, also along time-like axes?
+
+# %% tags=["stub"]
+few_axes = InPCA(n_components=5).fit(small)  # given
+landed = ...  # array, ten rows
 
 # %% tags=["solution"]
-few_axes = InPCA(n_components=5).fit(small)
 landed = few_axes.transform(small[:10])
 
 # %% tags=["check"]
-assert np.allclose(
-    landed, few_axes.embedding_[:10], atol=1e-8 * np.abs(few_axes.embedding_).max()
+assert np.shape(landed) == few_axes.embedding_[:10].shape, (
+    f"expected an array of shape {few_axes.embedding_[:10].shape}, "
+    f"found {np.shape(landed)}"
+)
+
+# %% tags=["check", "hidden"]
+off = np.abs(landed - few_axes.embedding_[:10]).max()
+assert off <= 1e-8 * np.abs(few_axes.embedding_).max(), (
+    f"expected points that land on themselves, found {off:.1e} away"
 )
 
 # %% [markdown]
-# 2. Repeat five of the points three times each. Which weights give `fit(D, sample_weight=...)` the same eigenvalues?
+# 2. Repeat the first five points, so that each stands three times in the matrix. Define `weights`, with which `fit(small, sample_weight=weights)` gives the same eigenvalues.
+
+# %% tags=["stub"]
+weights = ...  # array, a weight for each row of `small`
 
 # %% tags=["solution"]
-repeats = np.r_[np.full(5, 3), np.ones(len(small) - 5, dtype=int)]
-index = np.repeat(np.arange(len(small)), repeats)
-repeated = InPCA(n_components=3).fit(small[np.ix_(index, index)])
-weighted = InPCA(n_components=3).fit(small, sample_weight=repeats)
+weights = np.r_[np.full(5, 3), np.ones(len(small) - 5, dtype=int)]
 
 # %% tags=["check"]
-assert np.allclose(
-    weighted.embedding_,
-    repeated.embedding_[np.unique(index, return_index=True)[1]],
-    atol=1e-6,
+assert np.shape(weights) == (len(small),), (
+    f"expected {len(small)} weights, found {np.shape(weights)}"
+)
+
+# %% tags=["check", "hidden"]
+index = np.r_[np.repeat(np.arange(5), 3), 5 : len(small)]
+repeated = InPCA(n_components=3).fit(small[np.ix_(index, index)]).eigenvalues_
+weighted = InPCA(n_components=3).fit(small, sample_weight=weights).eigenvalues_
+assert np.allclose(weighted, repeated, rtol=1e-6), (
+    f"expected {repeated}, found {weighted}"
 )
 
 # %% [markdown]
-# 3. At how many axes does the explained *distance* fall, and how many of those are time-like?
+# 3. The explained *distance* can fall when an axis is added. Define `n_falls`, the number of axes at which it does, and `n_time_like_falls`, how many of these are time-like.
+
+# %% tags=["stub"]
+n_falls = ...  # a whole number
+n_time_like_falls = ...  # a whole number
 
 # %% tags=["solution"]
 gain = np.diff(estimator.explained_distance_)
@@ -312,13 +334,41 @@ n_falls, n_time_like_falls
 
 # %% tags=["check"]
 assert (
-    n_falls == int((np.diff(estimator.explained_distance_) < -1e-12).sum())
+    np.isscalar(n_falls)
+    and np.isscalar(n_time_like_falls)
     and 0 <= n_time_like_falls <= n_falls
+), f"expected two numbers, the second no larger, found {(n_falls, n_time_like_falls)}"
+
+# %% tags=["check", "hidden"]
+gains = np.diff(estimator.explained_distance_)
+known_falls = [
+    estimator.signature_[k + 1] for k in range(len(gains)) if gains[k] < -1e-12
+]
+assert n_falls == len(known_falls), (
+    f"expected {len(known_falls)} falls, found {n_falls}"
 )
+assert n_time_like_falls == known_falls.count(-1), (
+    f"expected {known_falls.count(-1)} time-like falls, found {n_time_like_falls}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why does InPCA keep axes with negative eigenvalues, where ordinary multidimensional scaling drops them?
+#
+# <details><summary>Answer</summary>The distances are not squared Euclidean ones. Negative eigenvalues are part of what makes the coordinates give every distance back exactly; without them the picture would show other distances.</details>
+#
+# **2.** Two points lie on top of each other in a picture of the first two axes. Are they close?
+#
+# <details><summary>Answer</summary>Not necessarily. Further axes may separate them, and a time-like axis may bring back together what lies apart in the picture. The explained stress tells how much the picture leaves out.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 31 gives every point its progress. Chapter 40 draws the train manifold.
 #
-# **References.** Quinn et al., PNAS 2019, for InPCA. Torgerson, *Multidimensional scaling*, 1952. Mao et al., PNAS 2024, section 2 and supplement, for explained stress.
+# **References.**
+#
+# * [Quinn2019] Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019. For InPCA.
+# * [Torgerson1952] Torgerson, *Multidimensional scaling: I. Theory and method*, Psychometrika 17, 1952.
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Section 2 and supplement, for explained stress.

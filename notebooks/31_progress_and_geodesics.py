@@ -306,7 +306,12 @@ claims.save_results(atlas, chapter, results, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. What is the progress of a network that is certain and wrong on every sample?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `s_wrong`, the progress of a network that is certain and wrong on every sample.
+
+# %% tags=["stub"]
+s_wrong = ...  # a number between 0 and 1
 
 # %% tags=["solution"]
 wrong = truth((labels + 1) % n_classes, n_classes)
@@ -314,25 +319,41 @@ s_wrong = progress(wrong, labels)[0]
 s_wrong
 
 # %% tags=["check"]
-assert s_wrong < 1e-5, "its nearest point of the geodesic is ignorance"
+assert np.isscalar(s_wrong) and 0 <= s_wrong <= 1, (
+    f"expected a progress between 0 and 1, found {s_wrong!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert s_wrong < 1e-5, f"expected 0, since ignorance is nearest, found {s_wrong}"
 
 # %% [markdown]
-# 2. Mix truth and ignorance on the geodesic at $\lambda = 0.3$ on half of the samples and $\lambda = 0.7$ on the others. Guess the progress first.
+# 2. Take the geodesic at $\lambda = 0.3$ on every odd sample and at $\lambda = 0.7$ on every even one (counting from 0). Guess its progress first; then define `s_mixed`.
+
+# %% tags=["stub"]
+s_mixed = ...  # a number between 0 and 1
 
 # %% tags=["solution"]
 ends = ignorance(len(labels), n_classes), truth(labels, n_classes)
 slow, fast = geometry.geodesic(*ends, [0.3, 0.7])
-mixed = np.where(np.arange(len(labels))[:, None] % 2 == 0, slow, fast)[None]
+mixed = np.where(np.arange(len(labels))[:, None] % 2 == 0, fast, slow)[None]
 s_mixed = progress(mixed, labels)[0]
 s_mixed
 
 # %% tags=["check"]
+assert np.isscalar(s_mixed) and 0 <= s_mixed <= 1, (
+    f"expected a progress between 0 and 1, found {s_mixed!r}"
+)
+
+# %% tags=["check", "hidden"]
 assert 0.3 - 1e-4 <= s_mixed <= 0.7 + 1e-4, (
-    "any value between minimises a mean of two angles on one line"
+    f"expected a value between the two, found {s_mixed}"
 )
 
 # %% [markdown]
-# 3. Is progress monotone along every run? Count the checkpoints at which it falls by more than 0.01.
+# 3. Is progress monotone along every run? Define `n_falls`, the number of checkpoints at which it falls by more than 0.01.
+
+# %% tags=["stub"]
+n_falls = ...  # a whole number
 
 # %% tags=["solution"]
 change = table.groupby("run", sort=False)[f"progress_{first_split}"].diff()
@@ -340,11 +361,32 @@ n_falls = int((change < -0.01).sum())
 n_falls, len(change)
 
 # %% tags=["check"]
-assert 0 <= n_falls <= len(change)
+assert np.isscalar(n_falls) and 0 <= n_falls <= len(table), (
+    f"expected a number from 0 to {len(table)}, found {n_falls!r}"
+)
+
+# %% tags=["check", "hidden"]
+by_run = [one.to_numpy() for _, one in table.groupby("run")[f"progress_{first_split}"]]
+counted_falls = sum(int((np.diff(one) < -0.01).sum()) for one in by_run)
+assert n_falls == counted_falls, f"expected {counted_falls} falls, found {n_falls}"
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why does the book measure time in progress, and not in epochs?
+#
+# <details><summary>Answer</summary>An epoch means different things for different networks, optimisers and batch sizes. Progress says how far a network has come on the way from ignorance to truth, and so networks can be compared at the same place of the way.</details>
+#
+# **2.** A network has progress one half. Does it lie on the geodesic?
+#
+# <details><summary>Answer</summary>Not in general. Progress is the place of the nearest point of the geodesic; it says nothing about how far away from it the network is. Chapter 46 measures this distance.</details>
 
 # %% [markdown]
 # ## What next
 #
 # The figures start here: chapter 40 draws the train manifold.
 #
-# **References.** Mao et al., PNAS 2024, equations for the geodesic and for progress (section 2). Amari, *Information geometry and its applications*, 2016, for the sphere of square roots.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Equations for the geodesic and for progress, section 2.
+# * [Amari2016] Amari, *Information geometry and its applications*, Springer, 2016. The sphere of square roots.

@@ -312,42 +312,93 @@ claims.save_results(atlas, "32", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Shuffle only half of the samples of `original` (the others keep their place). How far is it from itself then?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Shuffle the first half of the samples of `original` within their classes, and let the others keep their place. Define `half_apart`, the largest distance of a point from itself after this. `statistics.permutations_within_class(classes, 1, rng)` gives one order; samples with a class of their own stay where they are.
+
+# %% tags=["stub"]
+half_apart = ...  # a number, in nats
 
 # %% tags=["solution"]
 half = y.copy()
-half[: n_samples // 2] = n_classes + np.arange(n_samples // 2)
+half[n_samples // 2 :] = n_classes + np.arange(n_samples - n_samples // 2)
 moved = statistics.permutations_within_class(half, 1, rng)[0]
 half_apart = np.diag(pairwise(original, original[:, moved])).max()
 half_apart, apart
 
 # %% tags=["check"]
-assert 0 <= half_apart <= apart  # 0 if every class has one sample
+assert np.isscalar(half_apart) and half_apart >= 0, (
+    f"expected a distance in nats, found {half_apart!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert half_apart <= 0.95 * apart, (
+    f"expected clearly less than {apart:.4f}, where all move, found {half_apart}"
+)
 
 # %% [markdown]
-# 2. Why does a world in which all runs are shuffled *alike* not serve as a null? Compute the distances between two runs before and after.
+# 2. Why does a world in which all runs are shuffled *alike* not serve as a null? Define `before_alike` and `after_alike`, the distances within `pair` before and after one order is applied to both of its points.
+
+# %% tags=["stub"]
+pair = np.stack([original[-1], shuffled[-1]])  # given
+before_alike = ...  # array (2, 2)
+after_alike = ...  # array (2, 2)
 
 # %% tags=["solution"]
-pair = np.stack([original[-1], shuffled[-1]])
 alike = statistics.permutations_within_class(y, 1, rng)[0]
-same_for_both = pairwise(pair), pairwise(pair[:, alike])
+before_alike, after_alike = pairwise(pair), pairwise(pair[:, alike])
 
 # %% tags=["check"]
-assert np.allclose(*same_for_both, atol=1e-6), "an order that all share changes nothing"
+assert np.shape(before_alike) == (2, 2) == np.shape(after_alike), (
+    f"expected two arrays of shape (2, 2), found {np.shape(after_alike)}"
+)
+
+# %% tags=["check", "hidden"]
+between_pair = pairwise(pair)
+assert np.allclose(before_alike, between_pair, atol=1e-6), (
+    f"expected {between_pair} before, found {before_alike}"
+)
+assert np.allclose(after_alike, between_pair, atol=1e-6), (
+    f"expected the same after a common order, found {after_alike}"
+)
 
 # %% [markdown]
-# 3. In which world do two runs lie nearest on average, and why is the answer not the real one?
+# 3. In which world do two runs lie nearest on average, and why is the answer not the real one? Define `nearest_world`, a dictionary from each split in `whole` to the name of the world.
+
+# %% tags=["stub"]
+nearest_world = ...  # {split: name of a world}
 
 # %% tags=["solution"]
 nearest_world = {split: t.distance.idxmin() for split, t in whole.items()}
 nearest_world  # on the geodesic, runs at equal progress are one point
 
 # %% tags=["check"]
-assert set(nearest_world.values()) <= {"curve"}
+assert isinstance(nearest_world, dict) and set(nearest_world) == set(whole), (
+    f"expected a world for each of {list(whole)}, found {nearest_world!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert set(nearest_world.values()) == {"curve"}, (
+    f"expected the world where runs share their whole curve, found {nearest_world}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** What does a null world keep, and what does it destroy?
+#
+# <details><summary>Answer</summary>It keeps each network's own learning curve and its predictions sample by sample up to the order within classes. It destroys what networks share beyond this: which samples are easy, and which are confused with what.</details>
+#
+# **2.** Why is a small p-value not enough to call an effect important?
+#
+# <details><summary>Answer</summary>With many samples and runs, tiny differences become significant. The ratio between the real world and the null says how large the effect is; the p-value only says that it is not chance.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapters 40 to 42 quote these numbers beside each explained stress; chapter 60 compares single pairs of runs with the shuffle.
 #
-# **References.** Good, *Permutation, parametric and bootstrap tests of hypotheses*, 2005. Efron and Tibshirani, *An introduction to the bootstrap*, 1993, chapter 11, for the jackknife.
+# **References.**
+#
+# * [Good2005] Good, *Permutation, parametric and bootstrap tests of hypotheses*, Springer, 2005.
+# * [Efron1993] Efron and Tibshirani, *An introduction to the bootstrap*, Chapman and Hall, 1993. Chapter 11, for the jackknife.

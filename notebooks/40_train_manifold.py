@@ -337,21 +337,42 @@ claims.save_results(atlas, "40", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Colour the first two axes by another factor, the optimiser if there is one. Can you tell its level from the place?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Colour the first two axes by another factor, `second_factor` (the optimiser if there is one). Define `second_ax`, the axes with this picture. Can you tell the factor's level from the place?
+
+# %% tags=["stub"]
+second_factor = ...  # the name of a factor
+second_ax = ...  # axes of matplotlib
 
 # %% tags=["solution"]
-fig, ax = plt.subplots(figsize=(7, 4.5))
+fig, second_ax = plt.subplots(figsize=(7, 4.5))
 others = [f for f in atlas.factors if f not in (family_factor, "scale")]
 second_factor = "optimizer" if "optimizer" in others else [*others, family_factor][0]
-plots.plot_embedding(ax, coordinates, table[second_factor], legend=False)
-plots.label_embedding(ax, eigenvalues, up_to)
+plots.plot_embedding(second_ax, coordinates, table[second_factor], legend=False)
+plots.label_embedding(second_ax, eigenvalues, up_to)
 plt.close(fig)
 
 # %% tags=["check"]
-assert len(ax.get_legend_handles_labels()[1]) == table[second_factor].nunique()
+assert isinstance(second_factor, str) and second_factor in table, (
+    f"expected a factor of {list(atlas.factors)}, found {second_factor!r}"
+)
+assert isinstance(second_ax, plt.Axes), (
+    f"expected axes with a picture, found {second_ax!r}"
+)
+
+# %% tags=["check", "hidden"]
+drawn_levels = len(second_ax.get_legend_handles_labels()[1])
+known_levels = table[second_factor].nunique()
+assert drawn_levels == known_levels, (
+    f"expected {known_levels} levels of it, found {drawn_levels}"
+)
 
 # %% [markdown]
-# 2. Repeat the neighbour count for that factor. Is its share as far above chance as the family's?
+# 2. Repeat the count of neighbours for this factor. Define `same_second`, the share of nearest points that have the same level (not a number where runs have no seeds). Is it as far above chance as the family's?
+
+# %% tags=["stub"]
+same_second = ...  # a share from 0 to 1
 
 # %% tags=["solution"]
 same_second, by_chance = neighbour_share(
@@ -360,22 +381,56 @@ same_second, by_chance = neighbour_share(
 same_second - by_chance.mean(), same - chance
 
 # %% tags=["check"]
-assert 0 <= same_second <= 1 or not several_seeds
+assert np.isscalar(same_second) and not (same_second < 0 or same_second > 1), (
+    f"expected a share from 0 to 1, found {same_second!r}"
+)
+
+# %% tags=["check", "hidden"]
+asked = between, table[second_factor], *table_of_points
+known_same, _ = neighbour_share(*asked, **counted, rng=rng)
+assert np.isclose(same_second, known_same, equal_nan=True), (
+    f"expected {known_same:.3f}, found {same_second}"
+)
 
 # %% [markdown]
-# 3. Which single run stays nearest to the geodesic half-way, and what distinguishes it? Use `to_station`.
+# 3. Which single run stays nearest to the geodesic half-way, and what distinguishes it? Define `nearest_run`, its name. Use `to_station`.
+
+# %% tags=["stub"]
+nearest_run = ...  # a name in the index of `atlas.runs`
 
 # %% tags=["solution"]
 by_run = pd.Series(to_station[1], index=table.run).groupby(level=0).min()
-winner = atlas.runs.loc[by_run.idxmin(), list(atlas.factors)]
-winner
+nearest_run = by_run.idxmin()
+atlas.runs.loc[nearest_run, list(atlas.factors)]
 
 # %% tags=["check"]
-assert np.isclose(by_run.min(), nearest[1])
+assert isinstance(nearest_run, str) and nearest_run in atlas.runs.index, (
+    f"expected the name of a run, found {nearest_run!r}"
+)
+
+# %% tags=["check", "hidden"]
+least = to_station[1][(table.run == nearest_run).to_numpy()].min()
+assert np.isclose(least, nearest[1]), (
+    f"expected a run at {nearest[1]:.4f} nats, found {nearest_run} at {least:.4f}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why do only points of other seeds count as neighbours?
+#
+# <details><summary>Answer</summary>Runs of one architecture and seed start as the very same network. They are neighbours for this dull reason, and it would count as evidence that architectures stay together.</details>
+#
+# **2.** All train points start near one place and end near one place. Which of the figures of this chapter would look the same for networks that share nothing else?
+#
+# <details><summary>Answer</summary>The first one, of all points, nearly so: the common way fills its first axis. What can differ is what lies beside the way, at equal progress.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 41 draws the same for test predictions; chapter 42 asks how many axes there really are.
 #
-# **References.** Mao et al., PNAS 2024, figures 2 and 3. Quinn et al., PNAS 2019, for reading InPCA's axes.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figures 2 and 3.
+# * [Quinn2019] Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019. For reading InPCA's axes.

@@ -376,43 +376,91 @@ claims.save_results(atlas, "41", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Which run ends nearest to the test truth? Which of its factors would you have guessed?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `best_run`, the name of the run that ends nearest to the test truth. Which of its factors would you have guessed?
+
+# %% tags=["stub"]
+best_run = ...  # a name of the column `run` of `last`
 
 # %% tags=["solution"]
-best = last.loc[last.loss_test.idxmin()]
-best[[*atlas.factors, "error_test"]]
+best_run = last.loc[last.loss_test.idxmin(), "run"]
+last.loc[last.run == best_run, [*atlas.factors, "error_test"]]
 
 # %% tags=["check"]
-assert best.loss_test == last.loss_test.min()
+assert isinstance(best_run, str) and best_run in set(last.run), (
+    f"expected the name of a run, found {best_run!r}"
+)
+
+# %% tags=["check", "hidden"]
+its_loss = last.loss_test[last.run == best_run].iloc[0]
+assert its_loss == last.loss_test.min(), (
+    f"expected the least loss, {last.loss_test.min():.4f}, found {its_loss}"
+)
 
 # %% [markdown]
-# 2. For every run, find the checkpoint nearest to the test truth. How many runs would have done better to stop there?
+# 2. For every run, find the checkpoint nearest to the test truth. Define `stopped_late`, the number of runs whose least test loss is below 95 % of their last one.
+
+# %% tags=["stub"]
+stopped_late = ...  # a whole number
 
 # %% tags=["solution"]
 curves = atlas.table("main").groupby("run").loss_test
-stopped_late = (curves.min() < 0.95 * curves.last()).sum()
+stopped_late = int((curves.min() < 0.95 * curves.last()).sum())
 stopped_late, curves.ngroups
 
 # %% tags=["check"]
-assert 0 <= stopped_late <= curves.ngroups
+assert np.isscalar(stopped_late) and 0 <= stopped_late <= len(last), (
+    f"expected a number from 0 to {len(last)}, found {stopped_late!r}"
+)
+
+# %% tags=["check", "hidden"]
+by_run = [one.to_numpy() for _, one in atlas.table("main").groupby("run").loss_test]
+known_late = sum(bool(one.min() < 0.95 * one[-1]) for one in by_run)
+assert stopped_late == known_late, f"expected {known_late} runs, found {stopped_late}"
 
 # %% [markdown]
-# 3. Colour the test embedding by *train* error, if it was recorded. Where do networks with no train error lie?
+# 3. Colour the test embedding by the error on `judged_on` (the *train* error, if it was recorded). Define `error_ax`, the axes with this picture. Where do networks with no error lie?
+
+# %% tags=["stub"]
+error_ax = ...  # axes of matplotlib
 
 # %% tags=["solution"]
-fig, ax = plt.subplots(figsize=(7, 4.5))
+fig, error_ax = plt.subplots(figsize=(7, 4.5))
 plots.plot_embedding_values(
-    ax, coordinates, table[f"error_{judged_on}"], cmap=plots.SEQUENTIAL + "_r"
+    error_ax, coordinates, table[f"error_{judged_on}"], cmap=plots.SEQUENTIAL + "_r"
 )
-plots.label_embedding(ax, eigenvalues, stress)
+plots.label_embedding(error_ax, eigenvalues, stress)
 plt.close(fig)
 
 # %% tags=["check"]
-assert len(ax.collections) == 1
+assert isinstance(error_ax, plt.Axes) and len(error_ax.collections) > 0, (
+    f"expected axes with a scatter of points, found {error_ax!r}"
+)
+
+# %% tags=["check", "hidden"]
+colours = np.ma.filled(error_ax.collections[0].get_array().astype(float), np.nan)
+errors = table[f"error_{judged_on}"].to_numpy()
+assert np.allclose(colours, errors, equal_nan=True), (
+    f"expected a point coloured by each error, found {colours}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Train predictions of trained networks end near truth. Why do test predictions not?
+#
+# <details><summary>Answer</summary>Networks make errors on samples that they have not seen, and are sure of some of them. The end of the way is where each network's errors put it, and this is not truth.</details>
+#
+# **2.** Why are test predictions of hard data the sharper test of a shared manifold?
+#
+# <details><summary>Answer</summary>Far from truth there is room to differ. If networks of different kinds still lie on the same few dimensions, they do so because they make similar errors, and not because they all have arrived.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 42 asks how many axes there really are.
 #
-# **References.** Mao et al., PNAS 2024, figures 3 and 5.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figures 3 and 5.

@@ -380,17 +380,31 @@ claims.save_results(atlas, "42", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many axes are needed for 90 % of the train stress?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `n_90`, the number of axes that explain 90 % of the stress of the first split (one more than there are, if all do not).
+
+# %% tags=["stub"]
+n_90 = ...  # a whole number
 
 # %% tags=["solution"]
 n_90 = int(np.searchsorted(stress[first_split], 0.9)) + 1
 n_90
 
 # %% tags=["check"]
-assert n_90 > len(stress[first_split]) or stress[first_split][n_90 - 1] >= 0.9
+assert np.isscalar(n_90) and 1 <= n_90 <= len(stress[first_split]) + 1, (
+    f"expected a number from 1 to {len(stress[first_split]) + 1}, found {n_90!r}"
+)
+
+# %% tags=["check", "hidden"]
+known_90 = 1 + sum(bool(value < 0.9) for value in stress[first_split])
+assert n_90 == known_90, f"expected {known_90} axes, found {n_90}"
 
 # %% [markdown]
-# 2. Fit a straight line to the logarithm of the first ten train eigenvalues. By which factor does each axis shrink?
+# 2. Fit a straight line to the logarithm of the first ten eigenvalues (their size, for time-like ones). Define `factor`, by which an axis is shorter than the one before.
+
+# %% tags=["stub"]
+factor = ...  # a number between 0 and 1
 
 # %% tags=["solution"]
 ten = np.abs(eigenvalues[first_split][:10])
@@ -398,24 +412,65 @@ factor = np.exp(np.polyfit(np.arange(len(ten)), np.log(ten), 1)[0])
 factor
 
 # %% tags=["check"]
-assert 0 < factor < 1
+assert np.isscalar(factor) and 0 < factor < 1, (
+    f"expected a factor between 0 and 1, found {factor!r}"
+)
+
+# %% tags=["check", "hidden"]
+sizes = np.log(np.abs(eigenvalues[first_split][:10]))
+along = np.arange(len(sizes)) - (len(sizes) - 1) / 2
+known_factor = np.exp(along @ sizes / (along @ along))
+assert np.isclose(factor, known_factor), f"expected {known_factor:.4f}, found {factor}"
 
 # %% [markdown]
-# 3. Embed only the last checkpoint of every run. Is the cloud of trained networks low-dimensional too?
+# 3. Embed only the last checkpoint of every run. Define `last_stress`, the explained stress of the first axes (three, or fewer with less than four runs). Is the cloud of trained networks low-dimensional, too?
+
+# %% tags=["stub"]
+last_stress = ...  # array, cumulative
 
 # %% tags=["solution"]
 last = atlas.table("main").groupby("run").tail(1).index.to_numpy()
 last_fit = InPCA(n_components=min(3, len(last) - 1)).fit(
     np.asarray(select(atlas.distances(first_split), last), dtype=float)
 )
-last_fit.explained_stress_, stress[first_split][:3]
+last_stress = last_fit.explained_stress_
+last_stress, stress[first_split][:3]
 
 # %% tags=["check"]
-assert len(last_fit.embedding_) == len(last)
+assert np.ndim(last_stress) == 1 and 1 <= len(last_stress) <= 3, (
+    f"expected one to three numbers, found {last_stress!r}"
+)
+
+# %% tags=["check", "hidden"]
+rows_of_last = atlas.table("main").groupby("run").tail(1).index.to_numpy()
+between_last = np.asarray(select(atlas.distances(first_split), rows_of_last), float)
+known_stress = InPCA(n_components=len(last_stress)).fit(between_last).explained_stress_
+assert np.allclose(last_stress, known_stress), (
+    f"expected {known_stress}, found {last_stress}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Three axes explain nearly all of the train stress, in the real world and in the null world. What follows?
+#
+# <details><summary>Answer</summary>That the explained stress of all points is no evidence for a shared manifold. The way from ignorance to truth, which both worlds have, fills the first axes.</details>
+#
+# **2.** Why does the comparison at equal progress need many more axes than that of all points?
+#
+# <details><summary>Answer</summary>At equal progress the common way drops out, and what remains are the differences between networks at one place of the way. They are small and spread over many directions; fewer in the real world than in the null world.</details>
+#
+# **3.** What would you look at to decide whether five or fifty networks were enough for these numbers?
+#
+# <details><summary>Answer</summary>At the intervals: they come from leaving out whole runs, or drawing runs anew. If they are wide compared with the distance to the null, more runs are needed.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 43 makes a point of every trajectory.
 #
-# **References.** Mao et al., PNAS 2024, figure 2. Transtrum, Machta and Sethna, *Geometry of nonlinear least squares with applications to sloppy models and optimization*, 2011. Efron and Tibshirani, *An introduction to the bootstrap*, 1993.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figure 2.
+# * [Transtrum2011] Transtrum, Machta and Sethna, *Geometry of nonlinear least squares with applications to sloppy models and optimization*, Physical Review E 83, 2011.
+# * [Efron1993] Efron and Tibshirani, *An introduction to the bootstrap*, Chapman and Hall, 1993.

@@ -378,43 +378,81 @@ claims.save_results(atlas, "43", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Embed without the geodesic. How much of the explained stress was owed to it?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Embed the trajectories of the first split without the geodesic. Define `without`, this fitted `InPCA` with up to three axes. How much of the explained stress was owed to the geodesic?
+
+# %% tags=["stub"]
+without = ...  # a fitted InPCA
 
 # %% tags=["solution"]
 without = InPCA(n_components=min(3, n_runs - 1)).fit(d_traj[first_split])
 without.explained_stress_, fits[first_split].explained_stress_[:3]
 
 # %% tags=["check"]
-assert without.embedding_.shape == (n_runs, min(3, n_runs - 1))
+assert (
+    isinstance(without, InPCA) and len(getattr(without, "embedding_", [])) == n_runs
+), f"expected an InPCA fitted to {n_runs} runs, found {without!r}"
+
+# %% tags=["check", "hidden"]
+alone = InPCA(n_components=min(3, n_runs - 1)).fit(d_traj[first_split])
+assert np.allclose(without.eigenvalues_, alone.eigenvalues_), (
+    f"expected {alone.eigenvalues_}, found {without.eigenvalues_}"
+)
 
 # %% [markdown]
-# 2. Place the runs of the other grids in the embedding with `transform`. It needs their distances to the embedded trajectories and to the geodesic; for short, take all of progress.
+# 2. Place the runs of the other grids in the embedding with `transform`. Define `placed`, their coordinates. It needs their distances to the embedded trajectories and to the geodesic; for short, take the mean over all of progress.
+
+# %% tags=["stub"]
+elsewhere, _ = load_trajectories(atlas, first_split)  # given
+placed = ...  # array, a row for each run of another grid
 
 # %% tags=["solution"]
-elsewhere, _ = load_trajectories(atlas, first_split)
 to_main = elsewhere.distance.values[:, ~main][:, :, main].mean(axis=0, dtype=float)
 new = np.c_[to_main, elsewhere.to_geodesic.values[~main].mean(axis=1)]
 placed = fits[first_split].transform(new) if len(new) else new
 len(placed)
 
 # %% tags=["check"]
-assert len(placed) == len(all_runs) - n_runs
+assert np.ndim(placed) == 2 and len(placed) == len(all_runs) - n_runs, (
+    f"expected {len(all_runs) - n_runs} rows of coordinates, found {np.shape(placed)}"
+)
+
+# %% tags=["check", "hidden"]
+far = elsewhere.distance.sel().values[:, ~main][:, :, main].mean(axis=0, dtype=float)
+to_road = elsewhere.to_geodesic.values[~main].mean(axis=1)
+known_places = fits[first_split].transform(np.c_[far, to_road]) if len(far) else placed
+assert np.allclose(placed, known_places, equal_nan=True), (
+    f"expected {known_places[:1]} first, found {placed[:1]}"
+)
 
 # %% [markdown]
-# 3. Which run is farthest from all others, and what happened to it? Look at its final losses.
+# 3. Define `loner`, the name of the run that is farthest from all others on average. What happened to it? Look at its final losses.
+
+# %% tags=["stub"]
+loner = ...  # a name in the index of `runs`
 
 # %% tags=["solution"]
 loner = runs.index[d_traj[first_split].mean(axis=1).argmax()]
-runs.loc[
-    loner,
-    [*atlas.factors, f"final_loss_{first_split}", f"final_error_{first_split}"],
-]
+ends_of = [f"final_loss_{first_split}", f"final_error_{first_split}"]
+runs.loc[loner, [*atlas.factors, *ends_of]]
 
 # %% tags=["check"]
-assert loner in runs.index
+assert isinstance(loner, str) and loner in runs.index, (
+    f"expected the name of a run, found {loner!r}"
+)
+
+# %% tags=["check", "hidden"]
+means_of = pd.Series(d_traj[first_split].sum(axis=1), index=runs.index)
+assert np.isclose(means_of[loner], means_of.max()), (
+    f"expected {means_of.idxmax()}, found {loner}"
+)
 
 # %% [markdown]
-# 4. Our distance is a mean of squared lengths. Take its maximum over progress instead. Do families stay apart?
+# 4. Our distance is a mean over progress. Define `widest`, its maximum over progress instead, for every two runs of the main grid. Do families stay apart?
+
+# %% tags=["stub"]
+widest = ...  # array (n_runs, n_runs)
 
 # %% tags=["solution"]
 widest = elsewhere.distance.values[:, main][:, :, main].max(axis=0).astype(float)
@@ -423,13 +461,26 @@ sizes = {name: values.mean() for name, values in in_pairs.items() if len(values)
 sizes, contrast
 
 # %% tags=["check"]
-assert (widest >= d_traj[first_split] - 1e-6).all()
+assert np.shape(widest) == (n_runs, n_runs), (
+    f"expected an array of shape {(n_runs, n_runs)}, found {np.shape(widest)}"
+)
+
+# %% tags=["check", "hidden"]
+stacked = elsewhere.distance.values[:, main][:, :, main]
+off = np.abs(np.maximum.reduce(stacked) - widest).max()
+assert off < 1e-6 or np.isnan(off), (
+    f"expected the maximum over progress, found {off:.1e} away"
+)
 
 # %% [markdown]
-# 5. The distance compares two runs at equal progress. The paper's code knows another way: the distance of every checkpoint to the nearest one of the other run, averaged both ways (`trajectory_gap`). Does it rank pairs of runs alike? Some thirty runs are enough.
+# 5. The distance compares two runs at equal progress. The paper's code knows another way: the distance of every checkpoint to the nearest one of the other run, averaged both ways (`trajectory_gap`). Does it rank pairs of runs alike? Define `gaps`, it for every two of the runs `some` in the order of `np.triu_indices`, and `same_ranking`, its rank correlation with `d_traj`.
+
+# %% tags=["stub"]
+some = np.arange(0, n_runs, max(1, n_runs // 30))  # given: about thirty runs
+gaps = ...  # a list of nats
+same_ranking = ...  # a number from -1 to 1
 
 # %% tags=["solution"]
-some = np.arange(0, n_runs, max(1, n_runs // 30))
 checkpoints = [np.flatnonzero(atlas.points.run == runs.index[k]) for k in some]
 between = np.asarray(atlas.distances(first_split)[:])
 first, second = np.triu_indices(len(some), 1)
@@ -437,14 +488,48 @@ gaps = [
     trajectory_gap(between[np.ix_(checkpoints[a], checkpoints[b])])
     for a, b in zip(first, second, strict=True)
 ]
-spearmanr(gaps, d_traj[first_split][some[first], some[second]]).statistic
+ranked = spearmanr(gaps, d_traj[first_split][some[first], some[second]])
+same_ranking = ranked.statistic
+same_ranking
 
 # %% tags=["check"]
-assert len(gaps) == len(some) * (len(some) - 1) // 2 and min(gaps) > 0
+assert np.ndim(gaps) == 1 and len(gaps) == len(some) * (len(some) - 1) // 2, (
+    f"expected {len(some) * (len(some) - 1) // 2} numbers, found {gaps!r}"
+)
+assert np.isscalar(same_ranking) and not abs(same_ranking) > 1, (
+    f"expected a correlation, found {same_ranking!r}"
+)
+
+# %% tags=["check", "hidden"]
+two = [np.flatnonzero(atlas.points.run == runs.index[k]) for k in some[:2]]
+cross = np.asarray(atlas.distances(first_split)[:])[np.ix_(*two)]
+known_gap = (cross.min(axis=0).mean() + cross.min(axis=1).mean()) / 2
+assert np.isclose(gaps[0], known_gap, rtol=1e-5), (
+    f"expected {known_gap:.6f} for the first two, found {gaps[0]}"
+)
+in_order = d_traj[first_split][np.ix_(some, some)][np.triu_indices(len(some), 1)]
+known_ranks = spearmanr(gaps, in_order).statistic
+assert np.isclose(same_ranking, known_ranks, equal_nan=True), (
+    f"expected {known_ranks:.4f}, found {same_ranking}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** What is one point in this chapter's embedding?
+#
+# <details><summary>Answer</summary>A whole training run: its predictions at many values of progress. Two runs are close if they are close at equal progress all along the way.</details>
+#
+# **2.** Two runs follow the same way, and one takes ten times as many epochs. How far apart are they here?
+#
+# <details><summary>Answer</summary>Not far at all: the trajectories are compared at equal progress, so speed does not count. Chapter 45 measures speed by itself.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 44 asks which factors put the runs where they are.
 #
-# **References.** Mao et al., PNAS 2024, figure 4. Mantel, *The detection of disease clustering and a generalized regression approach*, 1967.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figure 4.
+# * [Mantel1967] Mantel, *The detection of disease clustering and a generalized regression approach*, Cancer Research 27, 1967.

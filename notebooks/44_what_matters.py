@@ -587,11 +587,17 @@ claims.save_results(atlas, "44", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Two runs of the *same* seed share their initial weights and the order of their batches. Compare pairs of runs that differ in one factor, such as the optimiser, of equal seed and of different seeds. Does the seed pull them together?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Two runs of the *same* seed share their initial weights and the order of their batches. Compare pairs of runs that differ in one factor, such as the optimiser, of equal seed and of different seeds. Define `same` and `other`, the two mean distances (`None` where there are no such pairs). Does the seed pull them together?
+
+# %% tags=["stub"]
+asked = second_factor if second_factor in table else factors[0]  # given
+pairs = statistics.matched_pairs(table, asked, design=design)  # given
+same = ...  # a number, in nats
+other = ...  # a number, in nats
 
 # %% tags=["solution"]
-asked = second_factor if second_factor in table else factors[0]
-pairs = statistics.matched_pairs(table, asked, design=design)
 member = [np.flatnonzero(number == k) for k in range(len(table))]
 ends = pairs[["first", "second"]].to_numpy()
 cells = [(u, v) for a, b in ends for u in member[a] for v in member[b]]
@@ -602,48 +608,134 @@ other = values[~equal_seed].mean() if (~equal_seed).any() else None
 same, other
 
 # %% tags=["check"]
-assert len(values) == len(cells) and np.all(values >= 0)
+assert same is None or np.isscalar(same) and same >= 0, (
+    f"expected a distance in nats, or None, found {same!r}"
+)
+assert other is None or np.isscalar(other) and other >= 0, (
+    f"expected a distance in nats, or None, found {other!r}"
+)
+
+# %% tags=["check", "hidden"]
+alike, unlike = [], []
+for a, b in pairs[["first", "second"]].to_numpy():
+    block = d_traj[np.ix_(number == a, number == b)]
+    shared = np.equal.outer(*(np.asarray(seeds)[number == k] for k in (a, b)))
+    alike += block[shared].tolist()
+    unlike += block[~shared].tolist()
+known_means = [np.mean(group) if group else None for group in (alike, unlike)]
+assert same is None if known_means[0] is None else np.isclose(same, known_means[0]), (
+    f"expected {known_means[0]}, found {same}"
+)
+assert other is None if known_means[1] is None else np.isclose(other, known_means[1]), (
+    f"expected {known_means[1]}, found {other}"
+)
 
 # %% [markdown]
-# 2. Build the tree with average linkage instead of complete linkage. Does its agreement with the family change?
+# 2. Build the tree of the configurations `few` with average linkage instead of complete linkage, and cut it into as many groups as there are families. Define `rand_average`, the adjusted Rand index of groups and families (`drawn[family_factor]`). Does it change?
+
+# %% tags=["stub"]
+rand_average = ...  # a number, at most 1
 
 # %% tags=["solution"]
 average_tree = linkage(squareform(between[np.ix_(few, few)], checks=False), "average")
 family_codes = drawn[family_factor].factorize()[0]
 groups = fcluster(average_tree, family_codes.max() + 1, "maxclust")
-adjusted_rand_score(family_codes, groups)
+rand_average = adjusted_rand_score(family_codes, groups)
+rand_average
 
 # %% tags=["check"]
-assert groups.max() <= drawn[family_factor].nunique()
+assert np.isscalar(rand_average) and -1 <= rand_average <= 1, (
+    f"expected a number from -1 to 1, found {rand_average!r}"
+)
+
+# %% tags=["check", "hidden"]
+by_mean = linkage(squareform(between[np.ix_(few, few)], checks=False), "average")
+cut = fcluster(by_mean, drawn[family_factor].nunique(), "maxclust")
+known_agreement = adjusted_rand_score(drawn[family_factor], cut)
+assert np.isclose(rand_average, known_agreement), (
+    f"expected {known_agreement:.4f}, found {rand_average}"
+)
 
 # %% [markdown]
-# 3. Which single pair of families is nearest, and which is farthest? Use `between`, averaged over configurations.
+# 3. Define `nearest_families` and `farthest_families`, the pairs of families that are nearest and farthest on average (empty tuples with a single family). Use `between_configurations` on the family.
+
+# %% tags=["stub"]
+nearest_families = ...  # (name, name)
+farthest_families = ...  # (name, name)
 
 # %% tags=["solution"]
 names, families, _ = statistics.between_configurations(d_traj, runs[family_factor])
 i, j = np.triu_indices(len(names), 1)
 order = np.argsort(families[i, j])
-[(names[i[k]], names[j[k]]) for k in (*order[:1], *order[-1:])]
+by_distance = [(names[i[k]], names[j[k]]) for k in order] or [()]
+nearest_families, farthest_families = by_distance[0], by_distance[-1]
+nearest_families, farthest_families
 
 # %% tags=["check"]
-assert (families[i, j] > 0).all()
+assert isinstance(nearest_families, tuple) and set(nearest_families) <= set(
+    runs[family_factor]
+), f"expected a pair of families, found {nearest_families!r}"
+assert isinstance(farthest_families, tuple) and set(farthest_families) <= set(
+    runs[family_factor]
+), f"expected a pair of families, found {farthest_families!r}"
+
+# %% tags=["check", "hidden"]
+named, means, _ = statistics.between_configurations(d_traj, runs[family_factor])
+apart = {
+    frozenset((named[a], named[b])): means[a, b]
+    for a in range(len(named))
+    for b in range(a)
+} or {frozenset(): 0.0}
+assert apart.get(frozenset(nearest_families)) == min(apart.values()), (
+    f"expected {min(apart, key=apart.get)}, found {nearest_families}"
+)
+assert apart.get(frozenset(farthest_families)) == max(apart.values()), (
+    f"expected {max(apart, key=apart.get)}, found {farthest_families}"
+)
 
 # %% [markdown]
-# 4. The effect of augmentation is measured against un-augmented predictions. What would you expect if predictions were recorded through the training transform, as the authors did? Give the sign of the change and the reason, then check with `effects` which yardstick it would move.
+# 4. The effect of augmentation is measured against un-augmented predictions. Suppose predictions were recorded through the training transform, as the authors did, so that random crops add noise to every prediction of an augmented run. Define `grows`, a set that says which of the two yardsticks would grow: `"between"` augmented and other runs, `"within"` augmented ones.
+
+# %% tags=["stub"]
+grows = ...  # a set of "between", "within", or both
 
 # %% tags=["solution"]
-reason = (
-    "random crops add noise to every prediction of an augmented "
-    "run: between grows, and within of augmented runs too"
-)
+grows = {"between", "within"}
 by_factor[["between", "within"]]
 
 # %% tags=["check"]
-assert "within" in reason
+assert isinstance(grows, set) and grows <= {"between", "within"}, (
+    f"expected a set of these two names, found {grows!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert grows == {"between", "within"}, (
+    f"expected both, since noise separates any two runs that have it, found {grows}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** A factor has a large effect on the final error. Must it have a large effect on the trajectory?
+#
+# <details><summary>Answer</summary>No. A factor may change how far a network gets along the way, and leave the way as it is. The chapter compares at equal progress for this reason.</details>
+#
+# **2.** Why are pairs of configurations compared that differ in one factor only?
+#
+# <details><summary>Answer</summary>If two factors change together, their effects cannot be told apart. Matched pairs hold everything else fixed.</details>
+#
+# **3.** What does the seed do in this comparison?
+#
+# <details><summary>Answer</summary>It is the yardstick: runs that differ in their seed only show how large a difference is that means nothing. A factor matters if it moves trajectories farther than this.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 45 changes what this chapter held fixed: the size of the network.
 #
-# **References.** Mao et al., PNAS 2024, figure 4. Mantel, *The detection of disease clustering and a generalized regression approach*, 1967. Breiman, *Random forests*, 2001, for permutation importance. Hubert and Arabie, *Comparing partitions*, 1985.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figure 4.
+# * [Mantel1967] Mantel, *The detection of disease clustering and a generalized regression approach*, Cancer Research 27, 1967.
+# * [Breiman2001] Breiman, *Random forests*, Machine Learning 45, 2001. For permutation importance.
+# * [Hubert1985] Hubert and Arabie, *Comparing partitions*, Journal of Classification 2, 1985.

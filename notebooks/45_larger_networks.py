@@ -352,7 +352,13 @@ claims.save_results(atlas, "45", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Compute the speed ratio separately for early stations ($s < 0.5$) and late ones. When is size worth most?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Compute the median speed ratio separately for early stations ($s < 0.5$) and late ones: define `early` and `late_part` (not a number where nothing is known). When is size worth most?
+
+# %% tags=["stub"]
+early = ...  # a ratio
+late_part = ...  # a ratio
 
 # %% tags=["solution"]
 early, late_part = (
@@ -362,10 +368,22 @@ early, late_part = (
 early, late_part
 
 # %% tags=["check"]
-assert np.isnan(early) == (not len(size_pairs)) or early >= 0
+assert (
+    np.isscalar(early) and np.isscalar(late_part) and not min(early, late_part) < 0
+), f"expected two ratios, found {(early, late_part)}"
+
+# %% tags=["check", "hidden"]
+halves = [ratios[:, (stations < 0.5) == first] for first in (True, False)]
+known_medians = [statistics.median_ratio(half) for half in halves]
+assert np.allclose([early, late_part], known_medians, equal_nan=True), (
+    f"expected {known_medians}, found {(early, late_part)}"
+)
 
 # %% [markdown]
-# 2. Why is the median taken, and not the mean? Compute the mean over the pairs where both networks arrive, and say which networks it forgets.
+# 2. Why is the median taken, and not the mean? A mean can use only the pairs and stations at which both networks arrive. Define `forgotten`, the share of `ratios` that it leaves out. Which networks are these?
+
+# %% tags=["stub"]
+forgotten = ...  # a share from 0 to 1
 
 # %% tags=["solution"]
 arrived = ratios[np.isfinite(ratios) & (ratios > 0)]
@@ -373,10 +391,22 @@ forgotten = 1 - arrived.size / max(1, ratios.size)
 arrived.mean() if arrived.size else np.nan, forgotten
 
 # %% tags=["check"]
-assert 0 <= forgotten <= 1
+assert np.isscalar(forgotten) and 0 <= forgotten <= 1, (
+    f"expected a share from 0 to 1, found {forgotten!r}"
+)
+
+# %% tags=["check", "hidden"]
+left_out = [not (np.isfinite(ratio) and ratio > 0) for ratio in ratios.ravel()]
+known_forgotten = np.mean(left_out) if left_out else 1.0
+assert np.isclose(forgotten, known_forgotten), (
+    f"expected {known_forgotten:.4f}, found {forgotten}"
+)
 
 # %% [markdown]
-# 3. Use test progress as the clock. Do larger networks also get to the same *test* progress sooner?
+# 3. Use test progress as the clock. Define `test_speed`, the median ratio of the steps that it takes to the same *test* progress. Do larger networks get there sooner, too?
+
+# %% tags=["stub"]
+test_speed = ...  # a ratio
 
 # %% tags=["solution"]
 test_steps = crossings(points, stations, split="test").loc[runs.index].to_numpy()
@@ -385,10 +415,23 @@ test_speed = statistics.median_ratio(test_ratios)
 test_speed
 
 # %% tags=["check"]
-assert test_steps.shape == steps.shape
+assert np.isscalar(test_speed) and not test_speed < 0, (
+    f"expected a ratio, found {test_speed!r}"
+)
+
+# %% tags=["check", "hidden"]
+clock = crossings(points, stations, split="test").loc[runs.index].to_numpy()
+by_clock = statistics.speed_ratios(clock, number, size_pairs, n_parameters)
+known_speed = statistics.median_ratio(by_clock)
+assert np.isclose(test_speed, known_speed, equal_nan=True), (
+    f"expected {known_speed:.4f}, found {test_speed}"
+)
 
 # %% [markdown]
-# 4. Use the plain $d_{traj}$, in which a run that stops short repeats its end, for the ratio of sizes to seeds. Does it grow or fall, and why?
+# 4. Use the plain $d_{traj}$, in which a run that stops short repeats its end, for the ratio of sizes to seeds. Define `plain_ratio`. Does it grow or fall, and why?
+
+# %% tags=["stub"]
+plain_ratio = ...  # a ratio
 
 # %% tags=["solution"]
 plain = trajectories.distance.values[:, rows][:, :, rows].mean(axis=0)
@@ -396,11 +439,33 @@ plain_ratio = statistics.effect_ratio(plain, runs, "scale")
 plain_ratio, by_size["value"]
 
 # %% tags=["check"]
-assert np.isnan(plain_ratio) or plain_ratio > 0
+assert np.isscalar(plain_ratio) and not plain_ratio < 0, (
+    f"expected a ratio, found {plain_ratio!r}"
+)
+
+# %% tags=["check", "hidden"]
+repeated_ends = np.mean(trajectories.distance.values[:, rows][:, :, rows], axis=0)
+known_ratio = statistics.effect_ratio(repeated_ends, runs, "scale")
+assert np.isclose(plain_ratio, known_ratio, equal_nan=True), (
+    f"expected {known_ratio:.4f}, found {plain_ratio}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** How can one network be faster than another and still take the same trajectory?
+#
+# <details><summary>Answer</summary>The trajectory is where it goes, speed is when. If two networks pass the same predictions in the same order, they share the trajectory, however many steps each needs.</details>
+#
+# **2.** Why are speeds compared by ratios, and the ratios by their median?
+#
+# <details><summary>Answer</summary>Networks differ in speed by factors. A network that never arrives has an infinite ratio; a median can hold it, and a mean would have to leave it out.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 46 looks at the tube that a network's seeds fill, and at its distance from the straight road.
 #
-# **References.** Mao et al., PNAS 2024, figure 8.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figure 8.

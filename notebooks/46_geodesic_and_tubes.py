@@ -406,19 +406,36 @@ claims.save_results(atlas, "46", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Colour the detour by the last factor of your grid. Does the band move?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Draw the quantiles of the detour by the last factor of your grid, `last_factor`. Define `band_ax`, the axes with this picture. Does the band move?
+
+# %% tags=["stub"]
+last_factor = [family_factor, *varied][-1]  # given
+band_ax = ...  # axes of matplotlib
 
 # %% tags=["solution"]
-fig, ax = plt.subplots(figsize=(7, 4.2))
-last_factor = [family_factor, *varied][-1]
-plots.plot_quantiles(ax, s, road_curves, runs[last_factor])
+fig, band_ax = plt.subplots(figsize=(7, 4.2))
+plots.plot_quantiles(band_ax, s, road_curves, runs[last_factor])
 plt.close(fig)
 
 # %% tags=["check"]
-assert len(ax.get_lines()) <= runs[last_factor].nunique()
+assert isinstance(band_ax, plt.Axes) and len(band_ax.get_lines()) > 0, (
+    f"expected axes with lines, found {band_ax!r}"
+)
+
+# %% tags=["check", "hidden"]
+n_levels = runs[last_factor].nunique()
+assert len(band_ax.get_lines()) <= n_levels, (
+    f"expected at most a line for each of {n_levels} levels, "
+    f"found {len(band_ax.get_lines())}"
+)
 
 # %% [markdown]
-# 2. Correct the tube width for the number of seeds, so that configurations with two and three seeds can be compared.
+# 2. The tube width is a mean over the seeds of a configuration, each compared with their centre, so that few seeds look closer than they are. Define `corrected`, the width times $n/(n-1)$ with $n$ seeds, and not a number with a single one.
+
+# %% tags=["stub"]
+corrected = ...  # array, like `mean_width`
 
 # %% tags=["solution"]
 factor_n = np.where(n_seeds > 1, n_seeds / np.maximum(n_seeds - 1, 1), np.nan)
@@ -427,21 +444,59 @@ known_widths = np.isfinite(corrected) & (s > 0.1)
 corrected[known_widths].mean() if known_widths.any() else "no repeats"
 
 # %% tags=["check"]
-assert np.all((corrected >= mean_width) | np.isnan(corrected))
+assert np.shape(corrected) == np.shape(mean_width), (
+    f"expected an array of shape {np.shape(mean_width)}, found {np.shape(corrected)}"
+)
+
+# %% tags=["check", "hidden"]
+repeats = np.asarray(n_seeds, dtype=float)[:, None]
+undone = np.where(
+    repeats > 1, corrected * (repeats - 1) / np.maximum(repeats, 1), np.nan
+)
+uncorrected = np.where(repeats > 1, mean_width, np.nan)
+assert np.allclose(undone, uncorrected, equal_nan=True), (
+    f"expected n / (n - 1) times the width, found {corrected}"
+)
 
 # %% [markdown]
-# 3. Which runs come back to within 0.02 nats of the geodesic at the last progress that they reach?
+# 3. Define `returned`, the list of the runs that are less than 0.02 nats from the geodesic at the last progress that they reach.
+
+# %% tags=["stub"]
+returned = ...  # a list of names in the index of `runs`
 
 # %% tags=["solution"]
 last_seen = pd.DataFrame(road_curves, index=runs.index).ffill(axis=1).iloc[:, -1]
-runs.loc[last_seen < 0.02].groupby(family_factor).size()
+returned = list(runs.index[last_seen < 0.02])
+runs.loc[returned].groupby(family_factor).size()
 
 # %% tags=["check"]
-assert last_seen.isna().sum() == (~np.isfinite(road_curves).any(axis=1)).sum()
+assert isinstance(returned, list) and set(returned) <= set(runs.index), (
+    f"expected a list of names of runs, found {returned!r}"
+)
+
+# %% tags=["check", "hidden"]
+final_seen = [curve[np.isfinite(curve)][-1:] for curve in np.asarray(road_curves)]
+close = {
+    run for run, end in zip(runs.index, final_seen, strict=True) if (end < 0.02).any()
+}
+assert set(returned) == close, f"expected {len(close)} runs, found {len(returned)}"
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** What is a tube?
+#
+# <details><summary>Answer</summary>The part of prediction space that the seeds of one configuration fill around their mean way. Its width is the yardstick for the distance between configurations.</details>
+#
+# **2.** Networks leave the geodesic on their way to truth. What would a network have to do to stay on it?
+#
+# <details><summary>Answer</summary>Improve all samples at the same rate. Real networks learn easy samples first and hard ones late, and so they are off the geodesic in between.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 47 starts networks elsewhere: at the corners of prediction space, and from random labels.
 #
-# **References.** Mao et al., PNAS 2024, figure 7.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figure 7.

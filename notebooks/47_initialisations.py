@@ -524,12 +524,17 @@ claims.save_results(atlas, "47", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. After how many epochs of the second phase is each run for the first time nearer than a tenth of its first distance?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `tenth`, the epoch of the second phase at which each run is for the first time nearer than a tenth of its first distance (at most a tenth; runs that never are, are left out).
 
-# %% tags=["solution"]
+# %% tags=["stub"]
 second_phase = near["train"][
     (near["train"].phase == "main") & (near["train"].grid == "initialisations")
-]
+]  # given
+tenth = ...  # a Series: run -> epoch
+
+# %% tags=["solution"]
 first_distance = second_phase.groupby("run", sort=False).distance.transform("first")
 tenth = (
     second_phase[second_phase.distance <= first_distance / 10]
@@ -539,55 +544,127 @@ tenth = (
 tenth
 
 # %% tags=["check"]
-assert len(tenth) <= second_phase.run.nunique() and (tenth > 0).all()
+assert isinstance(tenth, pd.Series) and set(tenth.index) <= set(second_phase.run), (
+    f"expected a Series of epochs by run, found {tenth!r}"
+)
+
+# %% tags=["check", "hidden"]
+known_tenth = {}
+for run, one in second_phase.groupby("run", sort=False):
+    arrivals = one.epoch[one.distance <= one.distance.iloc[0] / 10]
+    known_tenth |= {run: arrivals.iloc[0]} if len(arrivals) else {}
+assert tenth.to_dict() == known_tenth, (
+    f"expected {known_tenth}, found {tenth.to_dict()}"
+)
 
 # %% [markdown]
-# 2. Which other runs are nearest to a detour's last checkpoint: those with the same architecture only, or any? Compare the least distance to all ordinary points with the table's.
+# 2. Which other runs are nearest to a detour's last checkpoint: those with the same architecture only, or any? Define `ratio_any`, the least distance to all ordinary points (`ordinary_rows`) over the one in the table, for each row of `last_of_detour`.
+
+# %% tags=["stub"]
+last_of_detour = (
+    special[special.phase == "main"].groupby("run", sort=False).tail(1)
+)  # given
+ratio_any = ...  # array, a ratio for each row of `last_of_detour`
 
 # %% tags=["solution"]
-last = special[special.phase == "main"].groupby("run", sort=False).tail(1)
 to_any = [
     float(np.asarray(atlas.distances("train")[i : i + 1])[0, ordinary_rows].min())
-    for i in last.index
+    for i in last_of_detour.index
 ]
-ratio_any = np.array(to_any) / last.distance.to_numpy()
+ratio_any = np.array(to_any) / last_of_detour.distance.to_numpy()
 ratio_any.round(2)
 
 # %% tags=["check"]
-assert np.all(ratio_any <= 1 + 1e-6), "more candidates cannot be farther away"
+assert np.shape(ratio_any) == (len(last_of_detour),), (
+    f"expected {len(last_of_detour)} ratios, found {ratio_any!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert np.all(np.asarray(ratio_any) <= 1 + 1e-6), (
+    f"expected at most 1: more candidates cannot be farther, found {ratio_any}"
+)
+rows_of = [
+    np.asarray(atlas.distances("train")[i : i + 1])[0] for i in last_of_detour.index
+]
+nearest_any = [row[ordinary_rows].min() for row in rows_of]
+assert np.allclose(ratio_any * last_of_detour.distance, nearest_any), (
+    f"expected {nearest_any[:1]} nats first, found {ratio_any}"
+)
 
 # %% [markdown]
-# 3. Does the test error pay for a bad start? Compare the final test errors of the detours with those of ordinary runs of the same architectures.
+# 3. Does the test error pay for a bad start? Compare the final test errors of the detours with those of ordinary runs of the same architectures. Define `by_start`, a table of their `median` and `size` by initialisation, over the grids `main` and `initialisations`.
+
+# %% tags=["stub"]
+by_start = ...  # a DataFrame with the columns median and size
 
 # %% tags=["solution"]
 in_both = atlas.runs.grid.isin(["main", "initialisations"])
 finals = atlas.runs[
     in_both & atlas.runs.architecture.isin(special.architecture.unique())
 ]
-by_start = finals.groupby("initialisation").final_error_test.agg(
-    ["median", "min", "max", "size"]
-)
+by_start = finals.groupby("initialisation").final_error_test.agg(["median", "size"])
 by_start.round(3)
 
 # %% tags=["check"]
-assert by_start["size"].sum() == len(finals)
+assert isinstance(by_start, pd.DataFrame) and {"median", "size"} <= set(by_start), (
+    f"expected a table with median and size, found {by_start!r}"
+)
+
+# %% tags=["check", "hidden"]
+grids, built = ["main", "initialisations"], set(special.architecture)
+rows_of_both = atlas.runs[[g in grids for g in atlas.runs.grid]]
+kept = rows_of_both[[a in built for a in rows_of_both.architecture]]
+known_start = {
+    k: one.median() for k, one in kept.groupby("initialisation").final_error_test
+}
+assert by_start["size"].sum() == len(kept), (
+    f"expected {len(kept)} runs, found {by_start['size'].sum()}"
+)
+assert np.allclose(by_start["median"], [known_start[k] for k in by_start.index]), (
+    f"expected {known_start}, found {by_start}"
+)
 
 # %% [markdown]
-# 4. A stricter yardstick: hold out not only the run but every run with its seed's whole configuration. Would the band rise or fall? Reason first; then look at how `joining_table` chooses its columns.
+# 4. A stricter yardstick: hold out not only the run but every run with its seed's whole configuration. Would the band rise or fall? Define `new_band`, one of these two words. Reason first; then look at how `joining_table` chooses its columns.
+
+# %% tags=["stub"]
+new_band = ...  # "rises" or "falls"
 
 # %% tags=["solution"]
 knobs = ["optimizer", "batch_size", "learning_rate", "weight_decay", "augmentation"]
 configuration = atlas.runs.groupby(knobs, dropna=False).ngroup()
 n_alike = configuration[atlas.runs.grid == "main"].value_counts()
-# Fewer candidates: the least distance can only grow, so the band rises.
+new_band = "rises"  # fewer candidates: the least distance can only grow
 n_alike.describe()[["min", "max"]]
 
 # %% tags=["check"]
-assert n_alike.sum() == (atlas.runs.grid == "main").sum()
+assert new_band in ("rises", "falls"), f"expected one of two words, found {new_band!r}"
+
+# %% tags=["check", "hidden"]
+assert new_band == "rises", (
+    "expected a band that rises: a least distance to fewer candidates is "
+    "larger, "
+    f"found {new_band}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** A network that was first trained on random labels joins the others. What does this say about the manifold?
+#
+# <details><summary>Answer</summary>That the trajectory depends little on where training starts: the task and the data lead networks back to the common way, even from a place where no ordinary network comes by.</details>
+#
+# **2.** Why must the yardstick for "as near as an ordinary run" hold the run itself out?
+#
+# <details><summary>Answer</summary>Each run is at distance zero from itself and very near to its own seed's twins. A comparison that includes them would ask more of the newcomer than of the others.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 48 puts train and test predictions into one picture. Chapter 52 repeats the question of starts on data whose spectrum we choose.
 #
-# **References.** Mao et al., PNAS 2024, appendix on initialisation (E.1). Zhang et al., *Understanding deep learning requires rethinking generalization*, 2017, for fitting random labels. Quenouille, *Notes on bias in estimation*, 1956, for leaving out units in turn.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Appendix on initialisation (E.1).
+# * [Zhang2017] Zhang et al., *Understanding deep learning requires rethinking generalization*, ICLR 2017. For fitting random labels.
+# * [Quenouille1956] Quenouille, *Notes on bias in estimation*, Biometrika 43, 1956. For leaving out units in turn.

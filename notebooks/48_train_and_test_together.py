@@ -526,20 +526,36 @@ claims.save_results(atlas, "48", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. The null above can be drawn, too: embed the train predictions and their re-paired copies. How much of the stress do three axes hold there?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. The null above can be embedded, too. Define `drawn_null_stress`, the explained stress of three axes for the train predictions and their re-paired copies (`copies_matrix`).
+
+# %% tags=["stub"]
+drawn_null_stress = ...  # a share from 0 to 1
 
 # %% tags=["solution"]
 null_fit = InPCA(n_components=3).fit(copies_matrix)
-null_fit.explained_stress_[-1], fit.explained_stress_[2]
+drawn_null_stress = null_fit.explained_stress_[-1]
+drawn_null_stress, fit.explained_stress_[2]
 
 # %% tags=["check"]
-one_side = log_probs["train"][:, repaired[0]]
-assert np.allclose(
-    copies_matrix[: len(rows), : len(rows)], pairwise(one_side), atol=1e-6
+assert np.isscalar(drawn_null_stress) and 0 < drawn_null_stress <= 1, (
+    f"expected a share from 0 to 1, found {drawn_null_stress!r}"
+)
+
+# %% tags=["check", "hidden"]
+centre = np.eye(len(copies_matrix)) - 1 / len(copies_matrix)
+squares = np.sort(np.linalg.eigvalsh(-centre @ copies_matrix @ centre / 2) ** 2)[::-1]
+by_eigenvalues = 1 - np.sqrt(1 - squares[:3].sum() / squares.sum())
+assert np.isclose(drawn_null_stress, by_eigenvalues, atol=1e-4), (
+    f"expected {by_eigenvalues:.4f}, found {drawn_null_stress}"
 )
 
 # %% [markdown]
-# 2. Which classes carry the gap? Compute it class by class for the last network.
+# 2. Which classes carry the gap? Define `by_class`, a dictionary from each class to the `joint.split_gap` of the last network (the point of `log_probs` with the largest `s`) on the samples of this class.
+
+# %% tags=["stub"]
+by_class = ...  # {0: nats, 1: nats, ...}
 
 # %% tags=["solution"]
 last_one = {split: values[int(np.argmax(s))] for split, values in log_probs.items()}
@@ -555,10 +571,25 @@ for c in range(n_classes):
 pd.Series(by_class).round(4)
 
 # %% tags=["check"]
-assert len(by_class) == n_classes and max(by_class.values()) > min(by_class.values())
+assert isinstance(by_class, dict) and set(by_class) == set(range(n_classes)), (
+    f"expected a gap for each of {n_classes} classes, found {by_class!r}"
+)
+
+# %% tags=["check", "hidden"]
+of_0 = {split: labels[split] == 0 for split in ("train", "test")}
+top = int(np.argmax(s))
+train_0 = log_probs["train"][top][of_0["train"]], labels["train"][of_0["train"]]
+test_0 = log_probs["test"][top][of_0["test"]], labels["test"][of_0["test"]]
+known_gap = joint.split_gap(*train_0, *test_0)[0]
+assert np.isclose(by_class[0], known_gap, equal_nan=True), (
+    f"expected {known_gap:.5f} for class 0, found {by_class[0]}"
+)
 
 # %% [markdown]
-# 3. Is the gap a function of the generalisation error? Give the rank correlation of the gap with test error minus train error, over the late points.
+# 3. Is the gap a function of the generalisation error? Define `relation`, the rank correlation of `gap` with test error minus train error (of `table`), over the points with progress `s` above half of its largest value.
+
+# %% tags=["stub"]
+relation = ...  # a number from -1 to 1, or not a number
 
 # %% tags=["solution"]
 excess_error = (table.error_test - table.error_train).to_numpy()
@@ -569,11 +600,37 @@ relation = pd.Series(gap[second_half]).corr(
 relation
 
 # %% tags=["check"]
-assert np.isnan(relation) or -1 <= relation <= 1
+assert np.isscalar(relation) and not abs(relation) > 1, (
+    f"expected a correlation, found {relation!r}"
+)
+
+# %% tags=["check", "hidden"]
+late_half = np.asarray(s) > 0.5 * np.max(s)
+ranks = pd.DataFrame({"gap": gap, "error": table.error_test.to_numpy()})
+ranks["error"] -= table.error_train.to_numpy()
+known_relation = ranks[late_half].rank().corr().iloc[0, 1]
+assert np.isclose(relation, known_relation, equal_nan=True), (
+    f"expected {known_relation:.4f}, found {relation}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Train and test samples are different samples. How can predictions on them be compared at all?
+#
+# <details><summary>Answer</summary>By pairing samples of the same class, many times at random. What remains as distance between two halves of the train predictions under this pairing is the floor, and only what exceeds it is a gap.</details>
+#
+# **2.** What would the joint picture show for a network that memorises?
+#
+# <details><summary>Answer</summary>Its train predictions would reach truth and its test predictions would not, so that the two ends separate. The gap would grow late in training.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 49 looks at the directions in which networks leave ignorance and arrive at truth. Chapter 62 takes generalisation further.
 #
-# **References.** Mao et al., PNAS 2024, the joint figure. Szekely and Rizzo, *Energy statistics*, 2013, for cross minus floor. Schoenberg, *Metric spaces and positive definite functions*, 1938, for when a distance is a squared Euclidean one.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. The joint figure.
+# * [Szekely2013] Szekely and Rizzo, *Energy statistics: a class of statistics based on distances*, Journal of Statistical Planning and Inference 143, 2013. For cross minus floor.
+# * [Schoenberg1938] Schoenberg, *Metric spaces and positive definite functions*, Transactions of the American Mathematical Society 44, 1938. For when a distance is a squared Euclidean one.

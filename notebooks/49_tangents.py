@@ -558,7 +558,13 @@ claims.save_results(atlas, "49", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Do three bases still work if the two averages lie at the same progress? Guess first which axis suffers, then take .5 for both and a little beside it.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Do three bases still work if the two averages lie at nearly the same progress? Guess first which axis suffers. Then define `near_fit` and `near_anchors`, what `tangents.three_bases` gives for averages at 0.48 and 0.52 of the largest progress.
+
+# %% tags=["stub"]
+near_fit = ...  # a fitted InPCA
+near_anchors = ...  # array, four points
 
 # %% tags=["solution"]
 near_fit, near_anchors = tangents.three_bases(
@@ -570,12 +576,29 @@ l1_near = tangents.explained_distance_l1(
 near_fit.eigenvalues_.round(5), l1_near
 
 # %% tags=["check"]
-assert np.abs(near_fit.eigenvalues_[-1]) < np.abs(near_fit.eigenvalues_[0]), (
-    "the last axis has hardly any length"
+assert hasattr(near_fit, "eigenvalues_") and len(near_fit.eigenvalues_) == 3, (
+    f"expected a fit with three axes, found {near_fit!r}"
+)
+assert np.ndim(near_anchors) == 3 and len(near_anchors) == 4, (
+    f"expected four points, found {np.shape(near_anchors)}"
+)
+
+# %% tags=["check", "hidden"]
+lengths = np.abs(near_fit.eigenvalues_)
+assert lengths[-1] < lengths[0], (
+    f"expected a last axis with hardly any length, found {near_fit.eigenvalues_}"
+)
+closeness = pairwise(near_anchors[2:])[0, 1]
+usual = pairwise(tangents.three_bases(lambda: [log_probs], labels, s)[1][2:])[0, 1]
+assert closeness < usual, (
+    f"expected averages nearer than {usual:.4f} nats, found {closeness}"
 )
 
 # %% [markdown]
-# 2. Do the averages need models? Take as anchors the ends and two points of the *geodesic*. Does the picture still bend?
+# 2. Do the averages need models? Take as anchors the `ends` and the points of the *geodesic* at $\lambda = 0.3$ and $0.7$. Define `l1_road`, the share of the distances that `anchored` gives then. Does the picture still bend?
+
+# %% tags=["stub"]
+l1_road = ...  # a share
 
 # %% tags=["solution"]
 lambdas, whole_road = embedding.road(atlas, first_split, n=11)
@@ -583,13 +606,24 @@ l1_road = anchored(np.concatenate([ends, whole_road[[3, 7]]]))
 l1_road, l1["three bases"]
 
 # %% tags=["check"]
-assert np.isfinite(l1_road)
+assert np.isscalar(l1_road) and np.isfinite(l1_road), (
+    f"expected a number, found {l1_road!r}"
+)
+
+# %% tags=["check", "hidden"]
+at, points_of_road = embedding.road(atlas, first_split, n=11)
+two_of_road = points_of_road[[np.argmin(np.abs(at - t)) for t in (0.3, 0.7)]]
+known_l1 = anchored(np.concatenate([ends, two_of_road]))
+assert np.isclose(l1_road, known_l1), f"expected {known_l1:.4f}, found {l1_road}"
 
 # %% [markdown]
-# 3. At which progress do networks agree most about the direction? Repeat the share of 3 directions at ignorance for s = .05, .1, .2 and .4.
+# 3. At which progress do networks agree most about the direction? Define `share_3`, a list with the share of 3 directions, seen from ignorance, of the runs `some_runs` at the progress 0.05, 0.1, 0.2 and 0.4.
+
+# %% tags=["stub"]
+some_runs = list(chosen.index[:: max(1, len(chosen) // 20)])  # given
+share_3 = ...  # a list of four shares
 
 # %% tags=["solution"]
-some_runs = list(chosen.index[:: max(1, len(chosen) // 20)])
 later = resampled(atlas, first_split, some_runs, np.array([0.05, 0.1, 0.2, 0.4]))
 start = bases_at["ignorance"]
 seen = [tangents.off_the_road(later[:, i], start, bases_at["truth"]) for i in range(4)]
@@ -597,11 +631,37 @@ share_3 = [tangents.direction_spectrum(v)[min(2, len(some_runs) - 1)] for v in s
 share_3
 
 # %% tags=["check"]
-assert all(0 <= share <= 1 for share in share_3)
+assert np.shape(share_3) == (4,) and all(0 <= share <= 1 for share in share_3), (
+    f"expected four shares from 0 to 1, found {share_3!r}"
+)
+
+# %% tags=["check", "hidden"]
+for at_s, share in zip((0.05, 0.4), (share_3[0], share_3[-1]), strict=True):
+    there = resampled(atlas, first_split, some_runs, np.array([at_s]))[:, 0]
+    off = tangents.off_the_road(there, bases_at["ignorance"], bases_at["truth"])
+    known = tangents.direction_spectrum(off)[min(2, len(some_runs) - 1)]
+    assert np.isclose(share, known, atol=1e-6), (
+        f"expected {known:.4f} at progress {at_s}, found {share}"
+    )
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** What is a tangent at ignorance?
+#
+# <details><summary>Answer</summary>The direction in which a network leaves ignorance: the straight start of its way in the space of square roots of probabilities. Networks with one direction first learn the same about the same samples.</details>
+#
+# **2.** Why is the direction of the geodesic taken out before directions are compared?
+#
+# <details><summary>Answer</summary>All networks go from ignorance to truth, so they share this direction by necessity. Only the rest of the direction can show what they share beyond it.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 50 averages networks: where does the mean of many runs lie, and which mean is best?
 #
-# **References.** Mao et al., PNAS 2024, figures on tangents. Quinn et al., PNAS 2019, for InPCA. Pennec, *Intrinsic statistics on Riemannian manifolds*, 2006, for log maps.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Figures on tangents.
+# * [Quinn2019] Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019. For InPCA.
+# * [Pennec2006] Pennec, *Intrinsic statistics on Riemannian manifolds*, Journal of Mathematical Imaging and Vision 25, 2006. For log maps.

@@ -432,10 +432,15 @@ claims.save_results(atlas, "50", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many members does it take? Give the error of the arithmetic mean of the first 1, 2, 4, ... members of one family.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. How many members does it take? Define `by_size`, a list with the error of the arithmetic mean of the first $n$ members of the family `largest`, for each $n$ of `sizes`.
+
+# %% tags=["stub"]
+sizes = [n for n in (1, 2, 4, 8, 16, 32) if n <= len(last[largest])]  # given
+by_size = ...  # a list of errors
 
 # %% tags=["solution"]
-sizes = [n for n in (1, 2, 4, 8, 16, 32) if n <= len(last[largest])]
 by_size = [
     np.mean(average(last[largest][:n], "arithmetic")[0].argmax(axis=1) != labels)
     for n in sizes
@@ -443,10 +448,23 @@ by_size = [
 dict(zip(sizes, np.round(by_size, 4).tolist(), strict=True))
 
 # %% tags=["check"]
-assert len(by_size) == len(sizes) and all(0 <= e <= 1 for e in by_size)
+assert np.shape(by_size) == (len(sizes),), (
+    f"expected {len(sizes)} errors, found {by_size!r}"
+)
+
+# %% tags=["check", "hidden"]
+roots = [np.exp(last[largest][:n].astype(float)).mean(axis=0) for n in sizes]
+known_errors = [np.mean(p.reshape(len(labels), -1).argmax(1) != labels) for p in roots]
+assert np.allclose(by_size, known_errors, atol=2.5 / len(labels)), (
+    f"expected {known_errors}, found {by_size}"
+)
 
 # %% [markdown]
-# 2. Show by number that the arithmetic mean minimises $\sum_r KL(p_r\|c)$ and the geometric one $\sum_r KL(c\|p_r)$ among the six.
+# 2. Show by number that the arithmetic mean minimises $\sum_r KL(p_r\|c)$ and the geometric one $\sum_r KL(c\|p_r)$ among the six. Define `forward` and `backward`, dictionaries from each method of `paper` to the mean of these divergences over runs and samples. Use the runs `some[:, 0]`.
+
+# %% tags=["stub"]
+forward = ...  # {method: nats}
+backward = ...  # {method: nats}
 
 # %% tags=["solution"]
 centres = {method: average(some, method)[0] for method in paper}
@@ -458,13 +476,35 @@ backward = {
     m: float((np.exp(c) * (c - some[:, 0])).sum(axis=2).mean())
     for m, c in centres.items()
 }
+forward, backward
 
 # %% tags=["check"]
-assert forward["arithmetic"] <= min(forward.values()) + 1e-9
-assert backward["geometric"] <= min(backward.values()) + 1e-9
+assert isinstance(forward, dict) and set(forward) == set(paper), (
+    f"expected a number for each of {list(paper)}, found {forward!r}"
+)
+assert isinstance(backward, dict) and set(backward) == set(paper), (
+    f"expected a number for each of {list(paper)}, found {backward!r}"
+)
+
+# %% tags=["check", "hidden"]
+best_two = min(forward, key=forward.get), min(backward, key=backward.get)
+assert best_two == ("arithmetic", "geometric"), (
+    f"expected these two to be least, found {best_two}"
+)
+logs = some[:, 0].astype(float)
+mixture = np.exp(logs).mean(axis=0)
+excess = np.sum(np.exp(logs) * (logs - np.log(mixture)), axis=2).mean()
+lost = -np.log(np.exp(logs.mean(axis=0)).sum(axis=1)).mean()
+found_two = [forward["arithmetic"], backward["geometric"]]
+assert np.allclose(found_two, [excess, lost], rtol=1e-3, atol=1e-6, equal_nan=True), (
+    f"expected {[excess, lost]}, found {found_two}"
+)
 
 # %% [markdown]
-# 3. Average across families instead: take one run of each. Is that mean better than as many runs of the best family?
+# 3. Average across families instead: take the first run of each. Define `mixed_error`, the error of their arithmetic mean. Is that mean better than as many runs of the best family?
+
+# %% tags=["stub"]
+mixed_error = ...  # an error from 0 to 1
 
 # %% tags=["solution"]
 mixed = np.stack([values[0] for values in last.values()])
@@ -476,11 +516,36 @@ of_one_kind = {
 mixed_error, of_one_kind
 
 # %% tags=["check"]
-assert 0 <= mixed_error <= 1 and set(of_one_kind) == set(last)
+assert np.isscalar(mixed_error) and 0 <= mixed_error <= 1, (
+    f"expected an error from 0 to 1, found {mixed_error!r}"
+)
+
+# %% tags=["check", "hidden"]
+voices = [np.exp(values[0].astype(float)) for values in last.values()]
+choice = np.mean(voices, axis=0).reshape(len(labels), -1).argmax(axis=1)
+known_error = np.mean(choice != labels)
+assert np.isclose(mixed_error, known_error, atol=2.5 / len(labels)), (
+    f"expected {known_error:.4f}, found {mixed_error}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why is there more than one mean of several networks?
+#
+# <details><summary>Answer</summary>Each divergence has its own centre: the point with the least total divergence from all. For probabilities these centres differ; they agree only where networks agree.</details>
+#
+# **2.** An average of many networks is better than its members. Is it one of them?
+#
+# <details><summary>Answer</summary>No. It is a point that no single network need come near, because averaging smooths the errors that networks do not share.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 51 asks which conclusions depend on the choice of the divergence.
 #
-# **References.** Mao et al., PNAS 2024, appendix on averages (E.4); its numbers are from the authors' notebooks. Nielsen and Boltz, *The Burbea-Rao and Bhattacharyya centroids*, 2011. Nielsen, *Jeffreys centroids*, 2013.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Appendix on averages (E.4); its numbers are from the authors' notebooks.
+# * [Nielsen2011] Nielsen and Boltz, *The Burbea-Rao and Bhattacharyya centroids*, IEEE Transactions on Information Theory 57, 2011.
+# * [Nielsen2013] Nielsen, *Jeffreys centroids*, IEEE Signal Processing Letters 20, 2013.

@@ -428,49 +428,101 @@ claims.save_results(atlas, "51", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. The *square* of a Euclidean distance is the usual input of multidimensional scaling. Embed the mean squared Euclidean distance of the probabilities: is it PCA?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. The *square* of a Euclidean distance is the usual input of multidimensional scaling. Define `squared`, the squared Euclidean distances of the probabilities (`log_probs`), summed over classes and averaged over samples. Embedding them is PCA: the check compares.
+
+# %% tags=["stub"]
+squared = ...  # array (n_points, n_points)
 
 # %% tags=["solution"]
 flat = np.exp(log_probs.reshape(len(table), -1).astype(float))
 squared = (
     (flat**2).sum(1)[:, None] + (flat**2).sum(1) - 2 * flat @ flat.T
 ) / log_probs.shape[1]
-by_distance = InPCA(n_components=3).fit(squared.clip(0) * (1 - np.eye(len(flat))))
-by_pca = (
-    np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False)[:3] ** 2
-    / log_probs.shape[1]
-)
+squared = squared.clip(0) * (1 - np.eye(len(flat)))
 
 # %% tags=["check"]
-assert np.allclose(by_distance.eigenvalues_, by_pca, rtol=1e-6), (
-    "InPCA of squared Euclidean distances is PCA"
+assert np.shape(squared) == (len(table), len(table)), (
+    f"expected an array of shape {(len(table), len(table))}, found {np.shape(squared)}"
+)
+
+# %% tags=["check", "hidden"]
+assert np.allclose(np.diag(squared), 0, atol=1e-9), (
+    f"expected no distance of a point from itself, found {np.diag(squared).max()}"
+)
+by_distance = InPCA(n_components=3).fit(squared).eigenvalues_
+centred_probs = np.exp(log_probs.reshape(len(table), -1).astype(float))
+centred_probs -= centred_probs.mean(axis=0)
+by_pca = np.linalg.svd(centred_probs, compute_uv=False)[:3] ** 2 / log_probs.shape[1]
+assert np.allclose(by_distance, by_pca, rtol=1e-5), (
+    f"expected the variances of PCA, {by_pca}, found {by_distance}"
 )
 
 # %% [markdown]
-# 2. Symmetric KL is a difference of two squares. Write down the $2NC$ coordinates and check the distance of two points.
+# 2. Symmetric KL is a difference of two squares: with the coordinates $(p + \log p)/2$ (space-like) and $(p - \log p)/2$ (time-like). Define `by_coordinates`, the distance of the first and the last point computed from them.
+
+# %% tags=["stub"]
+by_coordinates = ...  # a number, in nats
 
 # %% tags=["solution"]
 p, lp = np.exp(log_probs[[0, -1]].astype(float)), log_probs[[0, -1]].astype(float)
 space_like, time_like = (p + lp) / 2, (p - lp) / 2
 squares = [(values[0] - values[1]) ** 2 for values in (space_like, time_like)]
 by_coordinates = 0.5 * (squares[0] - squares[1]).sum(axis=1).mean()
+by_coordinates
 
 # %% tags=["check"]
-assert np.isclose(by_coordinates, D["symmetric_kl"][0, -1], rtol=1e-5)
+assert np.isscalar(by_coordinates) and by_coordinates > 0, (
+    f"expected a distance in nats, found {by_coordinates!r}"
+)
+
+# %% tags=["check", "hidden"]
+measured = D["symmetric_kl"][0, -1]
+assert np.isclose(by_coordinates, measured, rtol=1e-5), (
+    f"expected {measured:.5f}, found {by_coordinates}"
+)
 
 # %% [markdown]
-# 3. The authors' code clamps what is infinite at 100 a sample. Clamp $d_B$ at 1 nat a sample and compare the stress of three axes.
+# 3. The authors' code clamps what is infinite at 100 a sample. Clamp $d_B$ at 1 nat a sample, and define `clamped`, the explained stress of three axes then. Compare with the one in `found`.
+
+# %% tags=["stub"]
+clamped = ...  # a share from 0 to 1
 
 # %% tags=["solution"]
 clamped = InPCA(n_components=3).fit(pairwise(log_probs, cap=1.0)).explained_stress_[-1]
 clamped, found.loc["stress_3", "bhattacharyya"]
 
 # %% tags=["check"]
-assert 0 < clamped <= 1
+assert np.isscalar(clamped) and 0 < clamped <= 1, (
+    f"expected a share from 0 to 1, found {clamped!r}"
+)
+
+# %% tags=["check", "hidden"]
+short = InPCA(n_components=3).fit(pairwise(log_probs, cap=1.0))
+known_clamped = short.explained_stress_[-1]
+assert np.isclose(clamped, known_clamped), (
+    f"expected {known_clamped:.4f}, found {clamped}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Which conclusions of the book could depend on the choice of the divergence?
+#
+# <details><summary>Answer</summary>Those about how much a few axes explain, since divergences weigh rare and certain disagreements differently. Which networks are near each other depends on it much less.</details>
+#
+# **2.** Why is the Euclidean distance of probabilities the exception among the divergences?
+#
+# <details><summary>Answer</summary>It compares probabilities directly, so it hardly sees the difference between an improbable and a nearly impossible answer. The others compare logarithms or square roots, which see it.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 52 asks where the low dimension comes from: from the data?
 #
-# **References.** Mao et al., PNAS 2024, appendix. Teoh et al., *Visualizing probabilistic models in Minkowski space with intensive symmetrized Kullback-Leibler embedding*, 2020. Schoenberg, *Metric spaces and positive definite functions*, 1938.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Appendix.
+# * [Teoh2020] Teoh et al., *Visualizing probabilistic models in Minkowski space with intensive symmetrized Kullback-Leibler embedding*, Physical Review Research 2, 2020.
+# * [Schoenberg1938] Schoenberg, *Metric spaces and positive definite functions*, Transactions of the American Mathematical Society 44, 1938.

@@ -449,7 +449,12 @@ claims.save_results(atlas, "52", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. For which $c$ do ten directions hold 90 % of the inputs' variance?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Define `c_ten`, the decay $c$ for which ten directions hold 90 % of the inputs' variance. Variances are proportional to $\exp(-c\,k)$ for the direction number $k$ (`direction`).
+
+# %% tags=["stub"]
+c_ten = ...  # a number between 0 and 1
 
 # %% tags=["solution"]
 candidates = np.linspace(0.01, 1, 400)
@@ -463,10 +468,21 @@ c_ten = candidates[np.argmax(held >= 0.9)]
 c_ten
 
 # %% tags=["check"]
-assert np.isclose(1 - np.exp(-10 * c_ten), 0.9, atol=0.02), "a geometric series"
+assert np.isscalar(c_ten) and 0 < c_ten < 1, (
+    f"expected a decay between 0 and 1, found {c_ten!r}"
+)
+
+# %% tags=["check", "hidden"]
+of_series = 1 - np.exp(-10 * c_ten)  # a geometric series
+assert np.isclose(of_series, 0.9, atol=0.02), (
+    f"expected 0.9 of the variance in ten directions, found {of_series}"
+)
 
 # %% [markdown]
-# 2. Compare the spectra of *test* predictions. Is the order of the cases the same?
+# 2. Compare the spectra of *test* predictions. Define `test_stress`, a dictionary from the label of each case to the explained stress of `depth` axes, over the same thinned points as for train predictions. Is the order of the cases the same?
+
+# %% tags=["stub"]
+test_stress = ...  # {label: share}
 
 # %% tags=["solution"]
 test_stress = {}
@@ -477,10 +493,25 @@ for name, space in spaces.items():
 test_stress
 
 # %% tags=["check"]
-assert all(0 < value <= 1 for value in test_stress.values())
+assert isinstance(test_stress, dict) and set(test_stress) == set(
+    map(label.get, spaces)
+), f"expected a share for each of {list(map(label.get, spaces))}, found {test_stress!r}"
+
+# %% tags=["check", "hidden"]
+known_test = {}
+for case, where in spaces.items():
+    rows_kept = thinned(tables[case].run.to_numpy(), n_points)
+    of_case = np.asarray(select(where.distances("test"), rows_kept), dtype=float)
+    known_test[label[case]] = spectrum(of_case).explained_stress_[depth - 1]
+assert all(
+    np.isclose(test_stress[case], share) for case, share in known_test.items()
+), f"expected {known_test}, found {test_stress}"
 
 # %% [markdown]
-# 3. How many axes are needed for 95 % of the stress in each case?
+# 3. How many axes are needed for 95 % of the stress in each case? Define `needed`, a dictionary from each case of `fits` to this number (one more than there are, if all do not reach it).
+
+# %% tags=["stub"]
+needed = ...  # {case: a whole number}
 
 # %% tags=["solution"]
 needed = {
@@ -490,12 +521,31 @@ needed = {
 needed
 
 # %% tags=["check"]
-reached = {case: fits[case].explained_stress_[n - 1 : n] for case, n in needed.items()}
-assert all((values >= 0.95).all() for values in reached.values())
+assert isinstance(needed, dict) and set(needed) == set(fits), (
+    f"expected a number for each of {list(fits)}, found {needed!r}"
+)
+
+# %% tags=["check", "hidden"]
+reach = {case: sum(fit.explained_stress_ < 0.95) + 1 for case, fit in fits.items()}
+assert needed == reach, f"expected {reach}, found {needed}"
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** The same network is trained on sloppy and on flat inputs. What is compared, and what is held fixed?
+#
+# <details><summary>Answer</summary>The number of dimensions of the predictions is compared. Networks, labels' rule, numbers of samples and training are held fixed, so that only the spectrum of the inputs can be the cause.</details>
+#
+# **2.** Predictions are low-dimensional for sloppy inputs. Does this show that real images are low-dimensional for the same reason?
+#
+# <details><summary>Answer</summary>No, it shows that sloppiness is enough. Whether it is the reason for real images needs more, such as chapter 61's linear model, in which the role of the spectrum can be read off a formula.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 61 solves a linear network in closed form, where the role of the input spectrum can be read off a formula.
 #
-# **References.** Mao et al., PNAS 2024, appendix, synthetic data. Yang, Mao and Chaudhari, *Does the data induce capacity control in deep learning?*, ICML 2022.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Appendix, synthetic data.
+# * [Yang2022] Yang, Mao and Chaudhari, *Does the data induce capacity control in deep learning?*, ICML 2022.

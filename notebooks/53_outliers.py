@@ -527,31 +527,68 @@ claims.save_results(atlas, "53", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Count the outliers of the *test* predictions (of the only ones, if there is one split). Are they the same points?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Count the outliers of the *test* predictions (of the only ones, if there is one split). Define `outlier_test`, which marks the points of `table` with half the loss at or above `limit`, and `shared`, how many of them are outliers already. Are they the same points?
+
+# %% tags=["stub"]
+outlier_test = ...  # array of True and False, one for each row of `table`
+shared = ...  # a whole number
 
 # %% tags=["solution"]
 outlier_test = (table[f"loss_{atlas.splits[-1]}"] / 2 >= limit).to_numpy()
-shared = (outlier & outlier_test).sum()
+shared = int((outlier & outlier_test).sum())
 outlier_test.sum(), shared
 
 # %% tags=["check"]
-assert shared <= min(outlier.sum(), outlier_test.sum())
+assert np.shape(outlier_test) == (len(table),), (
+    f"expected {len(table)} marks, found {outlier_test!r}"
+)
+assert np.isscalar(shared) and 0 <= shared <= outlier.sum(), (
+    f"expected a number from 0 to {outlier.sum()}, found {shared!r}"
+)
+
+# %% tags=["check", "hidden"]
+over_limit = [loss / 2 >= limit for loss in table[f"loss_{atlas.splits[-1]}"]]
+assert list(outlier_test) == over_limit, (
+    f"expected {sum(over_limit)} outliers, found {np.sum(outlier_test)}"
+)
+both = sum(map(np.logical_and, outlier, over_limit))
+assert shared == both, f"expected {both} shared points, found {shared}"
 
 # %% [markdown]
-# 2. The Hellinger distance is bounded by 1 and is a squared Euclidean distance. Embed the made outliers and the truth with it: is any axis time-like?
+# 2. The Hellinger distance is bounded by 1 and is a squared Euclidean distance. Define `hellinger`, these distances between the outliers `made` and, as the last point, the truth `own_truth`. The check embeds them: is any axis time-like?
+
+# %% tags=["stub"]
+hellinger = ...  # array (len(made) + 1, len(made) + 1)
 
 # %% tags=["solution"]
-hellinger = pairwise(
-    np.concatenate([made.astype(float), own_truth]), metric="hellinger"
-)
-hellinger_fit = InPCA(n_components=min(5, len(made))).fit(hellinger)
-hellinger_fit.signature_
+all_points = np.concatenate([made.astype(float), own_truth])
+hellinger = pairwise(all_points, metric="hellinger")
 
 # %% tags=["check"]
-assert hellinger_fit.eigenvalues_.min() > -1e-6 * hellinger_fit.eigenvalues_.max()
+assert np.shape(hellinger) == (len(made) + 1, len(made) + 1), (
+    f"expected an array with {len(made) + 1} rows and columns, "
+    f"found {np.shape(hellinger)}"
+)
+
+# %% tags=["check", "hidden"]
+far_from_truth = (
+    1 - np.exp((made[0].astype(float) + own_truth[0]) / 2).sum(axis=1).mean()
+)
+assert np.isclose(hellinger[0, -1], far_from_truth, atol=1e-5), (
+    f"expected {far_from_truth:.5f} from the first to truth, found {hellinger[0, -1]}"
+)
+lengths = InPCA(n_components=min(5, len(made))).fit(hellinger).eigenvalues_
+assert lengths.min() > -1e-6 * lengths.max(), (
+    f"expected no time-like axis, found {lengths}"
+)
 
 # %% [markdown]
-# 3. The authors replace an infinite term of a sample by 100 nats. Rotate the classes of the truth itself: how far is it from the truth, without a cap, with a cap of 100, with a cap of 5?
+# 3. The authors replace an infinite term of a sample by 100 nats. Rotate the classes of the truth itself by one. Define `capped`, a dictionary with the distance of the rotated truth from `own_truth` without a cap (`None`), with a cap of 100 and with a cap of 5.
+
+# %% tags=["stub"]
+capped = ...  # {None: nats, 100.0: nats, 5.0: nats}
 
 # %% tags=["solution"]
 rotated = np.roll(own_truth, 1, axis=2)
@@ -561,15 +598,36 @@ capped = {
 capped
 
 # %% tags=["check"]
-assert (
-    np.isinf(capped[None])
-    and np.isclose(capped[100.0], 100)
-    and np.isclose(capped[5.0], 5)
+assert isinstance(capped, dict) and set(capped) == {None, 100.0, 5.0}, (
+    f"expected a distance for None, 100.0 and 5.0, found {capped!r}"
 )
+
+# %% tags=["check", "hidden"]
+assert np.isinf(capped[None]), (
+    f"expected an infinite distance without a cap, found {capped[None]}"
+)
+assert np.isclose(capped[100.0], 100) and np.isclose(capped[5.0], 5), (
+    f"expected the caps themselves, found {capped}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** A point lies very far from all others. Which axes of the picture does it bend, and why?
+#
+# <details><summary>Answer</summary>The first ones: stress is made of squares, so a few large distances weigh more than many small ones. It is worth looking at a picture without such points.</details>
+#
+# **2.** What does a cap on the distance of a sample do to the geometry?
+#
+# <details><summary>Answer</summary>It makes everything over_limit the cap equally far, so that distances no longer say by how much networks disagree there. It cures infinity, and hides what was infinite.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 51 looks at divergences for which nothing can be far; chapter 54 at ImageNet, where ignorance is three times as far from the truth.
 #
-# **References.** Mao et al., PNAS 2024, appendix, outliers. Quinn et al., PNAS 2019, for time-like axes. Schoenberg, *Remarks to Maurice Fréchet's article*, 1935, for when distances are Euclidean.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Appendix, outliers.
+# * [Quinn2019] Quinn et al., *Visualizing probabilistic models and data with intensive principal component analysis*, PNAS 116(28), 2019. For time-like axes.
+# * [Schoenberg1935] Schoenberg, *Remarks to Maurice Fréchet's article*, Annals of Mathematics 36, 1935. For when distances are Euclidean.

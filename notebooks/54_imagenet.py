@@ -302,28 +302,53 @@ workshop.cleanup()
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many hours would the distances of the whole imagenet grid take at 10 billion multiplications and additions a second and core? Chapter 90 measures the rate.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. How many hours would the distances of the whole imagenet grid take at 10 billion multiplications and additions a second and core? Chapter 90 measures the rate. Define `hours`, for half of all pairs of `n_all` points with `recorded` samples and 1,000 classes.
+
+# %% tags=["stub"]
+n_all = int(outline.table.points["total"])  # given
+hours = ...  # a number
 
 # %% tags=["solution"]
-m, n_recorded = int(outline.table.points["total"]), recorded
-hours = m**2 / 2 * n_recorded * 1000 / 10e9 / 3600
+hours = n_all**2 / 2 * recorded * 1000 / 10e9 / 3600
 hours
 
 # %% tags=["check"]
-assert hours > 0 and np.isclose(hours * 3600 * 10e9 * 2, m**2 * n_recorded * 1000)
+assert np.isscalar(hours) and hours > 0, f"expected a number of hours, found {hours!r}"
+
+# %% tags=["check", "hidden"]
+operations = n_all**2 * recorded * 1000
+assert np.isclose(hours * 3600 * 10e9 * 2, operations), (
+    f"expected {operations / 7.2e13:.3g}, found {hours}"
+)
 
 # %% [markdown]
-# 2. From which number of classes on is ignorance more than three times as far from the truth as with ten?
+# 2. Define `n_many`, the number of classes for which ignorance is three times as far from the truth as with ten.
+
+# %% tags=["stub"]
+n_many = ...  # a whole number
 
 # %% tags=["solution"]
-three_times = 10**3
-np.log(three_times) / np.log(10)
+n_many = 10**3
+n_many
 
 # %% tags=["check"]
-assert np.isclose(np.log(three_times), 3 * np.log(10))
+assert np.isscalar(n_many) and n_many > 10, (
+    f"expected a number above 10, found {n_many!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert np.isclose(np.log(n_many), 3 * np.log(10)), (
+    f"expected three times the logarithm of ten, found {n_many}"
+)
 
 # %% [markdown]
-# 3. If you train on a folder of pictures and one of them is damaged, which error do you expect from the loader, and does it help? Cut a file short and see.
+# 3. One picture of a training folder is damaged. Which error do you expect from the loader, and does it help? Write a folder with `write_digits`, cut a file short, and load it. Define `broken_name`, the file's name, and `message`, the text of the error.
+
+# %% tags=["stub"]
+broken_name = ...  # the name of the damaged file
+message = ...  # the text of the error
 
 # %% tags=["solution"]
 with tempfile.TemporaryDirectory() as folder:
@@ -331,18 +356,45 @@ with tempfile.TemporaryDirectory() as folder:
     broken = sorted(Path(folder).glob("imagefolder/train/*/*.png"))[0]
     broken.write_bytes(broken.read_bytes()[:40])
     torn = DatasetConfig(name="imagefolder", image_size=16)
+    broken_name, message = broken.name, ""
     try:
         datasets.load_dataset(torn, folder)
-        message = ""
     except ValueError as error:
         message = str(error)
+message
 
 # %% tags=["check"]
-assert broken.name in message, "the file is named"
+assert isinstance(broken_name, str) and broken_name.endswith(".png"), (
+    f"expected the name of a picture, found {broken_name!r}"
+)
+assert isinstance(message, str) and message, (
+    f"expected the text of an error, found {message!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert broken_name in message, (
+    f"expected a message that names {broken_name}, found {message}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** With more classes ignorance is farther from truth. Does this make the task harder?
+#
+# <details><summary>Answer</summary>Not by itself. The distance only says how much there is to learn in nats per sample; how hard it is depends on the data.</details>
+#
+# **2.** Why does the book not train ImageNet by default, and what can this chapter show without it?
+#
+# <details><summary>Answer</summary>It would take many days of computing. The chapter shows what the profile plans and costs, and runs the same path (pictures in folders, many classes) on small data, so that nothing has to be believed about the code.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 60 asks which of all these findings a null model would have too.
 #
-# **References.** Deng et al., *ImageNet: a large-scale hierarchical image database*, 2009. Mao et al., PNAS 2024, results on ImageNet. He et al., *Deep residual learning*, 2016; Dosovitskiy et al., *An image is worth 16x16 words*, 2021.
+# **References.**
+#
+# * [Deng2009] Deng et al., *ImageNet: a large-scale hierarchical image database*, CVPR 2009.
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Results on ImageNet.
+# * [He2016] He et al., *Deep residual learning for image recognition*, CVPR 2016.
+# * [Dosovitskiy2021] Dosovitskiy et al., *An image is worth 16x16 words*, ICLR 2021.

@@ -329,7 +329,12 @@ claims.save_results(atlas, "63", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Put a network of your own into the loop: two hidden layers of ReLU, say. Name its recorded run `mine`. How far does it get?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Put a network of your own into the loop: two hidden layers of ReLU, say. Define `mine`, its recorded run. How far does it get?
+
+# %% tags=["stub"]
+mine = ...  # a run, from the recorder of your training
 
 # %% tags=["solution"]
 layers = linear(n_inputs, 32), torch.nn.ReLU(), linear(32, 32), torch.nn.ReLU()
@@ -339,32 +344,89 @@ train(deep, my_recorder, torch.Generator().manual_seed(seed + 1))
 mine = my_recorder.run()
 
 # %% tags=["check"]
+assert hasattr(mine, "log_probs") and len(mine.log_probs["train"]) > 1, (
+    f"expected a run with several checkpoints, found {mine!r}"
+)
+
+# %% tags=["check", "hidden"]
 my_progress = geometry.progress(mine.log_probs["train"], labels)
-assert my_progress[-1] > my_progress[0], "the run should end nearer to truth"
+assert my_progress[-1] > my_progress[0], (
+    f"expected a run that ends nearer to truth, found {my_progress}"
+)
 
 # %% [markdown]
-# 2. Judge it with the yardstick above, and call the result `my_verdict`.
+# 2. Judge it with the yardstick `ruler`, and define `my_verdict`, the result.
+
+# %% tags=["stub"]
+my_verdict = ...  # what recording.judge gives
 
 # %% tags=["solution"]
 my_verdict = recording.judge(mine, atlas, ruler, rng=rng)
 print(my_verdict)
 
 # %% tags=["check"]
-assert 0 <= my_verdict.ratio_quantile <= 1 and my_verdict.distance > 0
+assert hasattr(my_verdict, "distance") and my_verdict.distance > 0, (
+    f"expected a verdict, found {my_verdict!r}"
+)
+
+# %% tags=["check", "hidden"]
+judged_again = recording.judge(mine, atlas, ruler, rng=rng)
+assert np.isclose(my_verdict.distance, judged_again.distance), (
+    f"expected the verdict on `mine`, {judged_again.distance:.4f}, "
+    f"found {my_verdict.distance}"
+)
+assert 0 <= my_verdict.ratio_quantile <= 1, (
+    f"expected a quantile from 0 to 1, found {my_verdict.ratio_quantile}"
+)
 
 # %% [markdown]
-# 3. A model that is sure of everything: multiply the logits of the logistic regression by 5. Does `sharper` come nearer to truth? Half the loss is the distance to truth.
+# 3. A model that is sure of everything: multiply the logits of the logistic regression (`logits`) by 5. Define `sharper`, its log-probabilities, and `comes_nearer`, whether it is nearer to truth than `point`. Half the loss is the distance to truth.
+
+# %% tags=["stub"]
+sharper = ...  # array, like `point`
+comes_nearer = ...  # True or False
 
 # %% tags=["solution"]
 sharper = recording.log_probs_from_logits(5 * logits, len(labels), n_classes)
 halves = [-p[0, np.arange(len(labels)), labels].mean() / 2 for p in (point, sharper)]
+comes_nearer = bool(halves[1] < halves[0])
+halves
 
 # %% tags=["check"]
-assert sharper.shape == point.shape and not np.allclose(sharper, point)
+assert np.shape(sharper) == np.shape(point), (
+    f"expected an array of shape {np.shape(point)}, found {np.shape(sharper)}"
+)
+assert comes_nearer in (True, False), f"expected True or False, found {comes_nearer!r}"
+
+# %% tags=["check", "hidden"]
+odds, sharp_odds = (np.asarray(p, float) - p[..., :1] for p in (point, sharper))
+off = np.abs(sharp_odds - 5 * odds).max() / np.abs(odds).max()
+assert off < 0.02, (
+    f"expected log-odds five times as large, found a relative difference of {off:.3f}"
+)
+losses = [-np.mean(p[0, np.arange(len(labels)), labels]) for p in (point, sharper)]
+assert comes_nearer == (losses[1] < losses[0]), (
+    f"expected {losses[1] < losses[0]}, by the losses {losses}, found {comes_nearer}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Your network was never part of the atlas. How can it be placed in the embedding without computing it anew?
+#
+# <details><summary>Answer</summary>By its distances to the points that are embedded: they determine where it lies on the existing axes. What it has outside these axes is not shown.</details>
+#
+# **2.** A verdict says that your run is as near to the others as they are to each other. Could it be near for a dull reason?
+#
+# <details><summary>Answer</summary>Yes: any network with the same learning curve comes near. The verdict therefore compares with copies of the run whose samples are shuffled within classes.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 90 measures what all this costs, at this size and at the paper's.
 #
-# **References.** Mao et al., PNAS 2024, for the distances and figure 2. Gower, *Adding a point to vector diagrams in multivariate analysis*, 1968, for placing new points. Bengio et al., *Out-of-sample extensions for LLE, Isomap, MDS, eigenmaps, and spectral clustering*, 2003.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. The distances and figure 2.
+# * [Gower1968] Gower, *Adding a point to vector diagrams in multivariate analysis*, Biometrika 55, 1968. For placing new points.
+# * [Bengio2003] Bengio et al., *Out-of-sample extensions for LLE, Isomap, MDS, eigenmaps, and spectral clustering*, NIPS 2003.

@@ -486,17 +486,31 @@ scratch.cleanup()
 # %% [markdown]
 # ## Exercises
 #
-# 1. How many points can this machine compare in one hour, with 25,000 samples and ten classes?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. How many points can this machine compare in one hour, with 25,000 samples and ten classes? Define `in_an_hour`. Half of all pairs have to be computed; `rate` is in operations a second.
+
+# %% tags=["stub"]
+in_an_hour = ...  # a whole number
 
 # %% tags=["solution"]
 in_an_hour = int(np.sqrt(3600 * rate / (25_000 * 10)))
 in_an_hour
 
 # %% tags=["check"]
-assert abs(timing.pair_flops(in_an_hour, 25_000, 10) / rate / 3600 - 1) < 0.01
+assert np.isscalar(in_an_hour) and in_an_hour > 1, (
+    f"expected a number of points, found {in_an_hour!r}"
+)
+
+# %% tags=["check", "hidden"]
+taken = timing.pair_flops(in_an_hour, 25_000, 10) / rate / 3600
+assert abs(taken - 1) < 0.01, f"expected one hour, found {taken:.3f} hours"
 
 # %% [markdown]
-# 2. Which share of the usual way's time goes into the product, and which into the logarithm? Estimate it from the roofline.
+# 2. Which share of the usual way's time goes into the product, and which into the logarithm? Define `product_share`: the time of twice `pair_flops(points, samples, 10)` at the rate `sgemm_one`, over the usual way's seconds (the second entry of `pairs["usual (s)"]`).
+
+# %% tags=["stub"]
+product_share = ...  # a number above 0
 
 # %% tags=["solution"]
 both_halves = 2 * timing.pair_flops(points, samples, 10)
@@ -504,24 +518,56 @@ product_share = both_halves / sgemm_one / pairs["usual (s)"][1]
 product_share
 
 # %% tags=["check"]
-assert product_share > 0
+assert np.isscalar(product_share) and product_share > 0, (
+    f"expected a share above 0, found {product_share!r}"
+)
+
+# %% tags=["check", "hidden"]
+seconds_of_product = timing.pair_flops(points, samples, 10) * 2 / sgemm_one
+known_product = seconds_of_product / pairs["usual (s)"][1]
+assert np.isclose(product_share, known_product), (
+    f"expected {known_product:.4f}, found {product_share}"
+)
 
 # %% [markdown]
-# 3. Do float64 products change the distances of this chapter's points? Compare `precision="single"` with `"double"`.
+# 3. Do float64 products change the distances of this chapter's points? Define `difference`, the largest difference between `precision="single"` and `"double"` for the first hundred.
+
+# %% tags=["stub"]
+hundred = log_probs[:100]  # given
+difference = ...  # a number, in nats
 
 # %% tags=["solution"]
-hundred = log_probs[:100]
 in_single = distances.pairwise(hundred, precision="single")
 in_double = distances.pairwise(hundred, precision="double")
 difference = np.abs(in_single - in_double).max()
 difference
 
 # %% tags=["check"]
-assert difference < 1e-6
+assert np.isscalar(difference) and 0 <= difference < 1, (
+    f"expected a small number of nats, found {difference!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert difference < 1e-6, f"expected less than 1e-6, found {difference}"
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** The number of points doubles. What happens to the time for all distances, and to their memory?
+#
+# <details><summary>Answer</summary>Both grow fourfold, since there are four times as many pairs. This is why large matrices are computed in tiles and kept on disk.</details>
+#
+# **2.** Why can sums of products be done in single precision here, although small distances matter?
+#
+# <details><summary>Answer</summary>The coefficients are sums of positive terms, so nothing cancels; the error stays a small part of the result. The chapter checks it against double precision.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 99 judges the paper's claims.
 #
-# **References.** Williams, Waterman and Patterson, *Roofline*, 2009. Halko, Martinsson and Tropp, *Finding structure with randomness*, 2011. de Silva and Tenenbaum, *Sparse multidimensional scaling using landmark points*, 2004.
+# **References.**
+#
+# * [Williams2009] Williams, Waterman and Patterson, *Roofline: an insightful visual performance model for multicore architectures*, Communications of the ACM 52, 2009.
+# * [Halko2011] Halko, Martinsson and Tropp, *Finding structure with randomness*, SIAM Review 53, 2011.
+# * [Silva2004] de Silva and Tenenbaum, *Sparse multidimensional scaling using landmark points*, 2004.

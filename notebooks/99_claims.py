@@ -202,7 +202,12 @@ claims.save_results(atlas, "99", results, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Which evidence is nearest to its bound, relative to the width of its interval? Would its conclusion survive a bound that is ten per cent stricter?
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Which evidence is nearest to its bound, relative to the width of its interval? Define `nearest`, the name of its result (`None` if no evidence has an interval). Would its conclusion survive a bound that is ten per cent stricter?
+
+# %% tags=["stub"]
+nearest = ...  # the name of a result in `found`
 
 # %% tags=["solution"]
 margins = {}
@@ -216,15 +221,31 @@ nearest = min(margins, key=margins.get) if margins else None
 nearest
 
 # %% tags=["check"]
-assert nearest is None or nearest in found
+assert nearest is None or nearest in list(found), (
+    f"expected a name of a result, or None, found {nearest!r}"
+)
+
+# %% tags=["check", "hidden"]
+evidence = [e for claim in claims.load_claims() for e in claim.evidence]
+spans = [(e, claims.interval_of(found.get(e.result))) for e in evidence]
+relative = {
+    e.result: min(abs(end - e.holds) for end in span) / (span[1] - span[0])
+    for e, span in spans
+    if span and span[1] > span[0]
+}
+known_nearest = min(relative, key=relative.get, default=None)
+assert nearest == known_nearest, f"expected {known_nearest}, found {nearest}"
 
 # %% [markdown]
-# 2. Write a rule for a claim of your own, such as: test predictions need more axes than train predictions, because 3 axes explain less of their stress.
+# 2. Write a rule for a claim of your own: test predictions need more axes than train predictions, because 3 axes explain less of their stress. Define `my_claim`, a `claims.Claim` with the evidence `42.test_stress_3`, at most the train value.
+
+# %% tags=["stub"]
+my_claim = ...  # claims.Claim(...)
 
 # %% tags=["solution"]
 reference = found.get("42.train_stress_3", claims.result(0.5))
 bound = reference["value"]
-mine = claims.Claim(
+my_claim = claims.Claim(
     id="mine",
     statement="3 axes explain less of the test stress than of the train stress",
     source="exercise",
@@ -235,23 +256,54 @@ mine = claims.Claim(
 )
 
 # %% tags=["check"]
-judged = claims.scorecard(atlas.results_folders, [mine]).conclusion.iloc[0]
-assert judged in (claims.HOLDS, claims.UNDECIDED, claims.ABSENT)
+assert isinstance(my_claim, claims.Claim), f"expected a claim, found {my_claim!r}"
+
+# %% tags=["check", "hidden"]
+named = {e.result: e.direction for e in my_claim.evidence}
+assert named == {"42.test_stress_3": "at_most"}, (
+    f"expected 42.test_stress_3, at most, found {named}"
+)
+judged = claims.scorecard(atlas.results_folders, [my_claim]).conclusion.iloc[0]
+assert judged in claims.CONCLUSIONS, f"expected a conclusion, found {judged}"
 
 # %% [markdown]
-# 3. Run the book at another profile and compare the scorecards. Which verdicts change?
+# 3. Run the book at another profile and compare the scorecards. Which verdicts change? Define `profiles_here`, the sorted list of the names of the atlases beside this one that have a `results/scorecard.csv`, this one included.
+
+# %% tags=["stub"]
+profiles_here = ...  # a list of names
 
 # %% tags=["solution"]
 others = atlas.path.parent.glob("*/results/scorecard.csv")
-profiles_here = sorted({atlas.profile.name, *(p.parent.parent.name for p in others)})
+profiles_here = sorted({atlas.path.name, *(p.parent.parent.name for p in others)})
 profiles_here
 
 # %% tags=["check"]
-assert (atlas.folder("results") / "scorecard.csv").is_file()
+assert isinstance(profiles_here, list) and atlas.path.name in profiles_here, (
+    f"expected a list with {atlas.path.name}, found {profiles_here!r}"
+)
+
+# %% tags=["check", "hidden"]
+beside = {path.name for path in atlas.path.parent.iterdir()}
+assert set(profiles_here) <= beside and profiles_here == sorted(profiles_here), (
+    f"expected sorted names of atlases, found {profiles_here}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** A claim is judged *undecided*. What would decide it?
+#
+# <details><summary>Answer</summary>An interval that lies on one side of the bound: more runs or more seeds make it narrower. An undecided claim is neither confirmed nor refuted.</details>
+#
+# **2.** Why are the bounds of the rules written down before the numbers are computed?
+#
+# <details><summary>Answer</summary>A bound that is chosen after one has seen the number can always be chosen so that the claim holds. A rule that stands first can fail.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Run a larger profile: `fashion` on a CPU in an evening, `cifar10` on one GPU, `paper` on a cluster.
 #
-# **References.** Mao et al., PNAS 2024. The rules are ours.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. The rules are ours.

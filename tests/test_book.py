@@ -15,7 +15,7 @@ from manifold_utils.book import BookFailed, Edition, Quiet, book_status, run_boo
 from manifold_utils.book.contents import Book, check_parameters, declared_parameters, read_notebook
 from manifold_utils.book.dependencies import imported_modules
 from manifold_utils.book.pages import build_html, page
-from manifold_utils.book.twins import without_solutions, write_student_edition
+from manifold_utils.book.student import for_students, write_student_edition
 
 PARAMETERS = """profile = "digits"  # which profile
 data_dir = ""  # folder of data
@@ -375,7 +375,7 @@ def test_student_edition_has_checks_but_no_solutions(tiny, tmp_path):
     assert [p.name for p in paths] == ["10_make.ipynb", "40_show.ipynb", "60_beyond.ipynb"]
     text = paths[-1].read_text()
     assert "answer = 42" not in text and "assert answer == 42" in text and "Your turn" in text
-    assert len(without_solutions(read_notebook(tiny / "60_beyond.ipynb")).cells) == 6
+    assert len(for_students(read_notebook(tiny / "60_beyond.ipynb")).cells) == 6
     with pytest.raises(ValueError, match="overwrite"):
         write_student_edition(tiny, tiny)
 

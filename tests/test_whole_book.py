@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from test_book import remote_resources
+from test_teaching import judge
 
 from manifold_utils.atlas import Atlas
 from manifold_utils.book import Edition, book_status, run_book
@@ -245,6 +246,36 @@ def test_the_explorer_shows_every_point_and_says_what_is_brushed(browser, pages,
     page.select_option("#world", "null")
     assert "null world" in page.inner_text("#labels") and complaints == []
     page.close()
+
+
+@pytest.mark.parametrize("name", ["glossary", "references", "lesson_plan"])
+def test_pages_beside_the_chapters_open_and_lead_to_chapters(browser, pages, name):
+    page, complaints = opened(browser, pages / f"{name}.html")
+    every = "() => [...document.querySelectorAll('article a')].map(a => a.getAttribute('href'))"
+    links = page.evaluate(every)
+    chapters = {link for link in links if re.match(r"\d\d_\w+\.html", link or "")}
+    assert complaints == [] and len(chapters) >= 8 and all((pages / link).is_file() for link in chapters)
+    page.close()
+
+
+def test_slides_of_the_lecture_fit_and_ask_no_network(browser, pages):
+    page, complaints = opened(browser, pages / "slides" / "index.html")
+    page.wait_for_function("() => window.Reveal && Reveal.isReady()", timeout=60_000)
+    n_slides = page.evaluate("() => Reveal.getTotalSlides()")
+    heights = []
+    for number in range(n_slides):
+        page.evaluate(f"() => Reveal.slide({number}, 0, 99)")
+        heights.append(page.evaluate("() => Reveal.getCurrentSlide().scrollHeight"))
+    assert complaints == [] and 8 <= n_slides <= 20 and max(heights) <= 800
+    assert page.locator("mjx-container").count() > 10 and page.locator(".slides img").count() == 2
+    page.close()
+
+
+@pytest.mark.parametrize("id_", ["00", "45"])
+def test_exercises_fail_untouched_and_wrong_and_pass_when_solved(atlas, data_dir, tmp_path, monkeypatch, id_):
+    monkeypatch.setenv("MANIFOLD_OUT", str(tmp_path))
+    path = NOTEBOOKS / f"{BOOK.by_id[id_].notebook}.ipynb"
+    assert judge(path, {"profile": "smoke", "data_dir": str(data_dir)}) == []
 
 
 def test_contact_sheet_shows_all_figures(data_dir, atlas):

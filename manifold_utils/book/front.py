@@ -95,7 +95,7 @@ def headlines_markdown(reference):
     return "\n\n".join([CLAIM, *shown, PROOF, *(f"* {text}" for text in said if text)])
 
 
-def write(staging, edition, jobs, token):
+def write(staging, edition, jobs, extras, token):
     """Write the first page, its pictures and the explorer into the folder that pages are made from.
 
     Parameters
@@ -103,6 +103,8 @@ def write(staging, edition, jobs, token):
     staging : Path with the folders _static and _extra
     edition : Edition
     jobs : list of (Chapter, list of Job), in reading order
+    extras : list of (title, name)
+        Pages that belong to no chapter; a name with an ending is a file that is not made by Sphinx.
     token : str
         Marks our own HTML for the guard of the pages, see `guard`.
     """
@@ -112,7 +114,7 @@ def write(staging, edition, jobs, token):
         build_explorer(atlas, staging / "_extra" / "explore.html", pictures=lambda split: pictures(edition, split))
     for chapter, _ in jobs:
         _thumbnail([edition.out / "figures", edition.atlas / "figures"], chapter.id, staging / "_static")
-    (staging / "index.md").write_text(_index(staging, edition, jobs, token), encoding="utf-8")
+    (staging / "index.md").write_text(_index(staging, edition, jobs, extras, token), encoding="utf-8")
 
 
 def draw_poster(atlas, path):
@@ -193,7 +195,7 @@ def _thumbnail(places, id_, folder):
             small.save(folder / f"chapter_{id_}.png")
 
 
-def _index(staging, edition, jobs, token):
+def _index(staging, edition, jobs, extras, token):
     """The text of the first page."""
     lines = [f"# {edition.book.title}", "", CLAIM, ""]
     if (staging / "_static" / POSTER).is_file():
@@ -211,11 +213,18 @@ def _index(staging, edition, jobs, token):
     open_ = [c.title for c, several in jobs if not several and edition.jobs(c)]
     if open_:
         lines += ["", f"Not run yet: {', '.join(open_)}."]
+    links = [f'<a href="{name if "." in name else name + ".html"}">{title}</a>' for title, name in extras]
+    if links:
+        lines += ["", f'<p data-made-by="{token}">Reference and teaching: {", ".join(links)}.</p>', ""]
     for kind, caption in PARTS.items():
         entries = [(c, job) for c, several in jobs for job in several if c.kind == kind and not job.space]
         if entries:
             lines += ["", "```{toctree}", ":maxdepth: 1", ":hidden:", f':caption: "{caption}"', ""]
             lines += [*(f"{c.id} {c.title} <{job.name}>" for c, job in entries), "```", ""]
+    listed = [f"{title} <{name}>" for title, name in extras if "." not in name]
+    if listed:
+        head = ["```{toctree}", ":maxdepth: 1", ":hidden:", ':caption: "Reference and teaching"', ""]
+        lines += ["", *head, *listed, "```"]
     return "\n".join(lines)
 
 

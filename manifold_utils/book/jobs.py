@@ -133,6 +133,11 @@ class Edition:
         """The executed notebook."""
         return self.record_path(job).with_suffix(".ipynb")
 
+    def unexecuted(self):
+        """Names of the jobs that have not run."""
+        jobs = (job for chapter in self.book.chapters for job in self.jobs(chapter))
+        return [job.name for job in jobs if not self.executed_path(job).is_file()]
+
     def failed_path(self, job):
         """The executed part of a notebook that failed."""
         return self.record_path(job).with_suffix(".failed.ipynb")

@@ -12,6 +12,7 @@ from html import escape
 import nbformat
 
 from manifold_utils.book.answers import with_answer
+from manifold_utils.book.back_matter import with_links
 from manifold_utils.book.contents import tags
 from manifold_utils.book.publishing import PLOTLY
 
@@ -34,6 +35,7 @@ FIGURE = """<div id="{name}" data-made-by="{token}" role="img" aria-label="{labe
 }})();</script>"""
 FOLDED = {
     "solution": ("Show a solution", "Hide the solution"),
+    "hidden": ("Show a stricter check", "Hide the check"),
     "imports": ("Show the imports", "Hide the imports"),
     "hide-input": ("Show the code", "Hide the code"),
 }
@@ -43,7 +45,7 @@ ON_DARK = ' <span class="on-dark">On this dark page, black and white are exchang
 INTERACTIVE = "Interactive figure: drag to turn it, hover over a point for its run."
 
 
-def page(executed, number="", others=(), token=""):
+def page(executed, number="", others=(), token="", references=()):
     """An executed notebook as its page.
 
     Parameters
@@ -53,9 +55,10 @@ def page(executed, number="", others=(), token=""):
         The chapter's number, for headings and figures; "" for none.
     others : sequence of (name, file)
         Pages of the same chapter in other prediction spaces, linked below the title.
-
     token : str
         Marks our own figures for the guard of the pages, see `guard`.
+    references : collection of str
+        Keys of the bibliography, to which citations are linked.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def page(executed, number="", others=(), token=""):
     counts = {"section": 0, "figure": 0}
     for cell in executed.cells:
         if cell.cell_type == "markdown":
-            cell.source = _numbered(cell.source, number, counts)
+            cell.source = with_links(_numbered(cell.source, number, counts), references)
         else:
             _folded(cell)
             _described(cell, number, counts, token)
@@ -115,7 +118,7 @@ def _numbered(source, number, counts):
 
 def _folded(cell):
     labels, hidden = tags(cell), set()
-    if "solution" in labels:
+    if {"solution", "hidden"} & set(labels):
         hidden.add("hide-cell")
     if "injected-parameters" in labels:
         hidden.add("remove-cell")

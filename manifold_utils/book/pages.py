@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 
-from manifold_utils.book import front
+from manifold_utils.book import back_matter, front, slides
 from manifold_utils.book.contents import Book, read_notebook
 from manifold_utils.book.page import page
 from manifold_utils.book.publishing import REFERENCE, stale
@@ -71,7 +71,7 @@ SHEET_MARK = ("Software", "manifold-book contact sheet")  # text in the picture
 SHEET_FONT = 16  # pixels of the names on a contact sheet
 
 
-def build_html(edition, out=""):
+def build_html(edition, out="", *, adapted=read_notebook):
     """Build the pages of the book at a profile.
 
     Parameters
@@ -80,6 +80,8 @@ def build_html(edition, out=""):
         All its chapters must have been run; of recorded runs, at least one.
     out : str
         Folder of the pages; "" for `html/` in the atlas. Older pages are replaced as a whole, when all are made.
+    adapted : callable
+        From the path of an executed notebook to what is shown of it, such as `student.for_students`.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def build_html(edition, out=""):
         Sphinx warned of something (a broken link, a malformed heading); the message quotes it.
     """
     jobs = [(chapter, edition.jobs(chapter)) for chapter in edition.book.chapters]
-    absent = [job.name for _, several in jobs for job in several if not edition.executed_path(job).is_file()]
+    absent = edition.unexecuted()
     if edition.profile.kind == RECORDED:  # what there is: not every chapter can be made of anybody's runs
         jobs = [(chapter, [job for job in several if job.name not in absent]) for chapter, several in jobs]
         absent = absent if not any(several for _, several in jobs) else []
@@ -107,18 +109,23 @@ def build_html(edition, out=""):
         raise ValueError(f"damaged, or edited since it ran: {', '.join(altered)}; call: make run, which makes it again")
     target = Path(out or edition.out / "html").resolve()
     place, token = owned_folder if out else atomic_path, secrets.token_hex(16)  # html/ in the atlas is ours
+    known = back_matter.references(edition.book.folder)
     with tempfile.TemporaryDirectory(prefix="book-html-") as staging, place(target) as pages:
         staging = Path(staging)
         for several in (several for _, several in jobs if several):
             names = [(job.space or "main", f"{job.name}.ipynb") for job in several]
             for job, own in zip(several, names, strict=True):
                 others = [name for name in names if name != own]
-                node = page(read_notebook(edition.executed_path(job)), job.chapter.id, others, token)
+                node = page(adapted(edition.executed_path(job)), job.chapter.id, others, token, known)
                 if job.space:
                     node.metadata["orphan"] = True  # reached from its chapter, not from the side bar
                 nbformat.write(node, staging / f"{job.name}.ipynb")
         _write_settings(staging, edition, token)
-        front.write(staging, edition, jobs, token)
+        linked = {c.id: f"{several[0].name}.ipynb" for c, several in jobs if several}
+        extras = back_matter.write(staging, edition.book, linked)
+        if _add_slides(staging / "_extra" / "slides", edition, linked):
+            extras.append(("Slides", "slides/index.html"))
+        front.write(staging, edition, jobs, extras, token)
         _sphinx(staging, pages)
     return target / "index.html"
 
@@ -139,6 +146,20 @@ def _write_settings(staging, edition, token):
     (staging / "_static" / "book.css").write_text(STYLE, encoding="utf-8")
     library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     shutil.copyfile(library, staging / "_static" / "plotly.min.js")
+
+
+def _add_slides(folder, edition, linked):
+    """Write the lecture's slides if its chapter has run as it stands; whether they are there."""
+    if slides.CHAPTER not in linked:
+        return False
+    source = edition.book.path(edition.book.by_id[slides.CHAPTER])
+    executed = edition.executed_path(edition.jobs(edition.book.by_id[slides.CHAPTER])[0])
+    try:
+        page_of_slides = slides.slides_html(read_notebook(source), read_notebook(executed))
+    except ValueError:  # older than its source: the pages show it as it ran, slides cannot
+        return False
+    slides.write_slides(folder, page_of_slides)
+    return True
 
 
 def _sphinx(staging, pages):

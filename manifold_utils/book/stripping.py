@@ -3,7 +3,8 @@
 JupyterLab writes outputs, execution counts, times, ids, folded cells, widgets and the kernel's version into a notebook.
 Here they are left out, and ids are derived from the cells' content, so that equal content gives equal bytes. It is what
 `make sync` writes, what an extension of Jupyter's server writes when a chapter is saved (with its outputs), and what
-git's filter `notebook` keeps (.gitattributes), which starts this file with the standard library only.
+git's filter `notebook` keeps (.gitattributes), which starts this file with the standard library only. Tags are the one
+source of what JupyterLab and nbconvert read elsewhere: which cells are folded, and which stand on a slide.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ from pathlib import Path
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 MAJOR, MINOR = 4, 5  # of the notebook format
 ID_LENGTH = 10
+FOLDED = ("solution", "hidden")  # tags of cells that JupyterLab opens folded
+SLIDES = {"slide": "slide", "fragment": "fragment", "same-slide": "-"}  # tag -> nbconvert's name of it
 
 
 def content(notebook):
@@ -28,8 +31,9 @@ def content(notebook):
 def stripped(notebook, *, keep_outputs=False):
     """A dictionary that holds a notebook's content and nothing else. Pasted pictures stay: they are content."""
     cells, seen = [], Counter()
+    has_slides = any(tag in SLIDES for _, _, labels in content(notebook) for tag in labels)
     for (kind, source, labels), old in zip(content(notebook), notebook["cells"], strict=True):
-        cell = {"cell_type": kind, "metadata": {"tags": labels} if labels else {}, "source": source}
+        cell = {"cell_type": kind, "metadata": _metadata(labels, has_slides), "source": source}
         if kind == "code":
             kept = old if keep_outputs else {}
             cell |= {"execution_count": kept.get("execution_count"), "outputs": kept.get("outputs", [])}
@@ -40,6 +44,16 @@ def stripped(notebook, *, keep_outputs=False):
         cells.append(cell | {"id": f"{digest[:ID_LENGTH]}-{seen[digest]}"})
     metadata = {"kernelspec": dict(KERNELSPEC), "language_info": {"name": "python"}}
     return {"cells": cells, "metadata": metadata, "nbformat": MAJOR, "nbformat_minor": MINOR}
+
+
+def _metadata(labels, has_slides):
+    """A cell's tags, and what follows from them."""
+    metadata = {"tags": labels} if labels else {}
+    if set(FOLDED) & set(labels):
+        metadata["jupyter"] = {"outputs_hidden": True, "source_hidden": True}
+    if has_slides:
+        metadata["slideshow"] = {"slide_type": next((SLIDES[tag] for tag in labels if tag in SLIDES), "skip")}
+    return metadata
 
 
 def text_of(notebook):

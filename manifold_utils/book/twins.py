@@ -2,8 +2,7 @@
 
 Twins agree when their cells agree in type, source and tags. `sync` mends a pair from the side that was edited, and
 writes both in one canonical form: py:percent, no outputs, no run metadata, ids derived from the cells' content. The
-student edition is a third form of the same notebook: cells tagged `solution` are emptied, their checks stay. It is
-generated, never edited. This module executes nothing.
+student edition is made of them elsewhere (`student`). This module executes nothing.
 """
 
 import subprocess
@@ -13,16 +12,15 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from manifold_utils.book.contents import NOTEBOOKS, Book, decoded, notebook_of, read_notebook, tags
+from manifold_utils.book.contents import NOTEBOOKS, decoded, notebook_of
 from manifold_utils.book.stripping import content, stripped, text_of
 from manifold_utils.files import atomic_path, fingerprint, read_json, write_json
 
 NOTEBOOK_ENDING, TEXT_ENDING = ".ipynb", ".py"
 # Magics stay as they are: jupytext would take a heading of one word with a question mark for IPython's help.
 TEXT_FORMAT = {"extension": TEXT_ENDING, "format_name": "percent", "comment_magics": False}
+TWIN_FILTERS = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags,-all"}
 MEMORY = ".ipynb_checkpoints/twins.json"  # beside the notebooks, not in git: what twins held after the last `sync`
-STAMP = "manifold_student"  # metadata of a notebook of the student edition: the hash of its content
-YOUR_TURN = {"code": "# Your turn.", "markdown": "*Your turn: write your answer here.*"}
 
 
 def canonical(notebook):
@@ -33,7 +31,7 @@ def canonical(notebook):
 def py_text(notebook):
     """Canonical text of the py:percent twin: no header, tags only. ValueError if it would not read back the same."""
     node = canonical(notebook)
-    node.metadata = nbformat.from_dict({"jupytext": {"notebook_metadata_filter": "-all"}})
+    node.metadata = nbformat.from_dict({"jupytext": dict(TWIN_FILTERS)})
     for cell in node.cells:
         cell.pop("id")
     text = jupytext.writes(node, fmt=TEXT_FORMAT)
@@ -170,51 +168,3 @@ def _first_difference(ipynb, py):
 
 def _text(path):
     return path.read_text(encoding="utf-8")
-
-
-def without_solutions(notebook):
-    """A canonical copy of a notebook in which the cells tagged `solution` only say whose turn it is."""
-    node = canonical(notebook)
-    for cell in node.cells:
-        if "solution" in tags(cell):
-            cell.source = YOUR_TURN[cell.cell_type]
-            cell.metadata["tags"] = ["your-turn"]
-    return node
-
-
-def write_student_edition(out, folder=NOTEBOOKS):
-    """Write the student edition of all chapters of `folder` to the folder `out`; returns the list of paths.
-
-    Each notebook carries the hash of its content. One that is there already is replaced only if it still has the
-    content that its hash names: answers are never overwritten.
-
-    Raises
-    ------
-    FileExistsError
-        Some notebooks there have been worked on, or were not made here; all of them are named, and none is written.
-    """
-    book, out = Book(folder), Path(out)
-    if out.resolve() == Path(folder).resolve():
-        raise ValueError(f"the student edition cannot be written into {folder}: it would overwrite the book")
-    paths = [out / f"{chapter.notebook}.ipynb" for chapter in book.chapters]
-    changed = [path.name for path in paths if path.exists() and not _untouched(path)]
-    if changed:
-        raise FileExistsError(
-            f"{out} holds notebooks with work in them ({', '.join(changed)}), which a new student edition would "
-            "overwrite; give another folder (--out), or move them away"
-        )
-    for chapter, path in zip(book.chapters, paths, strict=True):
-        notebook = without_solutions(read_notebook(book.path(chapter)))
-        notebook.metadata[STAMP] = fingerprint(content(notebook))
-        with atomic_path(path) as temporary:
-            nbformat.write(notebook, temporary)
-    return paths
-
-
-def _untouched(path):
-    """Whether a notebook still has the content that it was written with."""
-    try:
-        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
-    except (OSError, ValueError, nbformat.reader.NotJSONError):
-        return False
-    return notebook.metadata.get(STAMP) == fingerprint(content(notebook))

@@ -50,37 +50,71 @@ claims.save_results(atlas, "NN", found, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# Each exercise names what to define; the check says what was expected and what was found.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
 #
 # 1. Define `n_runs`, the number of networks in `table`.
+
+# %% tags=["stub"]
+n_runs = ...  # a whole number
 
 # %% tags=["solution"]
 n_runs = table.run.nunique()
 
 # %% tags=["check"]
-assert n_runs == len(set(table.run)), f"{n_runs} is not the number of networks"
+assert isinstance(n_runs, int), f"expected a whole number, found {n_runs!r}"
+
+# %% tags=["check", "hidden"]
+known = len(set(table.run))
+assert n_runs == known, f"expected {known}, found {n_runs}"
 
 # %% [markdown]
 # 2. Define `last`, the last row of each network.
+
+# %% tags=["stub"]
+last = ...  # a table, a row for each network
 
 # %% tags=["solution"]
 last = table.groupby("run").tail(1)
 
 # %% tags=["check"]
-assert len(last) == table.run.nunique(), f"{len(last)} rows: one for each network"
+assert hasattr(last, "run"), f"expected rows of the table, found {last!r}"
+
+# %% tags=["check", "hidden"]
+n_last = table.run.nunique()
+assert len(last) == n_last, f"expected {n_last} rows, found {len(last)}"
 
 # %% [markdown]
 # 3. Define `farthest`, the largest progress of any point.
+
+# %% tags=["stub"]
+farthest = ...  # a number from 0 to 1
 
 # %% tags=["solution"]
 farthest = table.progress_train.max()
 
 # %% tags=["check"]
-assert (table.progress_train <= farthest).all(), f"a point is beyond {farthest}"
+assert isinstance(farthest, float), f"expected a number, found {farthest!r}"
+
+# %% tags=["check", "hidden"]
+top = sorted(table.progress_train)[-1]
+assert farthest == top, f"expected {top}, found {farthest}"
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** What is one point of the table?
+#
+# <details><summary>Answer</summary>One network at one checkpoint: its predictions on all samples.</details>
+#
+# **2.** Why is progress a better clock than epochs?
+#
+# <details><summary>Answer</summary>An epoch means different things for different networks; progress says how far each has come.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 99 judges the paper's claims by such numbers.
 #
-# **References.** Mao et al., PNAS 2024.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024.
