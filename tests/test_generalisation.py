@@ -18,6 +18,7 @@ from manifold_utils.statistics import (
     exchanged,
     held_out_errors,
     holm,
+    in_words,
     mean_over_groups,
     permutations_within_class,
     r2_interval,
@@ -26,7 +27,8 @@ from manifold_utils.statistics import (
     stream,
     variance_share,
 )
-from manifold_utils.studies.generalisation import dimension, in_words, learned_at, order_agreement, with_corners
+from manifold_utils.studies.by_heart import with_corners
+from manifold_utils.studies.generalisation import dimension, learned_at, order_agreement
 from manifold_utils.trajectories.of_atlas import own_clock, own_road
 
 

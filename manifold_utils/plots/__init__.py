@@ -1,5 +1,6 @@
-"""Figures in one style: `style` (colours, saving), `embeddings`, `runs`, `guests`, `scorecard`; 3-D: `interactive`."""
+"""Figures in one style: `style` (colours, saving), and a module a kind of figure; 3-D ones are in `interactive`."""
 
+from manifold_utils.plots.associations import plot_marks, plot_r2
 from manifold_utils.plots.embeddings import (
     axis_label,
     barycentric,
@@ -27,7 +28,7 @@ from manifold_utils.plots.runs import (
     plot_ratio_map,
     plot_steps_by_size,
 )
-from manifold_utils.plots.scorecard import VERDICT_COLOURS, plot_scorecard
+from manifold_utils.plots.scorecard import VERDICT_COLOURS, plot_scorecard, plot_verdicts
 from manifold_utils.plots.style import (
     ARCHITECTURE_STYLE,
     DIVERGING,
@@ -53,7 +54,7 @@ __all__ = [
     "VERDICT_COLOURS", "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding",
     "legend_below", "level_colour", "level_legend", "numbered_style", "panels", "plain_log", "plot_curves",
     "plot_dendrogram", "plot_effects", "plot_embedding", "plot_embedding_values", "plot_excess", "plot_guests",
-    "plot_importance", "plot_ladder", "plot_poster", "plot_progress_by_size", "plot_quantiles", "plot_ratio_map",
-    "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size", "plot_triangle", "plot_yardsticks",
-    "save_figure", "short_legend", "shortened", "style_of", "use_house_style",
+    "plot_importance", "plot_ladder", "plot_marks", "plot_poster", "plot_progress_by_size", "plot_quantiles", "plot_r2",
+    "plot_ratio_map", "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size", "plot_triangle",
+    "plot_verdicts", "plot_yardsticks", "save_figure", "short_legend", "shortened", "style_of", "use_house_style",
 ]  # fmt: skip
