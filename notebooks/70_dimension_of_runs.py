@@ -81,7 +81,7 @@ for run in noise:
 #
 # At equal error on its own labels, how far is a run from the nearest checkpoint of an ordinary run of another seed? We take the first checkpoint with at most that error, and the median over the runs of a kind. Some ordinary runs get the same number for comparison.
 
-# %%
+# %% tags=["hide-input"]
 followed = [*kind.index[kind != by_heart.ORDINARY], *drawn[:24]]
 ways = by_heart.way_past(atlas, followed, clock, everyone.index)
 ways["kind"] = ways.run.map(kind)
@@ -134,7 +134,7 @@ where, kind_of = dict.fromkeys(kind.index, atlas), kind
 declared = {name: data for name, (data, _) in atlas.profile.spaces().items()}
 sloppy = [name for name, data in declared.items() if data.name == "sloppy"]
 
-# %%
+# %% tags=["hide-input"]
 for name in sloppy:
     space, c = atlas.space(name), f"sloppy data, c = {declared[name].sloppiness:g}"
     done = (space.runs.status == "finished") & (space.runs.initialisation == "ordinary")
@@ -143,13 +143,12 @@ for name in sloppy:
     kind_of = pd.concat([kind_of, pd.Series(c, index=plain)])
     clock |= {run: of_atlas.own_clock(space, run) for run in plain}
 
-# %%
+# %% tags=["hide-input"]
 options = {"share": share, "span": span, "n_stations": n_stations}
 at = by_heart.common_stations(clock, drawn, noise, n_corners=n_corners, **options)
 points = {}
-for run in clock:
-    whole = of_atlas.own_road(where[run], run, fitted.get(run))
-    points[run] = by_heart.points_at(whole, clock[run].progress, at)
+for run, own in clock.items():
+    points[run] = by_heart.points_at(where[run], run, own, at, fitted.get(run))
 points = {run: values for run, values in points.items() if values is not None}
 print(
     f"{n_stations} stations from {at.values[0]:.2f} to {at.values[-1]:.2f}, "
@@ -165,6 +164,8 @@ for column in (family_factor, "final_error_test"):
     sizes[column] = [where[run].runs[column][run] for run in sizes.index]
 
 # %%
+if by_heart.ORDINARY not in set(sizes.kind):
+    raise claims.NotEnough("0 ordinary runs have enough checkpoints; 1 is needed")
 by_kind = sizes.groupby("kind").agg(
     runs=("axes", "size"),
     median=("participation", "median"),
@@ -222,7 +223,7 @@ known = of_plain[[family_factor]].assign(
 pair = plain_sizes.participation, plain_sizes.final_error_test
 number = statistics.configurations(of_plain, atlas.design)[0]
 
-# %%
+# %% tags=["hide-input"]
 with_error = {}
 held_fixed = f"loss, error and {family_name} fixed"
 for name, given in {"as they are": None, held_fixed: known}.items():
@@ -244,10 +245,10 @@ members = {a: alike.index[alike[family_factor] == a] for a in needed.index}
 can = len(of_noise) > 1 and all(len(members[a]) >= n for a, n in needed.items())
 sets = {}
 
-# %%
+# %% tags=["hide-input"]
 if can:
-    own = {run: (points[run], fitted[run], labels["train"]) for run in of_noise.index}
-    as_it_was = [geometry.exchange_classes(*facts) for facts in own.values()]
+    facts = [(points[run], fitted[run], labels["train"]) for run in of_noise.index]
+    as_it_was = [geometry.exchange_classes(*of_run) for of_run in facts]
     sets["random labels, as they are"] = [as_it_was]
     sets["random labels, turned"] = [[points[run] for run in of_noise.index]]
     choice, chosen = stream("sets of ordinary runs"), []
@@ -256,7 +257,7 @@ if can:
         chosen.append([points[run] for run in np.concatenate(picked)])
     sets["ordinary, median of draws"] = chosen
 
-# %%
+# %% tags=["hide-input"]
 together = {}
 for name, drawn_sets in sets.items():
     counted = [dimension(pairwise(np.concatenate(s)), stress) for s in drawn_sets]
@@ -287,10 +288,10 @@ if np.isfinite(plainly[0]):
 print(f"Rank correlation of dimension and test error over ordinary runs: {told}.")
 
 # %% tags=["hide-input"]
-usual = by_kind.loc[by_heart.ORDINARY] if by_heart.ORDINARY in by_kind.index else None
+usual = by_kind.loc[by_heart.ORDINARY]
 for name in by_kind.index[by_kind.index.str.startswith("sloppy")]:
     row = by_kind.loc[name]
-    if usual is not None and row["median"] <= usual["high"]:
+    if row["median"] <= usual["high"]:
         worse = row.test_error > 2 * usual.test_error
         so = "is no sign of generalisation" if worse else "comes with a low error here"
         print(
@@ -298,10 +299,12 @@ for name in by_kind.index[by_kind.index.str.startswith("sloppy")]:
             f"ordinary runs, at a test error of {row.test_error:.2f}; "
             f"so a low dimension {so}."
         )
+
+# %% tags=["hide-input"]
 for name, row in together.iterrows():
     print(
         f"{len(of_noise)} runs, {name}: participation ratio {row.participation:.2f}, "
-        f"{row.axes:.0f} axes for {stress:.0%} of the stress."
+        f"{row['axes']:.0f} axes for {stress:.0%} of the stress."
     )
 
 # %% tags=["hide-input"]
@@ -349,11 +352,11 @@ inside = {
     if run in points and where[run] is atlas
 }
 longest = max(inside, key=inside.get)
-road = of_atlas.own_road(atlas, longest, fitted.get(longest))
+whole = atlas, longest, clock[longest]
 by_corners = {}
 for n in 2 ** np.arange(int(np.log2(inside[longest])) + 1):
     cut = by_heart.Stations(at.values, int(n))
-    few = by_heart.points_at(road, clock[longest].progress, cut)
+    few = by_heart.points_at(*whole, cut, fitted.get(longest))
     by_corners[int(n)] = dimension(pairwise(few), stress)[0]
 by_corners
 

@@ -111,9 +111,10 @@ rows = {}
 for k in at_six:
     real_share = between_share(excess[:, k], families)
     heap = [between_share(excess[order, k], families) for order in others]
-    row = {"median excess": np.nanmedian(excess[:, k]), "between families": real_share}
-    row |= {"95 % of chance": np.quantile(heap, 0.95)}
-    rows[walked[k]] = row | {"p": statistics.p_value(real_share, heap, side="high")}
+    about = {"median excess": np.nanmedian(excess[:, k])}
+    about["between families"] = real_share
+    about |= {"95 % of chance": np.quantile(heap, 0.95)}
+    rows[walked[k]] = about | {"p": statistics.p_value(real_share, heap, side="high")}
 spread = pd.DataFrame(rows).T.rename_axis("train progress")
 spread.round(3)
 
@@ -254,11 +255,11 @@ print(
 
 # %% tags=["hide-input"]
 for s in spread.index[[0, -1]]:
-    row = spread.loc[s]
+    between, p = spread.loc[s, ["between families", "p"]]
     print(
-        f"At train progress {s:.2f}, {row['between families']:.0%} of the variance of "
-        f"the excess lies between families, {'more' if row.p <= 0.05 else 'no more'} "
-        f"than chance gives (p = {row.p:.2g})."
+        f"At train progress {s:.2f}, {between:.0%} of the variance of the excess lies "
+        f"between families, {'more' if p <= 0.05 else 'no more'} than chance gives "
+        f"(p = {p:.2g})."
     )
 
 # %% tags=["hide-input"]
@@ -267,11 +268,11 @@ for s, row in spread.iterrows():
     told = f"share of variance of test minus train distance; p = {row.p:.3g}"
     value = claims.result(row["between families"], n=n_runs, note=told)
     results[f"gap_between_families_{s:.2f}"] = value
-about = {"low": "low", "high": "high", "n": "pairs"}
-about["note"] = "Spearman; 95 %, runs drawn again"
-results |= claims.results_of(agreed, "order_{}_{}", "agreement", **about)
-about |= {"n": int(sure.sum()), "note": "Spearman; 95 %, configurations drawn again"}
-results |= claims.results_of(order_and_error, "order_and_error_{}", "rho", **about)
+ends_of = {"low": "low", "high": "high", "n": "pairs"}
+ends_of["note"] = "Spearman; 95 %, runs drawn again"
+results |= claims.results_of(agreed, "order_{}_{}", "agreement", **ends_of)
+ends_of |= {"n": int(sure.sum()), "note": "Spearman; 95 %, configurations drawn again"}
+results |= claims.results_of(order_and_error, "order_and_error_{}", "rho", **ends_of)
 claims.save_results(atlas, "71", results, seed=seed, started=started)
 
 # %% [markdown]

@@ -13,6 +13,7 @@ from manifold_utils.plots.embeddings import (
     plot_triangle,
 )
 from manifold_utils.plots.guests import plot_guests, plot_yardsticks
+from manifold_utils.plots.nulls import plot_leaving, plot_pair_ratios, plot_shuffled
 from manifold_utils.plots.poster import POSTER_SIZE, plot_poster
 from manifold_utils.plots.runs import (
     factor_name,
@@ -54,7 +55,8 @@ __all__ = [
     "VERDICT_COLOURS", "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding",
     "legend_below", "level_colour", "level_legend", "numbered_style", "panels", "plain_log", "plot_curves",
     "plot_dendrogram", "plot_effects", "plot_embedding", "plot_embedding_values", "plot_excess", "plot_guests",
-    "plot_importance", "plot_ladder", "plot_marks", "plot_poster", "plot_progress_by_size", "plot_quantiles", "plot_r2",
-    "plot_ratio_map", "plot_reference", "plot_scorecard", "plot_spectrum", "plot_steps_by_size", "plot_triangle",
-    "plot_verdicts", "plot_yardsticks", "save_figure", "short_legend", "shortened", "style_of", "use_house_style",
+    "plot_importance", "plot_ladder", "plot_leaving", "plot_marks", "plot_pair_ratios", "plot_poster",
+    "plot_progress_by_size", "plot_quantiles", "plot_r2", "plot_ratio_map", "plot_reference", "plot_scorecard",
+    "plot_shuffled", "plot_spectrum", "plot_steps_by_size", "plot_triangle", "plot_verdicts", "plot_yardsticks",
+    "save_figure", "short_legend", "shortened", "style_of", "use_house_style",
 ]  # fmt: skip

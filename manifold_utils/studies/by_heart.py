@@ -12,6 +12,8 @@ import pandas as pd
 
 from manifold_utils import statistics, training, trajectories
 from manifold_utils.datasets import load_dataset
+from manifold_utils.distances import pairwise
+from manifold_utils.trajectories import of_atlas
 
 ORDINARY, NOISE = "ordinary", "random labels"
 SHORT = 0.98  # of the progress that all reach: interpolation then never meets a last checkpoint
@@ -50,28 +52,58 @@ def fitted_labels(atlas, runs, data_dir=""):
     return {run: training.fitted_labels(configs[run], data) for run in runs}
 
 
-def way_past(atlas, runs, clock, ordinary):
+def way_past(atlas, runs, clock, ordinary, split="train"):
     """How far each checkpoint of some runs is from the nearest checkpoint of an ordinary run of another seed.
 
     Parameters
     ----------
-    atlas : Atlas with its train distances
+    atlas : Atlas with its distances on `split`
     runs : sequence of run names
-    clock : dict of run -> DataFrame, see `of_atlas.own_clock`
+    clock : dict of run -> DataFrame of the run's checkpoints in its last phase, such as `of_atlas.own_clock`
     ordinary : sequence of the names of ordinary runs
+    split : {"train", "test"}
 
     Returns
     -------
-    DataFrame with the columns of the clocks, run, and nearest (nats)
+    DataFrame with the columns of the clocks, run, and nearest (nats); rows of `Atlas.table`, which is its index
     """
-    table, matrix = atlas.table(), atlas.distances("train")
-    others, found = table[table.run.isin(ordinary)], []
+    table, matrix = atlas.table(), atlas.distances(split)
+    seeds, is_other = statistics.seeds_of(table, atlas.design), table.run.isin(ordinary).to_numpy()
+    found = []
     for run in runs:
-        own = table[(table.run == run) & (table.phase == "main")]
-        cross = np.asarray(matrix[own.index[0] : own.index[-1] + 1])[:, others.index]
-        nearest = statistics.nearest_of_others(cross, own.seed, others.seed)
-        found.append(clock[run].assign(run=run, nearest=nearest))
+        own = ((table.run == run) & (table.phase == "main")).to_numpy()
+        rows = table.index[own]
+        cross = np.asarray(matrix[rows[0] : rows[-1] + 1])[:, is_other]
+        nearest = statistics.nearest_of_others(cross, seeds[own], seeds[is_other])
+        found.append(clock[run].assign(run=run, nearest=nearest).set_axis(rows))
     return pd.concat(found).dropna()
+
+
+def against_ordinary(turned, ordinary, labels, *, n_shuffles, rng):
+    """One run, turned to its own labels, against ordinary runs at equal progress: real, over chance, over theirs.
+
+    Parameters
+    ----------
+    turned : array-like of shape (n_stations, n_samples, n_classes)
+    ordinary : array-like of shape (n_runs, n_stations, n_samples, n_classes)
+    labels : array-like of shape (n_samples,)
+    n_shuffles : int, within classes
+    rng : numpy Generator
+
+    Returns
+    -------
+    dict with real (nats, mean over ordinary runs), ratio (over shuffled), p, and "over ordinary": over the mean
+    distance of two ordinary runs, NaN if there are no two
+    """
+    stack = np.concatenate([np.asarray(turned)[None], ordinary])
+    ends = pd.DataFrame({"first": 0, "second": np.arange(1, len(stack))})
+    options = {"metrics": ("bhattacharyya",), "n_shuffles": n_shuffles, "rng": rng}
+    found, heaps = statistics.compare_with_shuffled(stack, labels, ends, **options)
+    real, chance = found.real_bhattacharyya.mean(), found.shuffled_bhattacharyya.mean()
+    p = statistics.p_value(real, heaps["bhattacharyya"].mean(axis=0))
+    sums = [pairwise(stack[1:, k]).sum() for k in range(stack.shape[1])]
+    theirs = np.mean(sums) / (len(ordinary) * (len(ordinary) - 1)) if np.any(sums) else np.nan
+    return {"real": real, "ratio": real / chance, "p": p, "over ordinary": real / theirs}
 
 
 class Stations(NamedTuple):
@@ -102,25 +134,28 @@ def common_stations(clock, ordinary, noise, *, share=0.75, span=4.0, n_stations=
     return Stations(values, max(1, min([n_corners, *inside])))
 
 
-def points_at(road, progress, at):
+def points_at(atlas, run, clock, at, fitted=None):
     """Predictions of one run at stations of its own progress, after it is cut down to the common number of corners.
 
     Parameters
     ----------
-    road : array-like of shape (n_points, n_samples, n_classes)
-    progress : array-like of shape (n_points,)
+    atlas : Atlas that holds the run
+    run : str
+    clock : DataFrame of the run, see `of_atlas.own_clock`
     at : Stations
+    fitted : array-like of shape (n_train,), optional, see `of_atlas.own_road`
 
     Returns
     -------
-    ndarray of shape (n_stations, n_samples, n_classes), or None for a run that lacks checkpoints or does not get there
+    ndarray of shape (n_stations, n_samples, n_classes), or None for a run that lacks checkpoints or does not get there:
+    its predictions are not read
     """
-    progress = np.asarray(progress)
+    progress = clock.progress.to_numpy()
     keep = with_corners(progress, at.values[0], at.values[-1], at.corners)
     passed = trajectories.first_crossing(np.arange(len(progress)), progress, at.values)
     if not len(keep) or not np.isfinite(passed).all():
         return None
-    return trajectories.resample(road[keep], progress[keep], at.values)
+    return trajectories.resample(of_atlas.own_road(atlas, run, fitted)[keep], progress[keep], at.values)
 
 
 def with_corners(clock, low, high, n_corners):
