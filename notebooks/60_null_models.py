@@ -302,12 +302,11 @@ for run, own in own_labels.items():
 turned_rows = {}
 for run in noise.index:
     reach = stations < own_progress[run].max()
-    same = (runs[family_factor] == noise[family_factor][run]).to_numpy()
-    same &= (runs.scale == noise.scale[run]).to_numpy()
-    same &= (runs.seed != noise.seed[run]).to_numpy()
+    same = runs[family_factor] == noise[family_factor][run]
+    same &= (runs.scale == noise.scale[run]) & (runs.seed != noise.seed[run])
     if reach.any() and same.any():
         mine = resample(turned[run], own_progress[run], stations[reach])
-        parts = mine, trajectories[same][:, reach], labels
+        parts = mine, trajectories[same.to_numpy()][:, reach], labels
         against = by_heart.against_ordinary(*parts, n_shuffles=n_shuffles, rng=rng)
         against |= {"stations": reach.sum(), "ordinary runs": same.sum()}
         turned_rows[run] = against

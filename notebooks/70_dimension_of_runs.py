@@ -196,12 +196,14 @@ is_plain = sizes.kind == by_heart.ORDINARY
 everything = np.ones(len(sizes), dtype=bool)
 panels = {"ordinary runs": (is_plain, family_factor)}
 panels["all kinds"] = (everything, "kind")
+of_sloppy = sorted(k for k in set(sizes.kind) if k.startswith("sloppy"))
+styles |= dict(zip(of_sloppy, plots.FACTOR_STYLES[::-1], strict=False))
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.8))
 for ax, (title, (rows, level)) in zip(axes, panels.items(), strict=True):
     x, levels = sizes.participation[rows], sizes[level][rows].astype(str)
-    plots.plot_marks(ax, x, half[rows], levels, counts=True, ms=6)
+    plots.plot_marks(ax, x, half[rows], levels, counts=True, styles=styles)
     ax.set(xscale="log", yscale="log", title=title, ylabel="final test error")
     ax.set_xlabel("participation ratio of one run")
     plots.plain_log(ax.xaxis)

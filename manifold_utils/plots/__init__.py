@@ -14,6 +14,7 @@ from manifold_utils.plots.embeddings import (
 )
 from manifold_utils.plots.guests import plot_guests, plot_yardsticks
 from manifold_utils.plots.nulls import plot_leaving, plot_pair_ratios, plot_shuffled
+from manifold_utils.plots.phase import decider_legend, plot_deciders, plot_phase
 from manifold_utils.plots.poster import POSTER_SIZE, plot_poster
 from manifold_utils.plots.runs import (
     factor_name,
@@ -52,11 +53,11 @@ from manifold_utils.plots.style import (
 
 __all__ = [
     "ARCHITECTURE_STYLE", "DIVERGING", "FACTOR_STYLES", "POSTER_SIZE", "SEQUENTIAL", "SPACE_LIKE", "TIME_LIKE",
-    "VERDICT_COLOURS", "axis_label", "barycentric", "colour_map", "factor_name", "figure_legend", "label_embedding",
-    "legend_below", "level_colour", "level_legend", "numbered_style", "panels", "plain_log", "plot_curves",
-    "plot_dendrogram", "plot_effects", "plot_embedding", "plot_embedding_values", "plot_excess", "plot_guests",
-    "plot_importance", "plot_ladder", "plot_leaving", "plot_marks", "plot_pair_ratios", "plot_poster",
-    "plot_progress_by_size", "plot_quantiles", "plot_r2", "plot_ratio_map", "plot_reference", "plot_scorecard",
-    "plot_shuffled", "plot_spectrum", "plot_steps_by_size", "plot_triangle", "plot_verdicts", "plot_yardsticks",
-    "save_figure", "short_legend", "shortened", "style_of", "use_house_style",
+    "VERDICT_COLOURS", "axis_label", "barycentric", "colour_map", "decider_legend", "factor_name", "figure_legend",
+    "label_embedding", "legend_below", "level_colour", "level_legend", "numbered_style", "panels", "plain_log",
+    "plot_curves", "plot_deciders", "plot_dendrogram", "plot_effects", "plot_embedding", "plot_embedding_values",
+    "plot_excess", "plot_guests", "plot_importance", "plot_ladder", "plot_leaving", "plot_marks", "plot_pair_ratios",
+    "plot_phase", "plot_poster", "plot_progress_by_size", "plot_quantiles", "plot_r2", "plot_ratio_map",
+    "plot_reference", "plot_scorecard", "plot_shuffled", "plot_spectrum", "plot_steps_by_size", "plot_triangle",
+    "plot_verdicts", "plot_yardsticks", "save_figure", "short_legend", "shortened", "style_of", "use_house_style",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ R2_EDGE = -0.75  # held-out R^2 at which the axis ends: worse is drawn there, as
 STRIPE = "0.95"  # ground of every other row
 
 
-def plot_marks(ax, x, y, levels, *, counts=False, **look):
+def plot_marks(ax, x, y, levels, *, counts=False, styles=None, **look):
     """A mark for each run, coloured and shaped by the level of a factor.
 
     Parameters
@@ -22,13 +22,14 @@ def plot_marks(ax, x, y, levels, *, counts=False, **look):
     levels : Series of shape (n_runs,); its name is the factor
     counts : bool
         The legend says how many runs a level has.
+    styles : dict of level -> (colour, marker, dash), optional; by default those of the house, see `style_of`
     look : of `Axes.plot`
     """
     levels = as_series(levels)
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     for level in sorted_levels(levels):
         rows = (levels == level).to_numpy()
-        colour, marker, _ = style_of(level, levels)
+        colour, marker, _ = (styles or {}).get(level) or style_of(level, levels)
         label = f"{level} (n = {rows.sum()})" if counts else str(level)
         style = {"color": colour, "marker": marker, "ms": 5, "alpha": 0.7, "mew": 0}
         ax.plot(x[rows], y[rows], ls="", label=label, **(style | look))
