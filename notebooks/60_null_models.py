@@ -280,7 +280,7 @@ alt = "Runs on random labels over ordinary ones, and their distance to the neare
 plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt=alt)
 
 # %% [markdown]
-# On the dotted line a run has taken a road of its own, even if the plane draws it near ordinary points: a projection hides what its axes do not hold. (A few outliers lie outside the left panel.)
+# On the dotted line (share 1) a run has taken a road of its own, even if the plane draws it near ordinary points: a projection hides what its axes do not hold. (A few outliers lie outside the left panel.)
 #
 # ## Is it another road, or the same road to another truth?
 #
@@ -353,7 +353,7 @@ print(
 # %% tags=["hide-input"]
 if both_kinds:
     print(
-        f"Runs of different {family_name} are {in_words(*apart)} times as far apart as "
+        f"Runs that differ in their {family_name} are {in_words(*apart)} times as far apart as "
         f"seeds, and {'still' if across in nearer else 'not'} nearer than chance."
     )
 if len(second_null):

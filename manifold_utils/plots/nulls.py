@@ -10,6 +10,7 @@ from manifold_utils.plots.style import SPACE_LIKE, TIME_LIKE, numbered_style
 
 BULK = (0.005, 0.995)  # quantiles of the ordinary points that a panel shows
 MARGIN = 0.06  # of the panel, around what it shows
+NEAR = 0.01  # of the longest way: up to there a run has not left ignorance, and a share of its way says nothing
 
 
 def plot_shuffled(ax, draws, *, mean, real, floor, p):
@@ -59,10 +60,11 @@ def plot_leaving(left, right, embedding, ordinary, ways, looks):
     places, reference = embedding.embedding.values[:, :2], embedding.reference_embedding.values
     quiet, seen = ~ways.run.isin(looks), [reference[:, :2], np.quantile(places[ordinary], BULK, axis=0)]
     left.scatter(*places[ordinary].T, s=3, color="0.8", linewidths=0, rasterized=True)
-    right.plot(ways.gone[quiet], ways.share[quiet], ".", color="0.7", ms=4, label="ordinary, held out")
+    gone = ways.gone.where(ways.gone > NEAR * ways.gone.max())
+    right.plot(gone[quiet], ways.share[quiet], ".", color="0.7", ms=4, label="ordinary, held out")
     for run, rows in ways[~quiet].groupby("run", sort=False):
         left.plot(*places[rows.index].T, **looks[run])
-        right.plot(rows.gone, rows.share, **looks[run])
+        right.plot(gone[rows.index], rows.share, **looks[run])
         seen.append(places[rows.index])
     plot_reference(left, reference, names=False)
     label_embedding(left, embedding.eigenvalues.values, embedding.explained_stress.values)
