@@ -352,9 +352,10 @@ print(
 
 # %% tags=["hide-input"]
 if both_kinds:
+    still = "still" if across in nearer else "not"
     print(
-        f"Runs that differ in their {family_name} are {in_words(*apart)} times as far apart as "
-        f"seeds, and {'still' if across in nearer else 'not'} nearer than chance."
+        f"Runs that differ in their {family_name} are {in_words(*apart)} times as far "
+        f"apart as seeds, and {still} nearer than chance."
     )
 if len(second_null):
     ratio, over = second_null[["ratio", "over ordinary"]].mean()

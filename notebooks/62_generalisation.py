@@ -275,17 +275,21 @@ plots.save_figure(fig, atlas.figure_path("62_gains.png"), alt=alt)
 # %% tags=["hide-input"]
 singles = "bow", "train error", "train loss"
 rho = {name: in_words(*ranked.loc[name]) for name in singles}
-strongest = ranked.rho[list(rho)].abs().idxmax()
+strongest = ranked.rho[list(rho)].abs().fillna(-1).idxmax()
 print(
     f"Over {len(runs)} runs, the {strongest} is the best single guide to the test "
     f"error: the rank correlation is {rho['bow']} for the bow, {rho['train error']} "
     f"for the train error and {rho['train loss']} for the train loss."
+    if ranked.rho[list(rho)].notna().any()
+    else f"{len(runs)} runs are too few for a rank correlation with the test error."
 )
+
+# %% tags=["hide-input"]
 if np.isfinite(among_silent[0]):
+    still = "still" if among_silent[1] > 0 else "no longer clearly"
     print(
-        f"Among the {silent.sum()} runs without any train error the bow still "
-        f"{'goes' if among_silent[1] > 0 else 'does not go'} with the test error "
-        f"({in_words(*among_silent)})."
+        f"Among the {silent.sum()} runs without any train error, the bow {still} goes "
+        f"with the test error: the rank correlation is {in_words(*among_silent)}."
     )
 
 # %% tags=["hide-input"]
@@ -309,6 +313,8 @@ for held in rounds:
 clear = judged.verdict == claims.HOLDS
 if rounds:
     print(f"{clear.sum()} of {len(gains)} gains of the road hold beyond the null.")
+else:
+    print("There are too few configurations to hold any out.")
 for what, ceiling in ceilings.ceiling.dropna().items():
     print(f"Seeds leave {ceiling:.2f} of the variance of the {what} to settings.")
 if ceilings.ceiling.isna().any():

@@ -120,5 +120,6 @@ def _saved(anyway, added, y, groups, others, options):
 
 
 def _table(rows, columns):
-    index = pd.MultiIndex.from_tuples(list(rows), names=["held out", "numbers", "outcome"]) if rows else None
+    names = ["held out", "numbers", "outcome"]
+    index = pd.MultiIndex.from_arrays(np.array(list(rows), dtype=object).reshape(-1, 3).T, names=names)
     return pd.DataFrame(list(rows.values()), index=index, columns=columns, dtype=float)
