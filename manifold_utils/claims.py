@@ -153,6 +153,46 @@ def result(value, *, low=None, high=None, n=None, unit="", note=""):
     }
 
 
+def results_of(table, key, value, low=None, high=None, n=None, note=""):
+    """Named numbers of a table, one a row.
+
+    Parameters
+    ----------
+    table : DataFrame
+    key : str
+        Name of a row's number, with {} for its index, or several {} for the levels of a MultiIndex.
+    value, low, high : str, columns of `table`
+    n : str, a column, or int for all rows
+    note : str
+
+    Returns
+    -------
+    dict of name -> `result(...)`; names have underscores for blanks, and no punctuation
+
+    Examples
+    --------
+    >>> results_of(pd.DataFrame({"R2": [0.5]}, index=["the road: all"]), "r2_{}", "R2", n=9)["r2_the_road_all"]["n"]
+    9
+    """
+    found = {}
+    for index, row in zip(table.index, table.to_dict("records"), strict=True):
+        name = key.format(*index) if isinstance(index, tuple) else key.format(index)
+        ends = {"low": row.get(low), "high": row.get(high), "n": row[n] if isinstance(n, str) else n}
+        found[plain_key(name)] = result(row[value], **ends, note=note)
+    return found
+
+
+def plain_key(name):
+    """A name of a result: underscores for blanks, without commas, colons and dots of omission.
+
+    Examples
+    --------
+    >>> plain_key("r2_... and the road")
+    'r2_and_the_road'
+    """
+    return name.replace(" ", "_").replace(",", "").replace("..._", "").replace(":", "")
+
+
 def save_results(atlas, chapter, results, *, seed=0, started=None, device="cpu"):
     """Write results/<chapter>.json: named numbers and what made them.
 

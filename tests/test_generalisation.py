@@ -1,5 +1,7 @@
 """Generalisation: orders of learning, dimensions, exchanges, held-out errors, and partial rank correlations."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from manifold_utils import claims
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes
 from manifold_utils.statistics import (
@@ -18,6 +21,7 @@ from manifold_utils.statistics import (
     exchanged,
     held_out_errors,
     holm,
+    in_words,
     mean_over_groups,
     permutations_within_class,
     r2_interval,
@@ -26,7 +30,9 @@ from manifold_utils.statistics import (
     stream,
     variance_share,
 )
-from manifold_utils.studies.generalisation import dimension, in_words, learned_at, order_agreement, with_corners
+from manifold_utils.studies import by_heart, held_out
+from manifold_utils.studies.by_heart import with_corners
+from manifold_utils.studies.generalisation import dimension, learned_at, order_agreement
 from manifold_utils.trajectories.of_atlas import own_clock, own_road
 
 
@@ -298,3 +304,56 @@ def test_groups_are_the_witnesses_and_not_their_members():
 def test_more_runs_of_a_group_do_not_move_the_interval_of_balanced_groups():
     once = mean_over_groups([1.0, 2.0, 4.0], list("abc"))
     assert np.allclose(mean_over_groups(np.repeat([1.0, 2.0, 4.0], 30), np.repeat(list("abc"), 30)), once)
+
+
+def _runs(n=24, seed=0):
+    """Outcomes that one set of numbers tells and another does not; configurations of two seeds, two families."""
+    rng = np.random.default_rng(seed)
+    told, noise = rng.normal(size=n), rng.normal(size=n)
+    outcome = pd.DataFrame({"test error": told + 0.1 * rng.normal(size=n), "gap": rng.normal(size=n)})
+    sets = {"told": pd.DataFrame({"x": told}), "noise": pd.DataFrame({"x": noise})}
+    return sets, outcome, np.arange(n) // 2, np.repeat(["a", "b"], n // 2)
+
+
+def test_a_set_of_numbers_more_moves_no_score_of_another():
+    sets, outcome, configuration, families = _runs()
+    rounds = held_out.rounds_of(families, configuration, "families")
+    options = {"n_null": 19, "seed": 0, "stream": partial(stream, 0)}
+    both = held_out.scores(sets, outcome, rounds, configuration, **options)
+    alone = held_out.scores({"noise": sets["noise"]}, outcome, rounds, configuration, **options)
+    assert both.loc[alone.index].equals(alone)
+    assert both.R2["configurations", "told", "test error"] > 0.9 > 0.1 > alone.R2.max()
+    assert both.p["configurations", "told", "test error"] == 1 / 20
+
+
+def test_a_gain_is_judged_against_the_same_numbers_of_other_configurations():
+    sets, outcome, configuration, families = _runs()
+    rounds = held_out.rounds_of(families, configuration, "families")
+    parts = {"nothing": sets["noise"]}, outcome, rounds, configuration, families
+    options = {"n_null": 99, "seed": 0, "stream": partial(stream, 0)}
+    gains = held_out.judged(held_out.gains(sets["told"], *parts, **options))
+    clear = gains.loc["configurations", "nothing", "test error"]
+    assert clear.verdict == claims.HOLDS and clear.number == in_words(clear.gain, clear.low, clear.high)
+    assert gains.verdict["configurations", "nothing", "gap"] != claims.HOLDS
+    assert (gains["p corrected"] >= gains.p).all()
+
+
+def test_nothing_is_held_out_where_nothing_can_be():
+    assert held_out.rounds_of(["a"] * 3, [0, 1, 2], "families") == {}
+    assert list(held_out.rounds_of(["a"] * 9, range(9), "families")) == ["configurations"]
+
+
+def test_stations_are_where_runs_on_random_labels_get_and_lend_them_no_corner():
+    clock = {
+        run: pd.DataFrame({"progress": np.linspace(0, top, n)}) for run, top, n in (("a", 1.0, 40), ("noise", 0.5, 4))
+    }
+    at = by_heart.common_stations(clock, ["a"], ["noise"], n_stations=4)
+    assert np.isclose(at.values[-1], 0.49) and np.isclose(at.values[-1] / at.values[0], 4.0) and at.corners == 2
+    few = pd.DataFrame({"progress": [0.0, 1.0]})
+    assert by_heart.points_at(None, "few", few, at) is None, "its predictions are not even read"
+
+
+def test_results_of_a_table_have_plain_names_and_what_each_row_says():
+    rows = pd.DataFrame({"rho": [0.5], "low": [0.1], "high": [0.9], "runs": [7]}, index=["... bow, early: all"])
+    found = claims.results_of(rows, "rank_{}", "rho", low="low", high="high", n="runs", note="Spearman")
+    assert found == {"rank_bow_early_all": claims.result(0.5, low=0.1, high=0.9, n=7, note="Spearman")}

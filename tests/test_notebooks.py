@@ -297,18 +297,19 @@ def names_of_calls(cell, called):
     }
 
 
-def test_an_added_interval_in_chapter_62_moves_no_later_number():
-    cells = code(read_notebook(NOTEBOOKS / "62_generalisation.ipynb"))
+@pytest.mark.parametrize("number", ["62", "70", "71"])
+def test_an_added_interval_in_a_chapter_on_generalisation_moves_no_later_number(number):
+    (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    cells = code(read_notebook(path))
     whole = "\n".join(cell.source for cell in cells)
-    assert "default_rng" not in whole and not re.search(r"rng=(?!stream\()", whole), "a generator is shared"
-    made = {name for cell in cells for name in names_of_calls(cell, "stream")}
-    assert made
-    for name in made:
+    assert "partial(statistics.stream, seed)" in whole and re.search(r"[=: ]stream\(", whole)
+    assert "default_rng" not in whole and not re.search(r"\brng\"?[=:](?! ?stream\()", whole), "a generator is shared"
+    for name in {name for cell in cells for name in names_of_calls(cell, "stream")}:
         users = [c for c in cells if re.search(rf"\b{name}\b", c.source) and name not in names_of_calls(c, "stream")]
         assert not users, f"{name!r} draws in more than one cell"
 
 
-@pytest.mark.parametrize("number", ["40", "49", "50", "51", "52", "53", "62"])
+@pytest.mark.parametrize("number", ["40", "49", "50", "51", "52", "53", "62", "70", "71"])
 def test_n_of_a_result_counts_what_was_measured_not_how_often_it_was_drawn(number):
     (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
     whole = "\n".join(cell.source for cell in code(read_notebook(path)))

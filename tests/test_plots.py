@@ -164,3 +164,33 @@ def test_labels_of_a_logarithmic_axis_stay_apart_in_a_panel_of_three(decades, hi
         assert len(boxes) >= 2
         assert all(one.x1 < two.x0 for one, two in zip(boxes[:-1], boxes[1:], strict=True))
     plt.close(fig)
+
+
+def test_a_table_of_verdicts_has_a_word_and_a_colour_a_cell():
+    words = pd.DataFrame({"held out": ["holds beyond the null", "said otherwise"]}, index=["gain", "loss"])
+    ax = plots.plot_verdicts(plt.subplots()[1], words, pd.DataFrame({"held out": ["0.5 (0.4 to 0.6)", ""]}))
+    assert [t.get_text() for t in ax.texts] == ["0.5 (0.4 to 0.6)\nholds beyond the null", "said otherwise"]
+    colours = [plt.matplotlib.colors.to_hex(p.get_facecolor()) for p in ax.patches]
+    assert colours == [plots.VERDICT_COLOURS["holds beyond the null"].lower(), "#ffffff"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["gain", "loss"]
+
+
+def test_a_score_beyond_the_edge_is_an_arrow_there():
+    index = pd.MultiIndex.from_tuples([("families", "road"), ("families", "loss")])
+    scores = pd.DataFrame({"R2": [-3.0, 0.5], "low": [-4.0, 0.4], "high": [-2.0, 0.6], "chance": 0.0}, index=index)
+    ax = plots.plot_r2(plt.subplots()[1], scores, ceiling=0.8)
+    marks = {line.get_marker(): line.get_xdata()[0] for line in ax.lines if line.get_marker() in ("<", "o")}
+    assert marks["o"] == 0.5 and ax.get_xlim()[0] < marks["<"] < -0.5
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["road", "loss"]
+
+
+def test_contours_of_a_phase_diagram_say_what_they_are():
+    decays, ratios = np.geomspace(0.01, 1, 9), np.geomspace(0.1, 10, 9)
+    stress = np.linspace(0, 1, 9)[:, None] * np.ones(9)
+    fig, axes = plt.subplots(1, 2)
+    plots.plot_phase(axes[0], decays, ratios, stress, (0.1, 1.0))
+    plots.plot_deciders(axes[1], decays, ratios, (stress > 0.5).astype(int), stress, 1)
+    fig.canvas.draw()
+    assert [{t.get_text() for t in ax.texts} for ax in axes] == [{"0.5", "0.9"}] * 2
+    legend = plots.decider_legend(fig, ["decay", "nothing"])
+    assert [t.get_text() for t in legend.get_texts()] == ["decay", "nothing"]

@@ -79,9 +79,9 @@ ATLASES = {
     },
 }
 ASKED = {
-    "six": ("43", "44", "46", "49", "50", "53", "60"),
+    "six": ("43", "44", "46", "49", "50", "53", "60", "62", "71"),
     "numbers": ("41", "42", "44", "46"),
-    "idle": ("44", "46", "60"),
+    "idle": ("44", "46", "60", "62", "71"),
 }
 
 
@@ -126,7 +126,7 @@ def test_a_chapter_computes_or_says_what_it_lacks(made, name, chapter):
         said, bad = execute(chapter, atlas)
     except NotEnough as error:
         assert re.search(r"\d|two", str(error)), "it says how much is there, and how much is needed"
-        assert (name, chapter) == ("idle", "60")
+        assert name == "idle" and chapter in ("60", "62", "71")
         return
     assert bad == [] and said
     results = read_json(atlas.path / "results" / f"{chapter}.json")["results"]

@@ -1,11 +1,12 @@
-"""The scorecard as a picture: claims down, data sets across, a word and a colour in each cell.
+"""Verdicts as a picture, a word and a colour in each cell: the scorecard (claims down, data sets across), or any table.
 
-It draws what `claims.scorecard` has judged, and judges nothing.
+It draws what `claims.scorecard` or a chapter has judged, and judges nothing.
 """
 
 from textwrap import fill
 
 import numpy as np
+import pandas as pd
 from matplotlib.patches import Rectangle
 
 VERDICT_COLOURS = {  # of the two columns of a claim
@@ -26,19 +27,44 @@ def plot_scorecard(ax, cards):
     ----------
     cards : dict profile -> DataFrame of `claims.scorecard`, on the same claims
     """
-    first, names = next(iter(cards.values())), list(cards)
-    for x, card in enumerate(cards.values()):
-        for y, row in enumerate(card.itertuples()):
-            shown = row.conclusion or (f"number: {row.number}" if row.number else "")
-            colour = VERDICT_COLOURS.get(shown, "white")
-            ax.add_patch(Rectangle((x, y), 0.97, 0.94, color=colour, alpha=0.55, lw=0))
-            ours = "" if row.ours is None or np.isnan(row.ours) else f"{row.ours:.3g}\n"
-            ax.text(x + 0.48, y + 0.47, f"{ours}{shown}", ha="center", va="center", fontsize=9)
-    texts = [fill(f"{c}. {text}", STATEMENT_WIDTH) for c, text in zip(first.claim, first.statement, strict=True)]
-    ax.set_yticks(np.arange(len(first)) + 0.47, texts, fontsize=9)
-    ax.set_xticks(np.arange(len(names)) + 0.48, names)
-    ax.set(xlim=(0, len(names)), ylim=(len(first), 0))
+    first = next(iter(cards.values()))
+    names = [f"{c}. {text}" for c, text in zip(first.claim, first.statement, strict=True)]
+    shown = {name: [_conclusion(row) for row in card.itertuples()] for name, card in cards.items()}
+    ours = {name: [_number(value) for value in card.ours] for name, card in cards.items()}
+    return plot_verdicts(ax, pd.DataFrame(shown, index=names), pd.DataFrame(ours, index=names))
+
+
+def plot_verdicts(ax, verdicts, numbers):
+    """A table whose cells hold a number and a word, coloured by the word: a verdict a cell, not a printed wall.
+
+    Parameters
+    ----------
+    verdicts : DataFrame of str, see VERDICT_COLOURS; other words are on white
+    numbers : DataFrame of str of the same shape, above the words; "" for none
+
+    Returns
+    -------
+    ax : `verdicts`' index is at its left, the columns are on top
+    """
+    for (y, x), word in np.ndenumerate(verdicts.to_numpy()):
+        colour, above = VERDICT_COLOURS.get(word, "white"), numbers.iat[y, x]
+        ax.add_patch(Rectangle((x, y), 0.97, 0.94, color=colour, alpha=0.55, lw=0))
+        text = f"{above}\n{word}" if above else word
+        ax.text(x + 0.48, y + 0.47, text, ha="center", va="center", fontsize=9)
+    rows, columns = ([str(name) for name in names] for names in (verdicts.index, verdicts.columns))
+    ax.set_yticks(np.arange(len(rows)) + 0.47, [fill(name, STATEMENT_WIDTH) for name in rows], fontsize=9)
+    ax.set_xticks(np.arange(len(columns)) + 0.48, columns)
+    ax.set_axis_on()
+    ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     return ax
+
+
+def _conclusion(row):
+    return row.conclusion or (f"number: {row.number}" if row.number else "")
+
+
+def _number(value):
+    return "" if value is None or np.isnan(value) else f"{value:.3g}"

@@ -53,16 +53,17 @@ from manifold_utils.statistics.speed import (
     speed_slopes,
     speed_trend,
 )
+from manifold_utils.statistics.words import in_words, verdict
 from manifold_utils.statistics.worlds import STRATUM, WORLDS, null_world, strata
 
 __all__ = [
     "KINDS", "LINKED", "METRICS", "PAPER_FACTORS", "STRATUM", "WORLDS", "NullDistances", "best_matching",
     "between_configurations", "bootstrap_interval", "common_speed", "compare_with_shuffled", "configurations",
     "drawn_pairs", "effect_over_effect", "effect_ratio", "effect_size", "exchanged", "has_repeats",
-    "held_out_errors", "holm", "interval", "jackknife_interval", "kinds_of_pairs", "linked_factors",
+    "held_out_errors", "holm", "in_words", "interval", "jackknife_interval", "kinds_of_pairs", "linked_factors",
     "matched_pairs", "mean_over_groups", "median_interval", "median_ratio", "nearest_of_others", "null_distances",
     "null_world", "p_value", "pairs_of_runs", "permutations_within_class", "r2_interval", "rank_association",
     "ratio_over_runs", "seed_ceiling", "seed_means", "seeds_of", "shown_factors", "shuffle_within_class",
     "sorted_levels", "speed_ratios", "speed_slopes", "speed_trend", "strata", "stream", "t_interval", "unit_roots",
-    "variance_share",
+    "variance_share", "verdict",
 ]  # fmt: skip

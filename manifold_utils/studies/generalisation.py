@@ -1,10 +1,8 @@
-"""Does what a run does on train samples tell how it does on test samples: order of learning, dimension, held-out R^2.
+"""In which order a run learns the samples, and how many dimensions a set of points has.
 
-The seed document's open question (PAPER.md section 3). When a sample is learned for good, and how well two runs agree
-on the order (Spearman), with the exact mean under shuffles within classes; the effective dimension of a set of points
-(explained stress and participation ratio, PAPER.md section 1, InPCA); predictions of one number a run on held-out
-configurations, with an interval that draws configurations. Association only: nothing here shows a cause. Which runs
-are compared is the chapter's affair.
+When a sample is learned for good, and how well two runs agree on the order (Spearman), with the exact mean under
+shuffles within classes; the effective dimension of a set of points (explained stress and participation ratio, PAPER.md
+section 1, InPCA). Which runs are compared is the chapter's affair.
 """
 
 import numpy as np
@@ -70,36 +68,6 @@ def order_agreement(orders, labels=None):
     return unit @ unit.T
 
 
-def with_corners(clock, low, high, n_corners):
-    """Checkpoints to keep so that a run has `n_corners` of them between two values of progress, evenly chosen.
-
-    A run of few checkpoints is a polygon of few corners, and its dimension is low for that reason alone; so runs are
-    compared with equally many.
-
-    Parameters
-    ----------
-    clock : array-like of shape (n_points,), progress in training order
-    low, high : float
-    n_corners : int
-
-    Returns
-    -------
-    ndarray of int, ascending: all checkpoints outside and the chosen ones inside; empty if there are too few inside
-
-    Examples
-    --------
-    >>> with_corners([0.0, 0.2, 0.3, 0.4, 0.9], 0.1, 0.5, 2).tolist()
-    [0, 1, 3, 4]
-    """
-    clock = np.asarray(clock)
-    inside = (clock > low) & (clock < high)
-    candidates = np.flatnonzero(inside)
-    if len(candidates) < n_corners:
-        return np.array([], dtype=int)
-    chosen = candidates[np.linspace(0, len(candidates) - 1, n_corners).round().astype(int)]
-    return np.sort(np.concatenate([np.flatnonzero(~inside), chosen]))
-
-
 def dimension(D, share=0.9):
     """Effective dimensions of a set of points from their spectrum.
 
@@ -129,29 +97,3 @@ def dimension(D, share=0.9):
         return 0.0, 0
     n_axes = int(np.searchsorted(fit.explained_stress_, share)) + 1
     return float(size.sum() ** 2 / np.square(size).sum()), min(n_axes, len(size))
-
-
-def in_words(value, low, high):
-    """'0.62 (0.47 to 0.71)', or that there is not enough to tell.
-
-    Examples
-    --------
-    >>> in_words(0.621, 0.47, 0.71), in_words(np.nan, np.nan, np.nan)
-    ('0.62 (0.47 to 0.71)', 'not enough configurations to tell')
-    """
-    return f"{value:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(value) else "not enough configurations to tell"
-
-
-def verdict(low, high, p=0.0):
-    """In words, whether an effect is more than chance: by its interval and, if there is one, its p-value.
-
-    Examples
-    --------
-    >>> verdict(0.2, 0.4, p=0.01), verdict(-0.1, 0.4, p=0.01), verdict(-0.3, -0.1, p=0.9), verdict(-0.1, 0.1)
-    ('something', 'little, if anything', 'less than nothing', 'nothing that can be told from chance')
-    """
-    if low > 0:
-        return "something" if p <= 0.05 else "something, but no more than the null gives"
-    if high < 0:
-        return "less than nothing"
-    return "little, if anything" if 0 < p <= 0.05 else "nothing that can be told from chance"

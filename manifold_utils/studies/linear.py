@@ -237,6 +237,29 @@ def explained(eigenvalues, measure="stress"):
     return explained_stress(values, np.linalg.norm(values))
 
 
+def spectrum_of(points):
+    """Eigenvalues of the covariance of a set of points, descending: those of InPCA, over the number of points.
+
+    Parameters
+    ----------
+    points : array-like of shape (..., n_dimensions)
+
+    Returns
+    -------
+    ndarray of shape (min(n_points, n_dimensions),), float64, not negative
+
+    Examples
+    --------
+    >>> spectrum_of([[1.0, 0.0], [-1.0, 0.0]]).tolist()
+    [1.0, 0.0]
+    """
+    points = np.asarray(points, dtype=np.float64)
+    centred = points.reshape(-1, points.shape[-1]) - points.mean(axis=tuple(range(points.ndim - 1)))
+    wide = len(centred) > centred.shape[1]
+    gram = centred.T @ centred if wide else centred @ centred.T
+    return np.maximum(np.linalg.eigvalsh(gram / len(centred))[::-1], 0)
+
+
 def growth_of_logits(log_probs, first, last):
     """How much larger a network's centred log-probabilities are at the end than at its start.
 
