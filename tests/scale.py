@@ -4,8 +4,8 @@
 
 Recorded runs of an atlas are mixed into a world of that many points (`scale.world`), and embedded rung by rung
 through landmarks and exactly (`scale`). Minutes at 20,000 points, an hour and 17 GB of disk at 151,407. Without
-an atlas the smoke profile is trained first. Ends with exit status 1 if anything is not as it should be; the numbers
-are left in report.json of the folder.
+an atlas the smoke profile is trained first. Ends with exit status 1 if anything is not as it should be. The numbers
+are left in data/scale/cpu.json (or gpu.json), which chapter 90 reads.
 """
 
 import argparse
@@ -26,7 +26,8 @@ import zarr
 from manifold_utils import scale, workers
 from manifold_utils.atlas import Atlas
 from manifold_utils.distances.tiles import verify_tiles
-from manifold_utils.files import atomic_path, data_root
+from manifold_utils.files import data_root
+from manifold_utils.scale import reports
 from manifold_utils.scale import world as large_world
 from manifold_utils.studies import timing
 
@@ -138,8 +139,7 @@ def collect(folder, n_points, killed):
         rate = anew["passes"] * timing.pair_flops(scale.ANEW, world["samples"], world["classes"]) / anew["seconds"]
         hours = timing.full_size(rate, 151_407, world["samples"], world["classes"])["hours"] * anew["passes"]
         report["hours_151407_anew"] = hours
-    with atomic_path(folder / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1))
+    reports.save(report, "cpu")
     return report
 
 
@@ -195,7 +195,7 @@ def on_gpu(folder, options):
               "steps": steps, "date": datetime.date.today().isoformat(),
               "world": json.loads((folder / "world.json").read_text()),
               "side_by_side": json.loads(side.read_text())}  # fmt: skip
-    (folder / "report.json").write_text(json.dumps(report, indent=1))
+    reports.save(report, "gpu")
     print(pd.DataFrame(steps.values()).set_index("points")[["matrix_seconds", "eigen_seconds", "relative_error"]])
     good = all(step["relative_error"] < 1e-6 and step["residual"] <= scale.TOLERANCE for step in steps.values())
     print("as it should be" if good else "NOT as it should be")

@@ -50,7 +50,7 @@ OPEN = {
     "distances": {"bhattacharyya", "columns", "fused", "gpu", "on_device", "recomputed", "sources", "tiles"},
     "inpca": {"choices", "embedding", "landmarks", "solvers"},
     "recording": {"example", "importing"},
-    "scale": {"device", "world"},
+    "scale": {"device", "reports", "world"},
     "training": {"grid", "planning"},
     "trajectories": {"of_atlas"},
 }

@@ -17,6 +17,7 @@ import pandas as pd
 from manifold_utils.distances import pairwise
 from manifold_utils.inpca import choices
 from manifold_utils.inpca.landmarks import LandmarkInPCA
+from manifold_utils.workers import thread_limit
 
 GPU_CASES = ((2048, 1000, 10), (8192, 1000, 10), (8192, 1000, 2), (4096, 250, 100), (2048, 50, 1000))  # m, N, C
 GPU_CHUNKS = (4, 16, 64)  # samples a chunk that the usual way tries there
@@ -222,6 +223,47 @@ def full_size(rate, m, n_samples, n_classes):
     }
 
 
+def roofline(turns, case, product_flops):
+    """Share of the matrix product's rate that ours has, within each turn.
+
+    Parameters
+    ----------
+    turns : DataFrame of seconds, with columns ours and sgemm
+    case : arguments of `pair_flops`
+    product_flops : float, of one product
+
+    Returns
+    -------
+    Series
+    """
+    return pair_flops(*case) / turns.ours * turns.sgemm / product_flops
+
+
+def with_threads(shape, threads, repeats, rng):
+    """Seconds of `pairwise` with several numbers of threads, in turns.
+
+    Parameters
+    ----------
+    shape : (m, n_samples, n_classes, m_other), m_other None for all pairs of m points
+    threads : sequence of int
+    repeats : int, turns
+    rng : numpy Generator
+
+    Returns
+    -------
+    DataFrame (repeats, len(threads)) of seconds
+    """
+    m, n_samples, n_classes, m_other = shape
+    first, _ = predictions(m, n_samples, n_classes, rng)
+    second = None if m_other is None else first[:: max(1, m // m_other)][:m_other].copy()
+
+    def with_number(n):
+        with thread_limit(n):
+            pairwise(first, second, precision="single")
+
+    return interleaved({n: partial(with_number, n) for n in threads}, repeats)
+
+
 def landmark_errors(log_probs, exact, n_landmarks, rng):
     """How far an embedding through landmarks is from the exact one, in its first three coordinates and their stress.
 
@@ -287,7 +329,6 @@ def _gpu_case(torch, usual, product, case, repeats):
     ways = {"usual": waiting(usual, x, chunk, {}), "ours": waiting(ours), "sgemm": waiting(product)}
     turns = interleaved(ways, repeats)
     row = compare(turns, "usual").loc["ours"]
-    share = pair_flops(*case) / turns.ours * turns.sgemm / (2.0 * GPU_SIDE**3)
     found = {"usual (s)": turns.usual.median(), "ours (s)": row.seconds, "times": row.times, "low": row.times_low,
-             "high": row.times_high, "roofline": share.median()}  # fmt: skip
+             "high": row.times_high, "roofline": roofline(turns, case, 2.0 * GPU_SIDE**3).median()}  # fmt: skip
     return {"m": m, "N": n_samples, "C": n_classes, "chunk": chunk} | {k: float(v) for k, v in found.items()}
