@@ -9,7 +9,7 @@ import zarr
 from manifold_utils.distances import columns, pairwise, recomputed
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.landmarks import LandmarkInPCA
-from manifold_utils.scale import Head, device
+from manifold_utils.scale import Head, device, reports
 from manifold_utils.scale import world as large_world
 from manifold_utils.workers import Resources, client
 
@@ -164,3 +164,19 @@ def test_the_first_points_of_an_array_end_where_they_should(tmp_path):
     with pytest.raises(IndexError, match="point 7 of 7"):
         head[7]
     assert np.array_equal(device.load(head, device="cpu").numpy(), values[:7])
+
+
+def test_reports_are_read_from_here_first_and_the_published_ones_are_complete(tmp_path):
+    published = {kind: reports.load(kind, tmp_path) for kind in reports.KINDS}
+    assert all(report["published"] for report in published.values())
+    table = reports.ladder(published["cpu"], published["gpu"])
+    assert table.points.max() == 151_407 and (table.seconds > 0).all() and table.gigabytes.notna().all()
+    assert table[table.way == "landmarks"].coordinates.notna().all()
+    reports.save({"rungs": [], "steps": {}}, "cpu", tmp_path)
+    assert reports.load("cpu", tmp_path) == {"rungs": [], "steps": {}, "published": False}
+
+
+def test_a_report_that_nobody_made_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "PUBLISHED", tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="scale.py --device cuda"):
+        reports.load("gpu", tmp_path)
