@@ -12,7 +12,7 @@ import pandas as pd
 
 from manifold_utils.files import PROJECT, atomic_path, data_root
 
-PUBLISHED = PROJECT / "notebooks" / "reference" / "scale"
+PUBLISHED = PROJECT / "notebooks" / "reference"  # scale_cpu.json and scale_gpu.json
 KINDS = ("cpu", "gpu")
 
 
@@ -39,7 +39,7 @@ def load(kind, data_dir=""):
     FileNotFoundError
         If there is neither; says which command makes one.
     """
-    for path in (_own(kind, data_dir), PUBLISHED / f"{kind}.json"):
+    for path in (_own(kind, data_dir), PUBLISHED / f"scale_{kind}.json"):
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
             return found | {"published": path.parent == PUBLISHED}
