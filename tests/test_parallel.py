@@ -12,11 +12,14 @@ import time
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 from distributed import as_completed
 
 from manifold_utils import workers
 from manifold_utils.distances import pairwise
+from manifold_utils.distances.columns import write_columns
 from manifold_utils.distances.tiles import tile_file, verify_tiles, write_tiles
+from manifold_utils.inpca import InPCA
 from manifold_utils.workers import Resources
 from manifold_utils.workers import waiting as waiting_module
 
@@ -79,7 +82,8 @@ def test_local_processes_have_one_thread_each_and_do_the_tiles(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "b.zarr", "c.zarr"]  # the spool file is gone
 
 
-def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_commands):
+def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_commands, monkeypatch):
+    """Its workers live in another folder than the driver, whose paths are relative."""
     address = f"tcp://127.0.0.1:{free_port()}"
     port = address.rsplit(":", 1)[1]
     dask_commands("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", "--no-jupyter")
@@ -87,7 +91,11 @@ def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_com
         dask_commands("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", f"w{k}")
         for k in range(2)
     ]
-    values, path = points(400, 200), tmp_path / "d.zarr"
+    values, path = points(400, 200), tmp_path / "driver" / "d.zarr"
+    path.parent.mkdir()
+    monkeypatch.chdir(path.parent)
+    zarr.create_array("values.zarr", data=values, chunks=(100, 200, 10))
+    source = zarr.open_array("values.zarr", mode="r")
     with workers.client(address, timeout=PATIENCE) as client:
         client.wait_for_workers(2, timeout=PATIENCE)
 
@@ -98,9 +106,16 @@ def test_a_cluster_on_loopback_survives_the_death_of_a_worker(tmp_path, dask_com
 
         killer = threading.Thread(target=kill_one_on_the_way, daemon=True)
         killer.start()
-        D = write_tiles(values, path, tile=16, resources=Resources(client=client), dtype="float64", show_progress=False)
+        resources = Resources(client=client)
+        D = write_tiles(source, "d.zarr", tile=16, resources=resources, dtype="float64", show_progress=False)
         killer.join(PATIENCE)
         assert started[0].wait(PATIENCE) == -signal.SIGKILL and len(client.nthreads()) == 1
+        zarr.create_array("plain.zarr", data=np.asarray(D), chunks=(100, 400))
+        columns = write_columns(source, "columns.zarr", [5, 300], resources=resources, show_progress=False)
+        for matrix in (D, zarr.open_array("plain.zarr", mode="r")):
+            fit = InPCA(2, solver="krylov").fit(matrix, client=client)
+    np.testing.assert_allclose(fit.eigenvalues_, InPCA(2).fit(pairwise(values)).eigenvalues_, rtol=1e-6)
+    np.testing.assert_allclose(columns[:], pairwise(values)[:, [5, 300]], atol=1e-6)
     assert verify_tiles(path) == {}
     np.testing.assert_allclose(np.asarray(D), pairwise(values), atol=1e-13)
 

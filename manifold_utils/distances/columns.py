@@ -55,7 +55,7 @@ def write_columns(source, path, columns, *, metric="bhattacharyya", resources=TH
         For columns that are no row numbers of the source or named twice, and as `write_tiles`.
     """
     check_choice("metric", metric, METRICS)
-    path, m, columns = Path(path), source.shape[0], np.asarray(columns)
+    path, m, columns = Path(path).resolve(), source.shape[0], np.asarray(columns)
     if columns.ndim != 1 or not len(columns) or len(np.unique(columns)) != len(columns):
         raise ValueError("columns must be a list of different row numbers")
     if columns.min() < 0 or columns.max() >= m:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from manifold_utils.files import TEMPORARY, writing
 from manifold_utils.geometry import as_predictions
@@ -100,6 +101,14 @@ class _Handle:
         return np.memmap(self.filename, mode="r", dtype=self.dtype, shape=self.shape, offset=self.offset)
 
 
+def absolute(array):
+    """A zarr array that was opened by a relative path, opened by its whole path: workers may live in other folders."""
+    root = getattr(getattr(array, "store", None), "root", None)
+    if root is None or Path(root).is_absolute() or not hasattr(array, "metadata"):
+        return array
+    return zarr.open_array(Path(root).resolve() / array.path, mode="r", zarr_format=array.metadata.zarr_format)
+
+
 @contextmanager
 def as_source(source, path, *, spool):
     """Yield a `Source` of anything array-like.
@@ -122,6 +131,7 @@ def as_source(source, path, *, spool):
         raise ValueError(f"source must have shape (n_points, n_samples, n_classes), not {shape}")
     if np.dtype(source.dtype) not in (np.float32, np.float64):
         raise ValueError(f"source must hold float32 or float64 log-probabilities, not {source.dtype}")
+    source = absolute(source)
     if hasattr(source, "__dask_graph__"):
         yield DaskSource(source, 0, shape[0])
     elif isinstance(source, np.memmap) and _is_whole_file(source):

@@ -71,7 +71,7 @@ def write_tiles(
     """
     check_choice("metric", metric, METRICS)
     check_choice("dtype", dtype, ("float32", "float64"))
-    path, m, client = Path(path), source.shape[0], resources.client
+    path, m, client = Path(path).resolve(), source.shape[0], resources.client  # workers may live in other folders
     n_processes = resources.n_processes()
     share = resources.share(PROCESS_BYTES)
     tile = int(min(m, tile or _choose_tile(m, share, n_processes)))
@@ -241,7 +241,7 @@ class Tiles:
     """
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = Path(path).resolve()
         try:
             self._array = zarr.open_array(self.path, mode="r", zarr_format=3)
         except Exception as error:  # zarr raises several kinds for damaged metadata: name the file for all of them

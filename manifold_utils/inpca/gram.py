@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
+from manifold_utils.distances.sources import absolute
 from manifold_utils.workers import n_cores, results
 
 SYMMETRY_TOLERANCE = 1e-5  # largest |D_uv - D_vu| accepted, as a fraction of the largest entry
@@ -58,7 +59,7 @@ class CentredGram:
         self.m = D.shape[0]
         if isinstance(D, np.ndarray) and D.flags.f_contiguous:
             D = D.T  # symmetric, so the same matrix; its rows are now contiguous
-        self.D, self.client, self.first = D, client, first
+        self.D, self.client, self.first = D if client is None else absolute(D), client, first
         self.in_memory = isinstance(D, np.ndarray) and D.flags.c_contiguous
         if client is not None and isinstance(D, np.ndarray):
             raise ValueError("a Dask client needs D on disk (zarr), where its workers can read it")

@@ -117,7 +117,7 @@ class Ladder:
     """
 
     def __init__(self, folder, n_points, resources=None, *, seed=0):
-        self.folder, self.n_points, self.seed = Path(folder), n_points, seed
+        self.folder, self.n_points, self.seed = Path(folder).resolve(), n_points, seed
         self.resources = resources or Resources()
         self.path = self.folder / "world.zarr"
 

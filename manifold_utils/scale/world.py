@@ -7,6 +7,8 @@ the runs are not independent and nothing may be concluded from them about traini
 run has a random generator of its own, so that runs can be made in any order, on any worker, again after a kill.
 """
 
+from pathlib import Path
+
 import numpy as np
 import zarr
 
@@ -127,6 +129,7 @@ def write_world(base_path, path, n_points, resources, *, seed=0):
     ------
     int, the number of each run when it is on disk
     """
+    base_path, path = Path(base_path).resolve(), Path(path).resolve()  # workers may live in other folders
     base = zarr.open_array(base_path, mode="r", zarr_format=3)
     _, _, n_samples, n_classes = base.shape
     if not path.exists():
