@@ -407,6 +407,9 @@ ladder = reports.ladder(cpu, gpu)
 for where, report in ((cpu["machine"]["processor"], cpu), (gpu["device"], gpu)):
     origin = "published" if report["published"] else "from this data folder"
     print(f"{where}, {report['date']}, {origin}")
+busy = cpu["load"] / cpu["machine"]["cores"]
+if busy > 1.5:
+    print(f"The cores had {busy:.0f} times as much to do: seconds are upper bounds.")
 ladder.round(5)
 
 # %% [markdown]
