@@ -177,7 +177,8 @@ def _compute(reader, path, todo, settings, client, n_processes):
             if number is not None:
                 running.add(submit(number))
     finally:
-        client.cancel(list(running.futures))
+        if client.status == "running":  # a scheduler that is gone has nothing to cancel
+            client.cancel(list(running.futures))
 
 
 def _parts(reader, path, number):
