@@ -68,7 +68,8 @@ def printable(path):
 class CannotWrite(OSError):
     """A disk is full, a folder is read-only or a name too long; one line says what, where and what to do.
 
-    `errno` is the system's. `needed` is how many bytes are still to be written there, where the caller knows it. It travels between processes.
+    `errno` is the system's. `needed` is how many bytes are still to be written there, where the caller knows it. It
+    travels between processes.
     """
 
     def __init__(self, path, error, cure="", needed=None):
