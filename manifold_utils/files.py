@@ -66,18 +66,21 @@ def printable(path):
 
 
 class CannotWrite(OSError):
-    """A disk is full or a folder is read-only; one line says what, where and what to do. `errno` is the system's.
+    """A disk is full, a folder is read-only or a name too long; one line says what, where and what to do.
 
-    `needed` is how many bytes are still to be written there, where the caller knows it. It travels between processes.
+    `errno` is the system's. `needed` is how many bytes are still to be written there, where the caller knows it. It
+    travels between processes.
     """
 
     def __init__(self, path, error, cure="", needed=None):
         path = Path(path)
-        folder = next((p for p in (path, *path.parents) if p.is_dir()), Path("/"))
+        folder = next((p for p in (path, *path.parents) if os.path.isdir(p)), Path("/"))
         free = shutil.disk_usage(folder).free
         if error.errno in CLOSED:
             what = f"{folder} is read-only ({os.strerror(error.errno)})"
             cure = cure or "choose another data_dir, or set $MANIFOLD_OUT to a folder for figures and results"
+        elif error.errno == errno.ENAMETOOLONG:
+            what, cure = "a name in it is too long for the file system", "give a shorter one (at most 200 bytes)"
         else:
             lacking = (
                 f"up to {size_in_words(max(needed - free, 1))} more are needed" if needed else "which is not enough"
@@ -93,9 +96,9 @@ class CannotWrite(OSError):
     @staticmethod
     def explains(error, path):
         """Whether an OSError is about a full disk or a closed folder."""
-        folder = next((p for p in Path(path).parents if p.is_dir()), Path("/"))
+        folder = next((p for p in Path(path).parents if os.path.isdir(p)), Path("/"))
         unsaid = error.errno is None and shutil.disk_usage(folder).free < NEARLY_FULL  # numpy's, for one
-        return not isinstance(error, CannotWrite) and (unsaid or error.errno in FULL | CLOSED)
+        return not isinstance(error, CannotWrite) and (unsaid or error.errno in FULL | CLOSED | {errno.ENAMETOOLONG})
 
 
 def _made_again(message, number):

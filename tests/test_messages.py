@@ -54,6 +54,13 @@ def test_the_error_says_how_much_is_lacking_and_travels_between_processes(tmp_pa
     assert type(again) is CannotWrite and (str(again), again.errno) == (str(caught.value), errno.ENOSPC)
 
 
+@pytest.mark.parametrize("n", [250, 300])
+def test_a_name_that_is_too_long_is_one_line(tmp_path, n):
+    with pytest.raises(CannotWrite, match="a name in it is too long for the file system; give a shorter one") as error:
+        write_json(tmp_path / ("x" * n), {})
+    assert "Errno" not in str(error.value) and list(tmp_path.iterdir()) == []
+
+
 def test_numpys_short_write_counts_as_a_full_disk(tmp_path, monkeypatch):
     """np.save says '4096 requested and 0 written', without a number."""
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: type("usage", (), {"free": 0}))

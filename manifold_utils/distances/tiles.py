@@ -178,7 +178,8 @@ def run_tasks(work, calls, resources):
             if call is not None:
                 running.add(submit(call))
     finally:
-        client.cancel(list(running.futures))
+        if client.status == "running":  # a scheduler that is gone has nothing to cancel
+            client.cancel(list(running.futures))
 
 
 def _parts(reader, tile, number):

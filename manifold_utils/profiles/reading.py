@@ -1,5 +1,6 @@
 """Reading a profile's file: where it lies, the files below it (its `base`), and errors that name file and key."""
 
+import os
 from pathlib import Path
 
 from manifold_utils.files import data_root
@@ -46,7 +47,7 @@ def profile_path(name, folder, data_dir=""):
 def _is_recorded(path):
     """Whether a frozen profile is one of recorded runs; a damaged one is, so that reading it names what is wrong."""
     try:
-        content = read_yaml(path) if path.is_file() else {}
+        content = read_yaml(path) if os.path.isfile(path) else {}  # also false where the path cannot be
     except (ValueError, OSError):
         return True
     return isinstance(content, dict) and content.get("kind") == RECORDED

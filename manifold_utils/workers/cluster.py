@@ -95,9 +95,7 @@ def client(address="local", n_workers=None, *, timeout=TIMEOUT, memory_limit="au
     try:
         yield connected
     finally:
-        if (
-            connected.status != "running"
-        ):  # `waiting` says so in one line, Dask in two tracebacks
+        if connected.status != "running":  # `waiting` says so in one line, Dask in two tracebacks
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         connected.close()
 
