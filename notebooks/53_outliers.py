@@ -467,8 +467,8 @@ for name, paper in (
 made_it = first_of["main, no outliers"] != first_of["all grids"]
 print(
     f"So here the outliers {'change' if made_it else 'do not change'} "
-    "the place of the first time-like axis; its strength goes from "
-    f"{-strongest['main, no outliers']:.3f} to {-strongest['all grids']:.3f} lambda 1."
+    "the place of the first time-like axis; its strength over lambda 1 goes from "
+    f"{-strongest['main, no outliers']:.3f} to {-strongest['all grids']:.3f}."
 )
 
 # %% tags=["hide-input"]
