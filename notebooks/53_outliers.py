@@ -205,7 +205,7 @@ print(
 assert np.allclose(predicted[:, [0, -1]], np.array(second), atol=1e-9)
 
 # %% [markdown]
-# The formula holds, and the turning point is at $2 \log C$. Does this atlas have such pairs? We look at the distances between the outliers and the trained networks:
+# The formula holds, and for nearly certain networks the turning point is near $2 \log C$. Does this atlas have such pairs? We look at the distances between the outliers and the trained networks:
 
 # %%
 keep = np.union1d(thinned(table.run.to_numpy(), n_points), np.flatnonzero(outlier))
@@ -467,8 +467,8 @@ for name, paper in (
 made_it = first_of["main, no outliers"] != first_of["all grids"]
 print(
     f"So here the outliers {'change' if made_it else 'do not change'} "
-    "the place of the first time-like axis; its strength goes from "
-    f"{-strongest['main, no outliers']:.3f} to {-strongest['all grids']:.3f} lambda 1."
+    "the place of the first time-like axis; its strength over lambda 1 goes from "
+    f"{-strongest['main, no outliers']:.3f} to {-strongest['all grids']:.3f}."
 )
 
 # %% tags=["hide-input"]
