@@ -302,8 +302,8 @@ imagenet_distance = np.log(1000) / 2
 imagenet_distance
 
 # %% tags=["check"]
-assert np.isscalar(imagenet_distance) and 0 < imagenet_distance < 10, (
-    f"expected a number of nats between 0 and 10, found {imagenet_distance!r}"
+assert np.isscalar(imagenet_distance) and 0 < imagenet_distance < 5, (
+    f"expected a number of nats between 0 and 5, found {imagenet_distance!r}"
 )
 
 # %% tags=["check", "hidden"]
@@ -349,6 +349,9 @@ apart_by
 # %% tags=["check"]
 assert isinstance(apart_by, dict) and set(apart_by) == {0.1, 0.7, 0.95}, (
     f"expected a dictionary with the keys 0.1, 0.7 and 0.95, found {apart_by!r}"
+)
+assert apart_by[0.1] < apart_by[0.95], (
+    f"expected models that are farther apart with a strong coupling, found {apart_by}"
 )
 
 # %% tags=["check", "hidden"]

@@ -73,7 +73,8 @@ def test_both_editions_carry_nbgraders_metadata_with_the_same_ids(book):
     ]
     assert given[0] == given[1]
     assert [one["grade_id"] for one in given[0]] == ["exercise-1", "check-1", "exercise-2"]
-    answer, check, _ = given[0]
+    answer, check, words = given[0]
+    assert (words["grade"], words["solution"], words["points"]) == (True, True, 1), "graded by hand"
     assert (answer["grade"], answer["solution"], answer["locked"]) == (False, True, False)
     assert (check["grade"], check["solution"], check["locked"], check["points"]) == (True, False, True, 1)
     assert all(one["schema_version"] == 3 and one["task"] is False for one in given[0])
@@ -140,7 +141,7 @@ needs_nbgrader = pytest.mark.skipif(
 
 def validated(path):
     """What `nbgrader validate` says of a notebook, and its exit status."""
-    slow = ["--Execute.iopub_timeout=300", "--Execute.timeout=300"]  # a loaded machine; its own is 4 seconds
+    slow = ["--Execute.iopub_timeout=300", "--Execute.startup_timeout=300"]  # a loaded machine; its own is 4 seconds
     call = [sys.executable, "-m", "nbgrader", "validate", *slow, str(path)]
     done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "HOME": str(path.parent)})
     return done.returncode, done.stdout + done.stderr

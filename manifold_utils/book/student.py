@@ -60,6 +60,8 @@ def _edition(notebook, keep_outputs, answer, check):
             said = answer(*texts)
             cell.source = said[cell.cell_type] if isinstance(said, dict) else said
             given = {"grade": False, "solution": True, "locked": False, "grade_id": f"exercise-{number}"}
+            if cell.cell_type == "markdown":  # an answer in words: nbgrader has the teacher grade it by hand
+                given |= {"grade": True, "points": 1}
         elif role == "check":
             n_checks += 1
             cell.source = check(*texts)
