@@ -129,7 +129,7 @@ chapter_20 = np.mean([pairwise(u, v)[0, 0] for u, v in stacked])
 assert np.isclose(chapter_20, pair_null.real, rtol=1e-4)
 
 # %% [markdown]
-# The floor is not 0: one run may be a little sure of every sample and the other very sure of most of them, and no order of samples mends that. The *best matching* of samples within classes (Hungarian algorithm) gives the floor. *Prediction:* in the next figure, where between chance and floor is the real distance?
+# The floor is not 0, because one run may be a little sure of every sample and the other very sure of most of them. The *best matching* of samples within classes (Hungarian algorithm) gives it. *Prediction:* in the next figure, where between chance and floor is the real distance?
 
 # %% tags=["hide-input"]
 names = " and ".join(map(str, runs[family_factor].iloc[[one["first"], one["second"]]]))
@@ -204,7 +204,7 @@ way.loc[["count", "min", "50%", "max"]].round(2)
 # %% [markdown]
 # ## Which families agree?
 #
-# The same ratio for every two families, with the seeds of one family on the diagonal. The next figure is a table of colours, centred on 1. *Prediction:* which family agrees least with the others, and does it agree with itself?
+# The next figure has the same ratio for every two families, with seeds on the diagonal. *Prediction:* which family agrees least with the others, and does it agree with itself?
 
 # %%
 families = compared[compared.kind.isin(["seeds", across])]
@@ -223,7 +223,7 @@ if side:
 across_families
 
 # %% [markdown]
-# Blue is nearer than chance; a dash means that there is no such pair. A family with a high number on the diagonal can hardly agree with others, because its own runs already learn the samples in different orders. How far apart are families, compared with seeds?
+# Blue is nearer than chance; a dash means that there is no such pair. A family with a high number on the diagonal can hardly agree with others, because its own runs already differ. How far apart are families, compared with seeds?
 
 # %%
 both_kinds, apart = {across, "seeds"} <= set(kinds), (np.nan,) * 3
@@ -236,7 +236,7 @@ if both_kinds:
 print(f"{across} over seeds: {far}")
 
 # %% [markdown]
-# Both can hold at once, and this is the point of the chapter: networks of different families can be *farther apart than seeds* and yet *nearer than chance*. Chapter 44 asks the first question, this chapter the second.
+# Both can hold at once: networks of different families can be *farther apart than seeds* (chapter 44) and yet *nearer than chance* (this chapter).
 #
 # ## Where do networks go that learn random labels?
 #
@@ -269,7 +269,7 @@ for run in noise.index:
     looks[run]["label"] = f"random labels, {level}"
 
 # %% [markdown]
-# `share` is the distance to the nearest ordinary checkpoint as a part of the distance from ignorance (`True`: on random labels); at 1 a run shares nothing of its way. In the next figure the left panel places the runs in the plane of the ordinary ones, and the right panel shows the share. *Prediction:* can a plane that ordinary runs made show where the others go?
+# `share` is the distance to the nearest ordinary checkpoint as a part of the distance from ignorance (`True`: on random labels); at 1 a run shares nothing of its way. The next figure has the plane of the ordinary runs and the share. *Prediction:* can that plane show where the others go?
 
 # %% tags=["hide-input"]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4))
@@ -280,11 +280,11 @@ alt = "Runs on random labels over ordinary ones, and their distance to the neare
 plots.save_figure(fig, atlas.figure_path("60_random_labels.png"), alt=alt)
 
 # %% [markdown]
-# On the dotted line (share 1) a run has taken a road of its own, even if the plane draws it near ordinary points: a projection hides what its axes do not hold. (A few outliers lie outside the left panel.)
+# On the dotted line (share 1) a run has taken a road of its own, even if the plane draws it near ordinary points: a projection hides what its axes do not hold. (One per cent of the ordinary points, the outliers, are left out on the left.)
 #
 # ## Is it another road, or the same road to another truth?
 #
-# These networks are elsewhere because they were sent elsewhere. So we turn the space around for them: on each sample we exchange two classes, such that the label that a network was *fitted to* stands where the true one does. Then it can be compared with ordinary runs at equal progress. The labels are drawn again from the seed of the run; its error on them must be the recorded one.
+# We turn the space around for these networks: on each sample we exchange two classes, such that the label that a network was *fitted to* stands where the true one does. Then it can be compared with ordinary runs at equal progress. The labels are drawn again from the seed; the error on them must be the recorded one.
 
 # %%
 own_labels = by_heart.fitted_labels(atlas, noise.index, data_dir)

@@ -284,10 +284,16 @@ if len(of_noise) and len(alike):
         f"learning: the participation ratio of one run is {ratio_one[0]:.2f} on random "
         f"labels and {ratio_one[1]:.2f} for ordinary runs of the same {family_name}."
     )
-(plainly, kept_fixed), told = with_error.to_numpy(), "not enough configurations to tell"
-if np.isfinite(plainly[0]):
-    told = f"{in_words(*plainly)}, and {in_words(*kept_fixed)} with {held_fixed}"
-print(f"Rank correlation of dimension and test error over ordinary runs: {told}.")
+
+# %% tags=["hide-input"]
+plainly, kept_fixed = with_error.to_numpy()
+fixed_too = ""
+if np.isfinite(kept_fixed[0]):
+    fixed_too = f", and {in_words(*kept_fixed)} with {held_fixed}"
+print(
+    "Rank correlation of dimension and test error over ordinary runs: "
+    f"{in_words(*plainly)}{fixed_too}."
+)
 
 # %% tags=["hide-input"]
 usual = by_kind.loc[by_heart.ORDINARY]
@@ -295,11 +301,12 @@ for name in by_kind.index[by_kind.index.str.startswith("sloppy")]:
     row = by_kind.loc[name]
     if row["median"] <= usual["high"]:
         worse = row.test_error > 2 * usual.test_error
-        so = "is no sign of generalisation" if worse else "comes with a low error here"
+        so = "so a low dimension is no sign of generalisation"
+        so = so if worse else "this is not much more than theirs"
         print(
             f"{name.capitalize()}: a ratio of {row['median']:.2f}, as low as that of "
             f"ordinary runs, at a test error of {row.test_error:.2f}; "
-            f"so a low dimension {so}."
+            f"{so}."
         )
 
 # %% tags=["hide-input"]

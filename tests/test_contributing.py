@@ -74,14 +74,14 @@ import sys
 from manifold_utils.book import twins
 from manifold_utils.book.contents import Book, read_notebook
 from manifold_utils.profiles import Profile
-assert "70_late_bloomers.ipynb written from 70_late_bloomers.py" in twins.sync()
+assert "80_late_bloomers.ipynb written from 80_late_bloomers.py" in twins.sync()
 sys.path.insert(0, "tests")
 import test_notebooks
 book = Book()
-(chapter,) = [c for c in book.chapters if c.id == "70"]
+(chapter,) = [c for c in book.chapters if c.id == "80"]
 said = [c for rule in test_notebooks.RULES for c in rule(read_notebook(book.path(chapter)))]
 assert not said, said
-assert [job.name for job in book.jobs(chapter, Profile.load("smoke"))] == ["70_late_bloomers"]
+assert [job.name for job in book.jobs(chapter, Profile.load("smoke"))] == ["80_late_bloomers"]
 test_notebooks.test_chapters_stand_in_the_order_of_their_numbers()
 test_notebooks.test_every_notebook_is_a_chapter_and_twins_are_in_step()
 """,

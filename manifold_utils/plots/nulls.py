@@ -9,7 +9,6 @@ from manifold_utils.plots.embeddings import label_embedding, plot_reference
 from manifold_utils.plots.style import SPACE_LIKE, TIME_LIKE, numbered_style
 
 BULK = (0.005, 0.995)  # quantiles of the ordinary points that a panel shows
-MARGIN = 0.06  # of the panel, around what it shows
 NEAR = 0.01  # of the longest way: up to there a run has not left ignorance, and a share of its way says nothing
 
 
@@ -58,23 +57,21 @@ def plot_leaving(left, right, embedding, ordinary, ways, looks):
     looks : dict of run -> options of `Axes.plot`, of the runs that are drawn as lines; the others are grey
     """
     places, reference = embedding.embedding.values[:, :2], embedding.reference_embedding.values
-    quiet, seen = ~ways.run.isin(looks), [reference[:, :2], np.quantile(places[ordinary], BULK, axis=0)]
-    left.scatter(*places[ordinary].T, s=3, color="0.8", linewidths=0, rasterized=True)
-    gone = ways.gone.where(ways.gone > NEAR * ways.gone.max())
-    right.plot(gone[quiet], ways.share[quiet], ".", color="0.7", ms=4, label="ordinary, held out")
-    for run, rows in ways[~quiet].groupby("run", sort=False):
+    gone, is_line = ways.gone.where(ways.gone > NEAR * ways.gone.max()), ways.run.isin(looks)
+    left.scatter(*_bulk(places[ordinary]).T, s=3, color="0.8", linewidths=0, rasterized=True)
+    right.plot(gone[~is_line], ways.share[~is_line], ".", color="0.7", ms=4, label="ordinary, held out")
+    for run, rows in ways[is_line].groupby("run", sort=False):
         left.plot(*places[rows.index].T, **looks[run])
         right.plot(gone[rows.index], rows.share, **looks[run])
-        seen.append(places[rows.index])
     plot_reference(left, reference, names=False)
     label_embedding(left, embedding.eigenvalues.values, embedding.explained_stress.values)
-    low, high = (end(np.vstack(seen), axis=0) for end in (np.min, np.max))
-    left.set(xlim=_around(low[0], high[0]), ylim=_around(low[1], high[1]))
     right.axhline(1, ls=":", color="black", label="no nearer than ignorance")
     right.set(xlabel="$d_B$ from ignorance (nats)", yscale="log")
     right.set_ylabel("nearest ordinary checkpoint\n(share of that distance)")
     return left, right
 
 
-def _around(low, high):
-    return low - MARGIN * (high - low), high + MARGIN * (high - low)
+def _bulk(points):
+    """The points whose coordinates all lie between the quantiles `BULK`: a few outliers would take most of a panel."""
+    low, high = np.quantile(points, BULK, axis=0)
+    return points[((points >= low) & (points <= high)).all(axis=1)]
