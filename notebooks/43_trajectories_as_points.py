@@ -303,7 +303,7 @@ plots.save_figure(fig, atlas.figure_path("43_spectrum.png"), alt=alt)
 # %% [markdown]
 # The percentages are the explained stress up to that column. The few columns that stand out at the left are the few ways in which whole trajectories differ most.
 #
-# ## Do test trajectories tell the same story?
+# ## Do test trajectories order the runs in the same way?
 #
 # Two runs that learn the train samples alike need not generalise alike: the order in which train samples are learned says nothing, by itself, about samples that were never shown. If the two matrices agree nevertheless, the network decides and not the samples. Mantel's test compares the matrices: the rank correlation over all pairs, against the same after permuting the runs of one matrix.
 

@@ -263,8 +263,8 @@ named = {e.result: e.direction for e in my_claim.evidence}
 assert named == {"42.test_stress_3": "at_most"}, (
     f"expected 42.test_stress_3, at most, found {named}"
 )
-judged = claims.scorecard(atlas.results_folders, [my_claim]).conclusion.iloc[0]
-assert judged in claims.CONCLUSIONS, f"expected a conclusion, found {judged}"
+my_conclusion = claims.scorecard(atlas.results_folders, [my_claim]).conclusion.iloc[0]
+assert my_conclusion in claims.CONCLUSIONS, f"expected one, found {my_conclusion}"
 
 # %% [markdown]
 # 3. Run the book at another profile and compare the scorecards. Which verdicts change? Define `profiles_here`, the sorted list of the names of the atlases beside this one that have a `results/scorecard.csv`, this one included.

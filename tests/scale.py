@@ -134,7 +134,8 @@ def collect(folder, n_points, killed):
     world = json.loads((folder / "world.json").read_text())
     anew = steps.get(f"anew-{scale.ANEW}")
     report = {"points": n_points, "rungs": ladder.rungs, "kills": sum(killed), "machine": workers.machine(),
-              "load": os.getloadavg()[2], "date": datetime.date.today().isoformat(), "world": world, "steps": steps}  # fmt: skip
+              "load": os.getloadavg()[2], "date": datetime.date.today().isoformat(), "world": world,
+              "steps": steps}  # fmt: skip
     if anew:
         rate = anew["passes"] * timing.pair_flops(scale.ANEW, world["samples"], world["classes"]) / anew["seconds"]
         hours = timing.full_size(rate, 151_407, world["samples"], world["classes"])["hours"] * anew["passes"]

@@ -313,6 +313,6 @@ def test_an_added_interval_in_a_chapter_on_generalisation_moves_no_later_number(
 def test_n_of_a_result_counts_what_was_measured_not_how_often_it_was_drawn(number):
     (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
     whole = "\n".join(cell.source for cell in code(read_notebook(path)))
-    assert "claims.result(" in whole
+    assert re.search(r"claims\.result(s_of)?\(", whole)
     counts = r"n_(?:null|draws|resamples|permutations|shuffles)\b|len\((?:null|permuted|drawn)\)"
     assert not re.findall(rf"\bn(?:=|\": )(?:int\()?(?:{counts})", whole)
