@@ -286,3 +286,8 @@ def test_common_distance_is_the_mean_where_both_are(seed):
         both = reached[i] & reached[j]
         expected = stack[both, i, j].mean() if both.any() else np.nan
         assert found[i, j] == pytest.approx(expected, nan_ok=True, abs=1e-6)
+
+
+def test_both_walkers_may_step_at_once_and_a_crossing_lies_between_two_checkpoints():
+    assert trajectories.frechet_distance([[0.0, 5.0], [5.0, 0.0]]) == 0.0
+    assert trajectories.first_crossing([10, 20], [0.0, 1.0], [0.25]).tolist() == [12.5]

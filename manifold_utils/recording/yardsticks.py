@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from manifold_utils.claims import NotEnough
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import progress
 from manifold_utils.recording.spaces import check_same_space
@@ -123,7 +124,7 @@ def common_stations(progress, passed, *, share=MIN_SHARE):
     common = stations[own & (passed.mean().to_numpy() >= share)]
     if not len(common):
         ends = f"from {np.min(progress):.2f} to {np.max(progress):.2f}"
-        raise ValueError(
+        raise NotEnough(
             f"no value of progress is common to this run ({ends}) and to {100 * share:.0f} % of the atlas' runs: "
             "train it longer, or record more checkpoints"
         )
