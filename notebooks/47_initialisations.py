@@ -159,7 +159,7 @@ ordinary_places = coordinates[ordinary_rows, :2].T
 width, height = np.ptp(coordinates[[*ordinary_rows, *special.index], :2], axis=0)
 columns = 2 if height < 0.8 * width and len(starts) > 2 else len(starts)
 n_rows = -(-len(starts) // columns)
-size = {"figsize": (9, 1.6 + n_rows * (0.5 + 8 / columns * height / width))}
+size = {"figsize": (9, 1.4 + n_rows * (0.4 + 7.4 / columns * height / width))}
 size |= {"squeeze": False, "sharex": True, "sharey": True}
 
 # %%
@@ -182,7 +182,7 @@ for ax, start in zip(axes.flat, starts, strict=False):
     of_axes = ax.get_xlabel(), ax.get_ylabel()
     ax.set(title=shown_as[start], xlabel="", ylabel="")
     ax.set_aspect("equal", adjustable="box")
-fig.supxlabel(of_axes[0]), fig.supylabel(of_axes[1])
+fig.supxlabel(of_axes[0], size=12), fig.supylabel(of_axes[1], size=12)
 fig.legend(handles=key, loc="outside upper center", ncols=4)
 plots.save_figure(fig, atlas.figure_path("47_starts.png"), alt=alt)
 
