@@ -19,6 +19,7 @@ STAMP = "manifold_student"  # in a notebook's metadata and in the README: the ha
 YOUR_TURN = {"code": "# Your turn.", "markdown": "*Your turn: write your answer here.*"}  # where there is no stub
 SOLUTION_MARKS = "### BEGIN SOLUTION", "### END SOLUTION"  # nbgrader's: it clears what is between them
 HIDDEN_MARKS = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+FOLDED_NOTE = " A solution and a stricter check are folded."  # of the chapters; not so in what students get
 SCHEMA_VERSION = 3  # of nbgrader's metadata
 README = "README.md"
 JUPYTEXT = "jupytext.toml"  # how JupyterLab keeps twins in step
@@ -33,7 +34,10 @@ def for_students(notebook, *, keep_outputs=False):
     keep_outputs : bool
         Keep the outputs of all other cells, for the pages; those of answers and checks would tell the solution.
     """
-    return _edition(notebook, keep_outputs, lambda stub, solution: stub or YOUR_TURN, lambda check, hidden: check)
+    node = _edition(notebook, keep_outputs, lambda stub, solution: stub or YOUR_TURN, lambda check, hidden: check)
+    for cell in node.cells:
+        cell.source = cell.source.replace(FOLDED_NOTE, "")
+    return node
 
 
 def for_teachers(notebook):
