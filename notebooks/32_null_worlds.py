@@ -332,8 +332,8 @@ assert np.isscalar(half_apart) and half_apart >= 0, (
 )
 
 # %% tags=["check", "hidden"]
-few = n_samples < 200  # one order of a few samples may move them further than another
-assert few or half_apart <= 0.95 * apart, (
+small = n_samples < 200  # one order of a few samples may move them further than another
+assert small or half_apart <= 0.95 * apart, (
     f"expected clearly less than {apart:.4f}, where all move, found {half_apart}"
 )
 
