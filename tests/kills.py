@@ -49,7 +49,7 @@ PROFILE = {
 SPLITS = ("train", "test")
 KINDS, SHARES = ("alone", "workers", "book"), (0.84, 0.13, 0.03)
 AT_ONCE = 0.85  # of the kills fall into the phase that has work left; the others come at any moment of a driver's life
-TILING_KILLS = 5  # in the making of one atlas; then it is finished, so that most kills hit training
+TRAINING_KILLS, TILING_KILLS = 15, 5  # in the making of one atlas: then its training, and then the atlas, is finished
 SPAN = {"training": 0.8, "tiling": 0.5, "anywhere": 3.0}  # seconds after a phase has begun within which the kill falls
 PATIENCE = 1800.0  # seconds that a driver may take for anything
 ORPHANS = 30.0  # seconds that a killed driver's workers and kernels may live on
@@ -208,7 +208,7 @@ class Harness:
         self.profile.write_text(yaml.safe_dump(PROFILE))
         self.n_runs = len(Profile.load(str(self.profile)).configs())
         self.kills, self.phases, self.found, self.faults = Counter(), Counter(), Counter(), []
-        self.rounds = self.lives = 0
+        self.rounds = self.lives = self.training_before = 0
         self.orphans = 0.0  # longest, seconds
         self.reference = self.undisturbed("reference")
 
@@ -233,7 +233,8 @@ class Harness:
         driver, killed, self.lives = Driver(self.profile, self.data("killed"), how), False, self.lives + 1
         for _ in range(WORKER_KILLS):
             trained = len(self.stored()) == self.n_runs
-            working = "tiling" if trained else "training"
+            enough = self.phases["training"] - self.training_before >= TRAINING_KILLS
+            working = "tiling" if trained or enough else "training"
             wait_for(driver, working if self.rng.random() < AT_ONCE else "anywhere", self.rng)
             if not driver.alive():
                 break
@@ -292,7 +293,7 @@ class Harness:
 
     def round(self, n_left, deadline):
         """Kill drivers until an atlas is finished; then compare it with the undisturbed one, and remove it."""
-        enough = self.phases["tiling"] + TILING_KILLS
+        enough, self.training_before = self.phases["tiling"] + TILING_KILLS, self.phases["training"]
         while sum(self.kills.values()) < n_left and time.monotonic() < deadline and self.phases["tiling"] < enough:
             how = KINDS[self.rng.choice(3, p=SHARES)]
             self.life(how)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 
 from manifold_utils import files
 from manifold_utils.atlas import Atlas
@@ -23,6 +24,7 @@ from manifold_utils.training import grid as grid_module
 from manifold_utils.training import train_run
 from manifold_utils.training.grid import GridFailure, check_batches, check_disk, train_grid
 from manifold_utils.training.planning import n_bytes, n_points, plan
+from manifold_utils.workers import ClusterLost
 from manifold_utils.workers import client as local_client
 
 DIGITS = {"name": "digits", "n_train": 100, "n_test": 50}
@@ -181,6 +183,24 @@ def test_a_disk_that_fills_says_how_much_the_missing_runs_need(tmp_path, threads
             train_grid(tiny, atlas, client=threads, show_progress=False, grids=["main"])
     n_runs = len(tiny.configs("main"))
     assert f"up to {size_in_words(n_runs * 10**13 - 10**12)} more" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_scheduler_that_goes_in_the_middle_is_one_line_whatever_dask_says_at_the_end(tmp_path, threads):
+    tiny = profile()
+
+    def gone(*given, **named):
+        raise CommClosedError("Connection reset by peer")
+
+    def lost(finished, client):
+        patch.setattr(client, "run_on_scheduler", gone)  # its status is still "running" then
+        raise ClusterLost("the Dask scheduler is gone")
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid_module, "ended", lost)
+        with pytest.raises(ClusterLost, match="the Dask scheduler is gone"):
+            train_grid(tiny, Atlas.create(tiny, tmp_path), client=threads, show_progress=False, grids=["main"])
+    threads.run_on_scheduler(grid_module._set_allowed_failures, n=3)
 
 
 def test_batches_of_one_sample_are_refused_where_batchnorm_needs_two(tmp_path, threads):

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections import Counter, deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -23,8 +23,8 @@ from manifold_utils.files import CLOSED, TEMPORARY, CannotWrite, read_json, size
 from manifold_utils.networks import make_network
 from manifold_utils.training.planning import n_bytes, pretraining, shape_of, sizes_of
 from manifold_utils.training.run import train_run
+from manifold_utils.workers import ClusterLost, ended, keep_memory, losses
 from manifold_utils.workers import client as local_client
-from manifold_utils.workers import ended, keep_memory, losses
 
 WORKER_DEATHS = 1  # a run that takes more workers down with it than this is given up and reported
 PROBE_BYTES = 4096  # written to see whether a folder can be written
@@ -249,9 +249,10 @@ def _train_all(todo, client, report, data_dir, device, show_progress):
                 else:
                     _note(report, run_id, future, bar)
     finally:
-        if client.status == "running":  # a scheduler that is gone has nothing to cancel
-            client.cancel([f for f in finished.futures])
-            client.run_on_scheduler(_set_allowed_failures, n=allowed)
+        with suppress(ClusterLost), losses(client):  # a scheduler that is gone has nothing to cancel
+            if client.status == "running":
+                client.cancel([f for f in finished.futures])
+                client.run_on_scheduler(_set_allowed_failures, n=allowed)
 
 
 def _free_slots(client, flying):
