@@ -491,64 +491,119 @@ claims.save_results(atlas, "61", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Checkpoints evenly spaced in steps put most points at the end. Compute the oracle's stress for sloppy inputs at ratio 1 with them.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Checkpoints that are evenly spaced in steps lie mostly near the end of training. Define `evenly`, the oracle's stress of `depth` axes for sloppy inputs at ratio 1 with the checkpoints `even`. Is it above or below that of checkpoints even in the logarithm?
+
+# %% tags=["stub"]
+even = np.arange(0, n_steps + 1, max(1, n_steps // n_checkpoints))  # given
+v_steep = variances[steep]  # given: h of the sloppy inputs
+evenly = ...  # a number from 0 to 1
 
 # %% tags=["solution"]
-even = np.arange(0, n_steps + 1, n_steps // n_checkpoints)
-v_steep = variances[steep]
-evenly = linear.explained(
-    linear.expected_eigenvalues(
-        v_steep, np.ones(n_inputs), 1.0, even, step_size / v_steep[0]
-    )
-)[depth - 1]
+of_even = np.ones(n_inputs), 1.0, even, step_size / v_steep[0]
+evenly = linear.explained(linear.expected_eigenvalues(v_steep, *of_even))[depth - 1]
 evenly, stress_at(steep, 1.0, n_steps)
 
 # %% tags=["check"]
-assert 0 < evenly < 1
+assert np.isscalar(evenly) and 0 <= evenly <= 1, (
+    f"expected a share from 0 to 1, found {evenly!r}"
+)
+
+# %% tags=["check", "hidden"]
+g_even = (1 - step_size * v_steep / v_steep[0]) ** even[:, None]
+C = np.cov(np.sqrt(v_steep) * (1 - g_even), rowvar=False, bias=True)
+C += np.diag(v_steep * np.mean(g_even**2, axis=0))
+squares = np.linalg.eigvalsh(C)[::-1] ** 2
+known_evenly = 1 - np.sqrt(squares[depth:].sum() / squares.sum())
+assert np.isclose(evenly, known_evenly, atol=1e-6), (
+    f"expected {known_evenly:.6f}, found {evenly}"
+)
 
 # %% [markdown]
-# 2. One run alone is a road without a cloud. How many dimensions can it have, and how many does it need for 99 % of the variance?
+# 2. A single run that starts at zero is a trajectory without a spread of starts. Define `n_most`, how many dimensions its points at the checkpoints `steps` can span at most, and `n_needed`, how many axes 99 % of its variance needs on sloppy inputs, with all targets equal to 1.
+
+# %% tags=["stub"]
+n_most = ...  # a whole number
+n_needed = ...  # a whole number
 
 # %% tags=["solution"]
-lone = linear.expected_eigenvalues(
-    v_steep, np.ones(n_inputs), 0.0, steps, step_size / v_steep[0]
-)
+n_most = min(len(steps) - 1, n_inputs)  # the mean takes one dimension from the points
+of_lone = np.ones(n_inputs), 0.0, steps, step_size / v_steep[0]
+lone = linear.expected_eigenvalues(v_steep, *of_lone)
 n_needed = int(np.searchsorted(linear.explained(lone, "variance"), 0.99)) + 1
-n_needed, len(steps) - 1
+n_most, n_needed
 
 # %% tags=["check"]
-assert n_needed < len(steps) - 1 and lone[len(steps) :].max() < 1e-9 * lone[0]
-
-# %% [markdown]
-# 3. The ratio at which flat inputs give half of the stress: how does it change with $d$? Use the formula for 50, 200 and 800 inputs.
-
-# %% tags=["solution"]
-d = np.array([50, 200, 800])
-by_d = np.sqrt(
-    (np.sqrt(4 * (d - depth) - (d - 1)) - 1) * np.mean(last**2) / (d * last.var())
+assert np.isscalar(n_most) and 1 <= n_most <= len(steps), (
+    f"expected a number from 1 to {len(steps)}, found {n_most!r}"
 )
-by_d
-
-# %% tags=["check"]
-assert np.allclose(by_d[1:] / by_d[:-1], 4**-0.25, atol=0.08), (
-    "about the fourth root of 1/d"
+assert np.isscalar(n_needed) and 1 <= n_needed <= len(steps), (
+    f"expected a number from 1 to {len(steps)}, found {n_needed!r}"
 )
 
+# %% tags=["check", "hidden"]
+assert n_most == min(len(steps) - 1, n_inputs), (
+    f"expected {len(steps)} points, centred, in {n_inputs} dimensions, found {n_most}"
+)
+of_one = np.ones(n_inputs), steps, step_size / v_steep[0]
+way = linear.coordinates(v_steep, np.zeros((1, n_inputs)), *of_one)
+widths_of_way = linear.spectrum_of(way)
+covered = np.cumsum(widths_of_way) / widths_of_way.sum()
+assert n_needed == np.sum(covered < 0.99) + 1, (
+    f"expected {np.sum(covered < 0.99) + 1} axes, found {n_needed}"
+)
+
 # %% [markdown]
-# 4. Let every run have targets of its own, $w_*\sim N(0,\sigma_*^2)$. Then $C$ *is* diagonal. Write its eigenvalues down and compare the stress on flat inputs at a large ratio with that of common targets: was it size that gathered the runs, or that they went to the same place?
+# 3. Let every run have targets of its own, $w_*\sim N(0,\sigma_*^2)$ with $\sigma_* = 10\,\sigma_w$. Then $C$ *is* diagonal. Define `own_stress`, the stress of `depth` axes on flat inputs at the checkpoints `steps`, and compare it with that of common targets. Does the size of the targets gather the runs, or that all runs go to the same place?
+
+# %% tags=["stub"]
+v_flat = variances[flat]  # given: h of the flat inputs
+g_flat = linear.memory(v_flat, steps, step_size / v_flat[0])  # given: (steps, modes)
+own_stress = ...  # a number from 0 to 1
 
 # %% tags=["solution"]
-v_flat = variances[flat]
-g_flat = linear.memory(v_flat, steps, step_size / v_flat[0])
 own = np.sort(v_flat * np.mean(g_flat**2 + (10 * (1 - g_flat)) ** 2, axis=0))[::-1]
-linear.explained(own)[depth - 1], stress_at(flat, 10.0, n_steps)
+own_stress = linear.explained(own)[depth - 1]
+own_stress, stress_at(flat, 10.0, n_steps)
 
 # %% tags=["check"]
-assert linear.explained(own)[depth - 1] < 0.2 < stress_at(flat, 10.0, n_steps)
+assert np.isscalar(own_stress) and 0 <= own_stress <= 1, (
+    f"expected a share from 0 to 1, found {own_stress!r}"
+)
+
+# %% tags=["check", "hidden"]
+kept = (1 - step_size * v_flat / v_flat[0]) ** steps[:, None]
+diagonal = v_flat * np.mean(kept**2 + 100 * (1 - kept) ** 2, axis=0)
+squares = np.sort(diagonal**2)[::-1]
+known_own = 1 - np.sqrt(squares[depth:].sum() / squares.sum())
+assert np.isclose(own_stress, known_own, atol=1e-6), (
+    f"expected {known_own:.6f}, found {own_stress}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why can the spectrum of all trajectories be known here without training any network?
+#
+# <details><summary>Answer</summary>Each mode of a linear model learns by itself, so that the predictions at every step are a formula of the start. Their covariance needs only the mean and the variance of the starts.</details>
+#
+# **2.** Inputs are isotropic, and yet training is low-dimensional. How is this possible?
+#
+# <details><summary>Answer</summary>The targets are large compared with the first outputs. All runs then travel far along one common trajectory, and the spread of their starts is negligible next to it.</details>
+#
+# **3.** The oracle can promise fewer dimensions than the networks of chapter 52 have. Why?
+#
+# <details><summary>Answer</summary>Linear models with the same inputs and targets end at one place. A network with more weights than samples can keep something of its start, so that its runs end apart.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 62 asks how the low dimension bears on generalisation.
 #
-# **References.** Mao et al., *An analytical characterization of sloppiness in neural networks: insights from linear models*, 2025, arXiv 2505.08915. Mao et al., PNAS 2024, appendix, synthetic data. Saxe, McClelland and Ganguli, *Exact solutions to the nonlinear dynamics of learning in deep linear neural networks*, 2014. Marchenko and Pastur, *Distribution of eigenvalues for some sets of random matrices*, 1967.
+# **References.**
+#
+# * [Mao2025] Mao et al., *An analytical characterization of sloppiness in neural networks: insights from linear models*, arXiv 2505.08915, 2025.
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. Appendix, synthetic data.
+# * [Saxe2014] Saxe, McClelland and Ganguli, *Exact solutions to the nonlinear dynamics of learning in deep linear neural networks*, ICLR 2014.
+# * [Marchenko1967] Marchenko and Pastur, *Distribution of eigenvalues for some sets of random matrices*, Mathematics of the USSR-Sbornik 1, 1967.

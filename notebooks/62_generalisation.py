@@ -346,47 +346,126 @@ claims.save_results(atlas, "62", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Is a straight line too poor? Let a random forest predict the test error from the road on the same kind of folds, and compare its held-out $R^2$ with the one above.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Is a linear regression too poor? Let the random forest `forest` predict the test error from the road. Define `by_forest`, its prediction for each run while the fold of that run is held out (`cross_val_predict` with the folds `cut` of `groups`), and `r2_forest`, one minus the squared errors over the squared deviations of `y` from its mean. Compare it with the score of the ridge regression.
+
+# %% tags=["stub"]
+y = outcome["test error"].to_numpy()  # given
+groups = configuration if len(set(configuration)) > 1 else np.arange(len(y))  # given
+cut = model_selection.GroupKFold(min(n_folds, len(set(groups))))  # given
+forest = ensemble.RandomForestRegressor(40, random_state=seed)  # given
+by_forest = ...  # array, one prediction for each run
+r2_forest = ...  # a number, at most 1
 
 # %% tags=["solution"]
-y = outcome["test error"].to_numpy()
-forest = ensemble.RandomForestRegressor(100, min_samples_leaf=3, random_state=seed)
-n_parts = min(n_folds, len(np.unique(configuration)))
-folds = {"groups": configuration, "cv": model_selection.GroupKFold(n_parts)}
+folds = {"groups": groups, "cv": cut}
 by_forest = model_selection.cross_val_predict(forest, road.to_numpy(), y, **folds)
 r2_forest = 1 - np.square(y - by_forest).sum() / np.square(y - y.mean()).sum()
 r2_forest
 
 # %% tags=["check"]
-assert by_forest.shape == (len(runs),) and r2_forest <= 1
+assert np.shape(by_forest) == (len(runs),), (
+    f"expected {len(runs)} predictions, found {by_forest!r}"
+)
+assert np.isscalar(r2_forest) and not r2_forest > 1, (
+    f"expected a number of at most 1, found {r2_forest!r}"
+)
+
+# %% tags=["check", "hidden"]
+known_forest = np.full(len(y), np.nan)
+for learned_from, left_out in cut.split(road, y, groups):
+    fitted = forest.fit(road.to_numpy()[learned_from], y[learned_from])
+    known_forest[left_out] = fitted.predict(road.to_numpy()[left_out])
+assert np.allclose(by_forest, known_forest), (
+    f"expected {known_forest[:3]} for the first runs, found {by_forest[:3]}"
+)
+known_r2 = 1 - np.mean((y - known_forest) ** 2) / np.var(y)
+assert np.isclose(r2_forest, known_r2, equal_nan=True), (
+    f"expected {known_r2:.4f}, found {r2_forest}"
+)
 
 # %% [markdown]
-# 2. How early does the bow tell? Correlate it with the test error at each value of progress that most runs reach, and draw the curve.
+# 2. How early does the bow say something? Define `early`, the rank correlation (Spearman) of the bow with the test error at each value of progress that most runs reach (`walked`), over the runs that have a bow there.
+
+# %% tags=["stub"]
+bows = roads.bows(atlas, runs, walked)  # given: (runs, values of progress), in nats
+early = ...  # a correlation for each value of `walked`, NaN where there is none
 
 # %% tags=["solution"]
-bows = pd.DataFrame(roads.bows(atlas, runs, walked), index=runs.index, columns=walked)
-early = bows.corrwith(outcome["test error"], method="spearman").rename_axis("s")
-early.iloc[:: max(1, len(early) // 8)].round(2)
+test_error = pd.Series(outcome["test error"].to_numpy())
+each_bow = [pd.Series(column) for column in bows.T]
+early = [column.corr(test_error, method="spearman") for column in each_bow]
+pd.Series(early, index=walked, dtype=float).iloc[:: max(1, len(early) // 8)].round(2)
 
 # %% tags=["check"]
-assert len(early) == len(walked) and early.dropna().abs().max() <= 1
+assert np.shape(early) == (len(walked),), (
+    f"expected {len(walked)} correlations, found {early!r}"
+)
+
+# %% tags=["check", "hidden"]
+both = [pd.DataFrame({"bow": column, "error": y}).dropna() for column in bows.T]
+known_early = [table.rank().corr().loc["bow", "error"] for table in both]
+assert np.allclose(early, known_early, atol=1e-6, equal_nan=True), (
+    f"expected {np.round(known_early, 3)}, found {early}"
+)
 
 # %% [markdown]
-# 3. Are the seven numbers of a road seven pieces of news? Compute the rank correlation of every two of them over the runs, and find the two that agree most.
+# 3. Are the seven numbers of a road seven independent pieces of information? Define `agree`, the absolute rank correlation of every two of them over the runs, and `most_alike`, the names of the two different numbers that agree most.
+
+# %% tags=["stub"]
+agree = ...  # table (7, 7), its rows and columns in the order of `road`
+most_alike = ...  # (name, name)
 
 # %% tags=["solution"]
 agree = road.corr(method="spearman").abs()
-off_diagonal = agree.where(~np.eye(len(agree), dtype=bool)).stack()
-most_alike = off_diagonal.idxmax()
-most_alike, off_diagonal.max().round(2)
+between_two = agree.where(~np.eye(len(agree), dtype=bool), -1.0).fillna(0.0)
+most_alike = between_two.stack().idxmax()
+most_alike, agree.loc[most_alike]
 
 # %% tags=["check"]
-assert agree.shape == (road.shape[1],) * 2 and most_alike[0] != most_alike[1]
-assert np.isclose(agree.loc[most_alike], off_diagonal.max())
+assert np.shape(agree) == (road.shape[1], road.shape[1]), (
+    f"expected a table of shape {(road.shape[1], road.shape[1])}, found {agree!r}"
+)
+assert isinstance(most_alike, tuple) and set(most_alike) <= set(road), (
+    f"expected two names of {list(road)}, found {most_alike!r}"
+)
+
+# %% tags=["check", "hidden"]
+ranks_of_road = road.rank()
+known_agree = ranks_of_road.corr().abs().to_numpy()
+assert np.allclose(agree, known_agree, atol=1e-6, equal_nan=True), (
+    f"expected {np.round(known_agree, 2)}, found {np.round(agree, 2)}"
+)
+others = np.nan_to_num(known_agree[~np.eye(len(known_agree), dtype=bool)])
+spot = [list(road).index(name) for name in most_alike]
+assert len(set(spot)) == 2 and np.isclose(
+    np.nan_to_num(known_agree[tuple(spot)]), others.max()
+), f"expected two names with {others.max():.3f}, found {most_alike}"
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Why are all seeds of a configuration held out together?
+#
+# <details><summary>Answer</summary>Seeds of one configuration resemble each other. If some of them were learned from, the regression could recognise the configuration of the others instead of predicting anything.</details>
+#
+# **2.** The bow has a strong rank correlation with the test error. Does a straighter road make a network generalise?
+#
+# <details><summary>Answer</summary>This cannot be told from the correlation, because no run was changed to see what happens. Bow and test error may have a common cause, such as the family or hard samples.</details>
+#
+# **3.** A held-out score is below zero. What does this mean?
+#
+# <details><summary>Answer</summary>The prediction is worse than the mean of the runs that were learned from. What goes together in them does not carry over to the runs that were held out.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 70 asks whether a low dimension is the sign of a network that generalises, and chapter 71 whether networks that are equally far on the train samples know the same things. Chapter 63 puts a network of your own on the map, with a test error that this chapter has never seen.
 #
-# **References.** Mao et al., PNAS 2024, for the manifold. Jiang et al., *Fantastic generalization measures and where to find them*, 2020, on how easily such measures mislead. Anderson and ter Braak, *Permutation tests for multi-factorial analysis of variance*, 2003, on which units may be exchanged. Holm, *A simple sequentially rejective multiple test procedure*, 1979.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. For the manifold.
+# * [Jiang2020] Jiang et al., *Fantastic generalization measures and where to find them*, ICLR 2020. On how easily such measures mislead.
+# * [Anderson2003] Anderson and ter Braak, *Permutation tests for multi-factorial analysis of variance*, 2003. On which units may be exchanged.
+# * [Holm1979] Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6, 1979.

@@ -330,52 +330,120 @@ claims.save_results(atlas, "70", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Show that turning the space around for a run on random labels changes no distance within the run, so that its dimension is the same either way.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Turning the space around for a run on random labels changes no distance within the run. Turn `some_run`, such that the labels `drawn_labels` take the place of the true train labels: define `moved`, the turned run, and `largest_change`, the largest difference that this makes to a distance between two of its points.
+
+# %% tags=["stub"]
+some_run = of_atlas.own_road(atlas, noise[0])  # given
+shape = some_run.shape  # given: (points, samples, classes)
+drawn_labels = stream("labels").integers(shape[2], size=shape[1])  # given
+moved = ...  # array of the same shape
+largest_change = ...  # a number, in nats
 
 # %% tags=["solution"]
-some_run = of_atlas.own_road(atlas, noise[0])
-drawn_labels = stream("labels").integers(some_run.shape[2], size=some_run.shape[1])
 moved = geometry.exchange_classes(some_run, drawn_labels, labels["train"])
+largest_change = np.abs(pairwise(moved) - pairwise(some_run)).max()
+largest_change
 
 # %% tags=["check"]
-assert np.allclose(pairwise(moved), pairwise(some_run), atol=1e-6)
+assert np.shape(moved) == shape, (
+    f"expected an array of shape {shape}, found {np.shape(moved)}"
+)
+assert np.isscalar(largest_change) and largest_change >= 0, (
+    f"expected a difference in nats, found {largest_change!r}"
+)
+
+# %% tags=["check", "hidden"]
+each_sample = np.arange(shape[1])
+now, before = (
+    np.exp(moved[:, each_sample, labels["train"]]),
+    np.exp(some_run[:, each_sample, drawn_labels]),
+)
+assert np.allclose(now, before), (
+    "expected drawn labels in the place of the true ones, "
+    f"found probabilities that differ by {np.abs(now - before).max()}"
+)
+assert largest_change < 1e-5, f"expected no change, found {largest_change} nats"
 
 # %% [markdown]
-# 2. What does the participation ratio say of $k$ equal axes? A regular simplex of $n$ points has $n-1$ of them. Compute its ratio for $n = 3$ to $8$ and give $k$ for each.
+# 2. What does the participation ratio say of $k$ equal axes? A regular simplex of $n$ points, all at the same distance from each other, has $n-1$ of them. Define `ratios`, its participation ratio for each $n$ in `n_vertices` (see `dimension`).
+
+# %% tags=["stub"]
+n_vertices = range(3, 9)  # given
+ratios = ...  # list, one ratio for each n
 
 # %% tags=["solution"]
-corners_of = range(3, 9)
-ratios = [dimension(2 * (1 - np.eye(n)), stress)[0] for n in corners_of]
+ratios = [dimension(2 * (1 - np.eye(n)), stress)[0] for n in n_vertices]
 ratios
 
 # %% tags=["check"]
-assert np.allclose(ratios, [n - 1 for n in corners_of])
+assert np.shape(ratios) == (len(n_vertices),), (
+    f"expected {len(n_vertices)} ratios, found {ratios!r}"
+)
+
+# %% tags=["check", "hidden"]
+assert np.allclose(ratios, [n - 1 for n in n_vertices]), (
+    f"expected {[n - 1 for n in n_vertices]}, found {ratios}"
+)
 
 # %% [markdown]
-# 3. How large is the trap of the few corners? Cut the run with the most checkpoints between the stations down to 1, 2, 4, ... of them and compute its dimension each time.
+# 3. How strongly do few checkpoints lower the dimension? Take the run `longest`, which has the most checkpoints between the stations, and cut it down to each number of them in `n_left` (`by_heart.points_at` with `by_heart.Stations(at.values, n)`). Define `by_corners`, a dictionary from this number to the participation ratio.
+
+# %% tags=["stub"]
+low_end, high_end = at.values[[0, -1]]  # given
+own_clocks = {r: clock[r].progress for r in points if where[r] is atlas}  # given
+inside = {r: ((s > low_end) & (s < high_end)).sum() for r, s in own_clocks.items()}
+longest = max(inside, key=inside.get)  # given
+n_left = sorted({1, at.corners, int(inside[longest])})  # given
+by_corners = ...  # {number: ratio}
 
 # %% tags=["solution"]
-inside = {
-    run: ((c.progress > at.values[0]) & (c.progress < at.values[-1])).sum()
-    for run, c in clock.items()
-    if run in points and where[run] is atlas
-}
-longest = max(inside, key=inside.get)
-whole = atlas, longest, clock[longest]
 by_corners = {}
-for n in 2 ** np.arange(int(np.log2(inside[longest])) + 1):
-    cut = by_heart.Stations(at.values, int(n))
-    few = by_heart.points_at(*whole, cut, fitted.get(longest))
-    by_corners[int(n)] = dimension(pairwise(few), stress)[0]
+for n in n_left:
+    with_n = by_heart.Stations(at.values, n)
+    whole = atlas, longest, clock[longest], with_n, fitted.get(longest)
+    by_corners[n] = dimension(pairwise(by_heart.points_at(*whole)), stress)[0]
 by_corners
 
 # %% tags=["check"]
-assert min(by_corners) == 1 and len(by_corners) == int(np.log2(inside[longest])) + 1
-assert all(1 <= ratio < n_stations for ratio in by_corners.values())
+assert isinstance(by_corners, dict) and set(by_corners) == set(n_left), (
+    f"expected a ratio for each of {n_left}, found {by_corners!r}"
+)
+
+# %% tags=["check", "hidden"]
+as_above = sizes.participation[longest]
+assert np.isclose(by_corners[at.corners], as_above), (
+    f"expected {as_above:.4f}, as above, found {by_corners[at.corners]}"
+)
+with_one = by_heart.Stations(at.values, 1)
+polygon = atlas, longest, clock[longest], with_one, fitted.get(longest)
+known_one = dimension(pairwise(by_heart.points_at(*polygon)), stress)[0]
+assert np.isclose(by_corners[1], known_one), (
+    f"expected {known_one:.4f} with a single corner, found {by_corners[1]}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Networks on sloppy inputs have a low dimension and a high test error. What does one such example show?
+#
+# <details><summary>Answer</summary>A low dimension is not enough for a network to generalise. The example does not show that the two are unrelated among ordinary runs; the rank correlation is for that question.</details>
+#
+# **2.** Why are all runs cut down to equally many checkpoints before dimensions are compared?
+#
+# <details><summary>Answer</summary>A run with few checkpoints is a polygon with few corners, and has a low dimension for that reason alone. Otherwise the schedule of recording would be compared instead of the training.</details>
+#
+# **3.** Why do runs on random labels need a clock of their own?
+#
+# <details><summary>Answer</summary>Progress towards the true labels says nothing about how far a network is that was fitted to other labels. On its own labels, each run can be compared at equal progress.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 71 asks whether networks that are equally far on the train samples know the same things.
 #
-# **References.** Mao et al., PNAS 2024, for the manifold. Zhang et al., *Understanding deep learning requires rethinking generalization*, 2017, for networks on random labels.
+# **References.**
+#
+# * [Mao2024] Mao et al., *The training process of many deep networks explores the same low-dimensional manifold*, PNAS 121(12), 2024. For the manifold.
+# * [Zhang2017] Zhang et al., *Understanding deep learning requires rethinking generalization*, ICLR 2017. For networks on random labels.

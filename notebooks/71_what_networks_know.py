@@ -278,7 +278,13 @@ claims.save_results(atlas, "71", results, seed=seed, started=started)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Where on the road do the families differ most? Compute the share between families at *every* value of train progress and find the largest.
+# Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
+#
+# 1. Where on the road do the families differ most? Define `shares`, the share of the variance of the excess that lies between families at *every* value of train progress in `walked`, and `widest`, the value at which it is largest.
+
+# %% tags=["stub"]
+shares = ...  # list, one share for each value of `walked`
+widest = ...  # one of the values in `walked`
 
 # %% tags=["solution"]
 shares = [between_share(excess[:, k], families) for k in range(len(walked))]
@@ -286,35 +292,108 @@ widest = walked[int(np.argmax(shares))]
 widest, max(shares)
 
 # %% tags=["check"]
-assert len(shares) == len(walked) and max(shares) >= spread["between families"].max()
+assert np.shape(shares) == (len(walked),), (
+    f"expected {len(walked)} shares, found {shares!r}"
+)
+assert np.isscalar(widest) and np.isclose(walked, widest).any(), (
+    f"expected one of the values in `walked`, found {widest!r}"
+)
+
+# %% tags=["check", "hidden"]
+known_shares = np.array([between_share(column, families) for column in excess.T])
+assert np.allclose(shares, known_shares), (
+    f"expected {np.round(known_shares[:3], 3)} at first, found {shares[:3]}"
+)
+at_widest = known_shares[np.isclose(walked, widest)].max()
+assert np.isclose(at_widest, known_shares.max()), (
+    f"expected the value with a share of {known_shares.max():.3f}, found {widest}"
+)
 
 # %% [markdown]
-# 2. Which test samples does nearly nobody learn? Count for each sample the runs that never learn it, and give the class of the hardest one.
+# 2. Which test samples does nearly no run learn? A sample that a run never learns has the run's number of checkpoints as its order. Define `never`, for each test sample the number of runs that never learn it, and `hardest`, the number (from 0) of a sample that most runs never learn.
+
+# %% tags=["stub"]
+n_points = atlas.points.groupby("run").size()[runs.index].to_numpy()  # given
+never = ...  # array (samples,) of whole numbers
+hardest = ...  # a whole number
 
 # %% tags=["solution"]
-n_points = atlas.points.groupby("run").size()[runs.index].to_numpy()
 never = (orders["test"] == n_points[:, None]).sum(axis=0)
 hardest = int(never.argmax())
 hardest, never[hardest], labels["test"][hardest]
 
 # %% tags=["check"]
-assert np.isclose(never.sum() / never.size / len(runs), last.error_test.mean())
+assert np.shape(never) == (len(labels["test"]),), (
+    f"expected {len(labels['test'])} numbers of runs, found {never!r}"
+)
+assert isinstance(hardest, int | np.integer), (
+    f"expected a whole number, found {hardest!r}"
+)
+
+# %% tags=["check", "hidden"]
+never_right = [o >= n for o, n in zip(orders["test"], n_points, strict=True)]
+known_never = np.sum(never_right, axis=0)
+assert np.array_equal(never, known_never), (
+    f"expected {known_never.sum()} pairs of run and sample, found {np.sum(never)}"
+)
+assert hardest in np.flatnonzero(known_never == known_never.max()), (
+    f"expected a sample that {known_never.max()} runs never learn, found {hardest}"
+)
 
 # %% [markdown]
-# 3. How much do ties cost? Forget every other checkpoint (halve the orders, rounding down) and compute the mean agreement of all pairs on train samples again.
+# 3. How much agreement is lost to ties? Forget every other checkpoint by halving the `orders` on train samples, rounded down. Define `coarse`, the agreement of every two runs then, and `lost`, by how much the mean agreement of two different runs falls (NaN agreements left out).
+
+# %% tags=["stub"]
+above = np.triu_indices(len(runs), 1)  # given: the pairs of different runs
+coarse = ...  # array (runs, runs)
+lost = ...  # a number
 
 # %% tags=["solution"]
 coarse = order_agreement(orders["train"] // 2)
-above = np.triu_indices(len(runs), 1)
-np.nanmean(agreement["train"][above]), np.nanmean(coarse[above])
+lost = np.nanmean(agreement["train"][above]) - np.nanmean(coarse[above])
+lost
 
 # %% tags=["check"]
-assert coarse.shape == agreement["train"].shape
-assert np.nanmax(np.abs(coarse)) <= 1 + 1e-9
+assert np.shape(coarse) == (len(runs), len(runs)), (
+    f"expected an array {(len(runs), len(runs))}, found {coarse!r}"
+)
+assert np.isscalar(lost) and not abs(lost) > 2, (
+    f"expected a difference of two correlations, found {lost!r}"
+)
+
+# %% tags=["check", "hidden"]
+known_coarse = order_agreement([np.floor(order / 2) for order in orders["train"]])
+assert np.allclose(coarse, known_coarse, equal_nan=True), (
+    f"expected {known_coarse[0, -1]:.4f} for first and last run, "
+    f"found {coarse[0, -1]:.4f}"
+)
+pairs_left = [order_of[above] for order_of in (agreement["train"], known_coarse)]
+known_lost = np.nanmean(pairs_left[0]) - np.nanmean(pairs_left[1])
+assert np.isclose(lost, known_lost, equal_nan=True), (
+    f"expected {known_lost:.4f}, found {lost}"
+)
+
+# %% [markdown]
+# ### Quiz
+#
+# **1.** Two runs have the same train error at every checkpoint. Must they learn the samples in the same order?
+#
+# <details><summary>Answer</summary>No, they may be right on different samples. The learning curve says how many samples are learned, and the order says which ones.</details>
+#
+# **2.** Why is the agreement of two orders compared with a shuffle within each class, and not with zero?
+#
+# <details><summary>Answer</summary>Some classes are easier than others, so that any two runs agree a little. The shuffle keeps the difficulty of the classes and removes what two runs share about single samples.</details>
+#
+# **3.** The excess of a family is smaller at equal train progress. Is its final test error then smaller too?
+#
+# <details><summary>Answer</summary>Not necessarily. The excess is about one moment on the way, and another family may get farther along it before training ends.</details>
 
 # %% [markdown]
 # ## What next
 #
 # Chapter 90 measures how fast all this can be computed, and chapter 99 judges the claims of the paper.
 #
-# **References.** Hacohen, Choshen and Weinshall, *Let's agree to agree: neural networks share classification order on real datasets*, 2020. Jiang et al., *Fantastic generalization measures and where to find them*, 2020.
+# **References.**
+#
+# * [Hacohen2020] Hacohen, Choshen and Weinshall, *Let's agree to agree: neural networks share classification order on real datasets*, ICML 2020.
+# * [Jiang2020] Jiang et al., *Fantastic generalization measures and where to find them*, ICLR 2020.

@@ -11,9 +11,7 @@ from manifold_utils.book import back_matter
 from manifold_utils.book.contents import NOTEBOOKS, Book, read_notebook, tags
 from manifold_utils.book.guard import clean
 
-WAITING = {"60", "61", "62"}  # chapters whose exercises do not have this form yet
 CHAPTERS = {c.id: Book().path(c) for c in Book().chapters}
-FORMED = {id_: path for id_, path in CHAPTERS.items() if id_ not in WAITING}
 
 
 def exercises(notebook):
@@ -107,9 +105,9 @@ class Anything:
         return "?"
 
 
-@pytest.mark.parametrize("id_", FORMED)
+@pytest.mark.parametrize("id_", CHAPTERS)
 def test_exercises_have_a_stub_a_solution_a_check_and_a_stricter_one(id_):
-    found = exercises(read_notebook(FORMED[id_]))
+    found = exercises(read_notebook(CHAPTERS[id_]))
     assert 3 <= len(found) <= 5
     for exercise in found:
         assert list(exercise) == ["stub", "solution", "check", "hidden"]
@@ -126,9 +124,9 @@ def test_exercises_have_a_stub_a_solution_a_check_and_a_stricter_one(id_):
         assert set(names) <= {n.id for n in ast.walk(ast.parse(exercise["solution"])) if isinstance(n, ast.Name)}
 
 
-@pytest.mark.parametrize("id_", FORMED)
+@pytest.mark.parametrize("id_", CHAPTERS)
 def test_an_untouched_stub_fails_every_check_with_a_message(id_):
-    notebook, imports = read_notebook(FORMED[id_]), {}
+    notebook, imports = read_notebook(CHAPTERS[id_]), {}
     exec(next(cell.source for cell in notebook.cells if cell.cell_type == "code"), imports)
     for exercise in exercises(notebook):
         for name in asked(exercise["stub"]):  # also if only one of the names was forgotten
@@ -136,10 +134,6 @@ def test_an_untouched_stub_fails_every_check_with_a_message(id_):
             lines = [node for node in ast.parse(exercise["check"]).body if name in ast.unparse(node)]
             with pytest.raises(AssertionError, match=r"(?s)expected .*found "):
                 exec(compile(ast.Module(lines[:1], []), "check", "exec"), {}, space)
-
-
-def test_only_the_chapters_that_wait_have_the_old_form():
-    assert {id_ for id_, path in CHAPTERS.items() if not exercises(read_notebook(path))} == WAITING & set(CHAPTERS)
 
 
 def played(path, values):
@@ -174,9 +168,9 @@ def judge(path, values):
     return found
 
 
-@pytest.mark.parametrize("id_", FORMED)
+@pytest.mark.parametrize("id_", CHAPTERS)
 def test_a_quiz_has_two_or_three_questions_with_folded_answers(id_):
-    quizzes = [cell.source for cell in read_notebook(FORMED[id_]).cells if cell.source.startswith("### Quiz")]
+    quizzes = [cell.source for cell in read_notebook(CHAPTERS[id_]).cells if cell.source.startswith("### Quiz")]
     assert len(quizzes) == 1
     questions = re.findall(r"^\*\*(\d)\.\*\* .*\?$", quizzes[0], re.M)
     answers = re.findall(r"^<details><summary>Answer</summary>(.+)</details>$", quizzes[0], re.M)
@@ -185,10 +179,10 @@ def test_a_quiz_has_two_or_three_questions_with_folded_answers(id_):
     assert clean(quizzes[0]) == quizzes[0].replace("&", "&amp;"), "the guard of the pages lets all of it through"
 
 
-@pytest.mark.parametrize("id_", FORMED)
+@pytest.mark.parametrize("id_", CHAPTERS)
 def test_references_of_a_chapter_are_those_of_the_one_file(id_):
     known = back_matter.references(NOTEBOOKS)
-    (cell,) = [cell for cell in read_notebook(FORMED[id_]).cells if "**References.**" in cell.source]
+    (cell,) = [cell for cell in read_notebook(CHAPTERS[id_]).cells if "**References.**" in cell.source]
     lines = cell.source.split("**References.**")[1].strip().splitlines()
     for line in lines:
         key = re.match(r"\* \[(\w+)\] ", line)
@@ -202,9 +196,7 @@ def test_the_bibliography_is_sorted_and_all_of_it_is_cited():
     known = back_matter.references(NOTEBOOKS)
     assert list(known) == sorted(known) and all(text.endswith(".") for text in known.values())
     texts = "\n".join(path.read_text(encoding="utf-8") for path in CHAPTERS.values())
-    waiting = "\n".join(path.read_text(encoding="utf-8") for id_, path in CHAPTERS.items() if id_ in WAITING)
-    uncited = [key for key in known if f"[{key}]" not in texts and key.rstrip("0123456789") not in waiting]
-    assert uncited == []
+    assert [key for key in known if f"[{key}]" not in texts] == []
 
 
 def test_glossary_is_sorted_and_each_word_stands_in_its_chapter():
