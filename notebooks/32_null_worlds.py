@@ -379,7 +379,7 @@ assert isinstance(nearest_world, dict) and set(nearest_world) == set(whole), (
 )
 
 # %% tags=["check", "hidden"]
-assert set(nearest_world.values()) == {"curve"}, (
+assert set(nearest_world.values()) <= {"curve"}, (
     f"expected the world where runs share their whole curve, found {nearest_world}"
 )
 

@@ -141,12 +141,18 @@ def test_a_deep_look_reads_everything_against_its_checksums(edition, capsys):
 
 @pytest.mark.parametrize("name", ["points.parquet", "labels_test.parquet", "profile.yaml", "atlas.json"])
 def test_a_deep_look_reads_tables_json_and_the_frozen_profile_too(edition, name):
+    """A flipped byte is noticed, or is one of those that mean nothing: what is read is then what was written."""
     profile = Profile.load("smoke")
     profile = profile.model_copy(update={"grids": {"main": profile.grids["main"]}})
     path = edition.atlas / name
-    content = path.read_bytes()
-    flip(path)
+    content, noticed = path.read_bytes(), 0
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else None
     try:
-        assert [message for message in damaged(profile, edition.atlas) if str(path) in message]
+        for k in [len(content) // 2] if table is None else np.linspace(0, len(content) - 1, 9).astype(int):
+            path.write_bytes(content[:k] + bytes([content[k] ^ 1]) + content[k + 1 :])
+            found = [message for message in damaged(profile, edition.atlas) if str(path) in message]
+            noticed += bool(found)
+            assert found or (table is not None and pd.read_parquet(path).equals(table)), f"byte {k} of {len(content)}"
     finally:
         path.write_bytes(content)
+    assert noticed >= (1 if table is None else 2)

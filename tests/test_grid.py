@@ -272,7 +272,8 @@ def test_a_killed_driver(tmp_path, threads):
     import yaml
 
     tiny = profile(epochs=200, seeds=range(8))
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny.model_dump(mode="json", exclude_none=True)))
+    written = tiny.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(written))
     (tmp_path / "driver.py").write_text(DRIVER)
     command = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "tiny.yaml"), str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}

@@ -12,7 +12,8 @@ from PIL import Image
 from manifold_utils import files
 from manifold_utils.atlas.records import POINT_COLUMNS, RunRecord, load_run
 from manifold_utils.book import pages
-from manifold_utils.book.twins import YOUR_TURN, write_student_edition
+from manifold_utils.book.contents import NOTEBOOKS
+from manifold_utils.book.student import write_student_edition
 from manifold_utils.files import atomic_path, owned_folder, remove_leftovers
 from manifold_utils.profiles import Profile
 from manifold_utils.recording.callbacks.taking import Taking
@@ -89,9 +90,11 @@ def test_html_refuses_a_folder_of_somebody_before_it_builds(mine, monkeypatch):
     class Edition:
         class book:  # noqa: N801 - stands for an attribute
             chapters = ()
+            folder = NOTEBOOKS
 
         atlas = out = mine
         profile = Profile.load("smoke")
+        unexecuted = staticmethod(list)  # none: everything has run
 
     monkeypatch.setattr(pages, "_sphinx", lambda *a: pytest.fail("built before it was refused"))
     before = tree(mine)
@@ -137,7 +140,7 @@ def test_a_new_student_edition_never_overwrites_answers(tmp_path):
     paths = write_student_edition(out)
     write_student_edition(out)  # untouched ones are renewed
     answered = nbformat.read(paths[3], as_version=4)
-    cell = next(c for c in answered.cells if c.source == YOUR_TURN["code"])
+    cell = next(c for c in answered.cells if c.cell_type == "code" and "= ..." in c.source)
     cell.source = "answer = 42"
     nbformat.write(answered, paths[3])
     (out / paths[1].name).write_text("not a notebook")

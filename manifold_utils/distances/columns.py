@@ -111,7 +111,7 @@ def _gathered(reader, path, columns):
                 out[k] = reader.points(slice(i, i + 1)).read(slice(None))[0]
             out.flush()
             del out
-        yield MappedSource.of(np.load(file, mmap_mode="r"))
+        yield MappedSource.of(np.load(file, mmap_mode="r", allow_pickle=False))
     finally:
         file.unlink(missing_ok=True)
 

@@ -256,7 +256,7 @@ def save_fit(path, fitted):
 
 def load_fit(path):
     """What `save_fit` saved, under the names of an estimator's attributes."""
-    with np.load(path) as found:
+    with np.load(path, allow_pickle=False) as found:
         return SimpleNamespace(
             embedding_=found["embedding"], eigenvalues_=found["eigenvalues"], explained_stress_=found["stress"]
         )
