@@ -125,6 +125,12 @@ def test_trajectories_at_equal_progress(atlas):
     assert list(runs.index) == list(atlas.runs.index)
 
 
+def test_a_matrix_of_as_many_other_points_is_refused(atlas, monkeypatch):
+    monkeypatch.setattr(Atlas, "points_fingerprint", lambda _: "other")
+    with pytest.raises(ValueError, match="belongs to other points"):
+        atlas.distances("train")
+
+
 def test_widths_and_distances_to_the_geodesic_by_the_definition(atlas):
     grid = np.array([0.25, 0.75])
     found = compare_trajectories(atlas, "train", grid, show_progress=False)
