@@ -131,6 +131,17 @@ def test_a_matrix_of_as_many_other_points_is_refused(atlas, monkeypatch):
         atlas.distances("train")
 
 
+def test_the_width_of_one_seed_is_unknown(atlas, monkeypatch):
+    monkeypatch.setattr(of_atlas, "configurations", lambda table, _: (np.arange(len(table)), None))
+    assert np.isnan(compare_trajectories(atlas, "train", np.array([0.5]), show_progress=False).tube_width).all()
+
+
+def test_points_beyond_the_limit_are_not_fitted(atlas):
+    half_loss = atlas.table().loss_train.to_numpy() / 2
+    limit = np.median(half_loss)
+    assert np.array_equal(fitted_points(atlas, limit), half_loss < limit)
+
+
 def test_widths_and_distances_to_the_geodesic_by_the_definition(atlas):
     grid = np.array([0.25, 0.75])
     found = compare_trajectories(atlas, "train", grid, show_progress=False)
@@ -143,7 +154,7 @@ def test_widths_and_distances_to_the_geodesic_by_the_definition(atlas):
         runs = np.flatnonzero(found.configuration == number)
         centre = np.sqrt((roots[runs] ** 2).mean(axis=0))
         expected = -np.log((roots[runs] * centre).sum(axis=-1)).mean(axis=-1)
-        np.testing.assert_allclose(found.tube_width[runs], expected if len(runs) > 1 else np.nan, atol=1e-6)
+        np.testing.assert_allclose(found.tube_width[runs], expected, atol=1e-6)
 
 
 def test_a_run_is_resampled_by_the_clock_of_its_own_checkpoints(atlas):

@@ -244,3 +244,14 @@ def test_a_bad_sample_of_a_later_chunk_is_named():
     settings = {"metric": "hellinger", "cap": None, "precision": "double", "samples": 5, "threads": 1, "device": "cpu"}
     with as_source(values, None, spool=False) as reader, pytest.raises(ValueError, match="point 14, sample 17"):
         compute_block(reader, None, settings, offsets=(10, 10))
+
+
+def test_sources_that_differ_at_their_end_have_other_fingerprints(tmp_path):
+    values = points()
+    last = values.copy()
+    last[-1, 0] = last[-1, 0, ::-1]
+    found = []
+    for one in (values, last):
+        with as_source(one, tmp_path / "x", spool=False) as reader:
+            found.append(reader.fingerprint())
+    assert found[0] != found[1]
