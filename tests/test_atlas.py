@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import xarray as xr
 
 from manifold_utils.atlas import Atlas
 from manifold_utils.atlas.records import RunRecord
-from manifold_utils.files import PROJECT, atomic_path
+from manifold_utils.files import PROJECT, TEMPORARY, atomic_path, read_json, write_json
 from manifold_utils.profiles import Profile
 
 
@@ -166,3 +167,35 @@ def test_an_unknown_name_says_which_profiles_and_atlases_there_are(tmp_path):
     assert Atlas.open("mine", tmp_path).path.name == "mine"
     with pytest.raises(FileNotFoundError, match="run --profile digits"):
         Atlas.open("digits", tmp_path)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_atlas_of_another_format_is_refused(filled, number):
+    facts = read_json(filled[0].path / "atlas.json")
+    write_json(filled[0].path / "atlas.json", facts | {"format": number})
+    with pytest.raises(ValueError, match=f"format {number}, this code reads format 2"):
+        Atlas(filled[0].path)
+
+
+def test_points_at_other_steps_are_other_points_and_one_unknown_grid_is_enough_to_refuse(filled):
+    atlas, before = filled[0], filled[0].points_fingerprint()
+    with pytest.raises(ValueError, match="no points of grid"):
+        atlas.table(["main", "nowhere"])
+    atlas.save_points(atlas.points.assign(step=atlas.points.step + 1))
+    assert atlas.points_fingerprint() != before
+
+
+def test_the_last_checkpoint_is_the_final_one(filled):
+    points = filled[2][0].points.assign(loss_train=[4.0, 3.0, 2.0, 1.0])
+    last = replace(filled[2][0], points=points)
+    filled[0].save_run(last, "main")
+    assert filled[0].collect(filled[1])[0].loc[last.name, "final_loss_train"] == 1.0
+
+
+def test_what_a_killed_driver_left_in_a_space_is_cleared_too(tmp_path):
+    atlas = Atlas.create(Profile.load("smoke"), tmp_path)
+    left = [home / "predictions" / f"{TEMPORARY}0-a" for home in (atlas.path, *atlas.path.glob("spaces/*"))]
+    for folder in left:
+        folder.mkdir()
+    with atlas.lock():
+        assert len(left) > 1 and not any(folder.exists() for folder in left)

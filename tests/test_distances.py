@@ -191,6 +191,12 @@ def test_one_hot_points(dtype):
     np.testing.assert_allclose(pairwise(log_p, metric="euclidean"), differ * math.sqrt(2), atol=1e-14)
 
 
+def test_one_zero_against_one_support_is_enough():
+    certain, unsure = np.log([[[[1.0, 1e-300]]], [[[0.5, 0.5]]]])
+    certain[..., 1] = -np.inf
+    assert np.isinf([pairwise(*pair, metric="symmetric_kl") for pair in ((certain, unsure), (unsure, certain))]).all()
+
+
 def test_one_disjoint_sample_among_many_is_enough():
     log_p = points(40, 300, 4, dtype=np.float32)
     log_p[7, 211], log_p[23, 211] = one_hot([0, 1], 4)

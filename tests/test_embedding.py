@@ -125,6 +125,38 @@ def test_trajectories_at_equal_progress(atlas):
     assert list(runs.index) == list(atlas.runs.index)
 
 
+def test_a_matrix_of_as_many_other_points_is_refused(atlas, monkeypatch):
+    monkeypatch.setattr(Atlas, "points_fingerprint", lambda _: "other")
+    with pytest.raises(ValueError, match="belongs to other points"):
+        atlas.distances("train")
+
+
+def test_the_width_of_one_seed_is_unknown(atlas, monkeypatch):
+    monkeypatch.setattr(of_atlas, "configurations", lambda table, _: (np.arange(len(table)), None))
+    assert np.isnan(compare_trajectories(atlas, "train", np.array([0.5]), show_progress=False).tube_width).all()
+
+
+def test_points_beyond_the_limit_are_not_fitted(atlas):
+    half_loss = atlas.table().loss_train.to_numpy() / 2
+    limit = np.median(half_loss)
+    assert np.array_equal(fitted_points(atlas, limit), half_loss < limit)
+
+
+def test_widths_and_distances_to_the_geodesic_by_the_definition(atlas):
+    grid = np.array([0.25, 0.75])
+    found = compare_trajectories(atlas, "train", grid, show_progress=False)
+    roots = np.exp(0.5 * resampled(atlas, "train", list(atlas.runs.index), grid).astype(np.float64))
+    for k, s in enumerate(grid):
+        own = np.sqrt(np.exp(geodesic(ignorance(*roots.shape[2:]), truth(LABELS["train"], roots.shape[3]), [s])))
+        expected = -np.log((roots[:, k] * own).sum(axis=-1)).mean(axis=-1)
+        np.testing.assert_allclose(found.to_geodesic[:, k], expected, atol=1e-6)
+    for number in np.unique(found.configuration):
+        runs = np.flatnonzero(found.configuration == number)
+        centre = np.sqrt((roots[runs] ** 2).mean(axis=0))
+        expected = -np.log((roots[runs] * centre).sum(axis=-1)).mean(axis=-1)
+        np.testing.assert_allclose(found.tube_width[runs], expected, atol=1e-6)
+
+
 def test_a_run_is_resampled_by_the_clock_of_its_own_checkpoints(atlas):
     """At the progress of a checkpoint stands that checkpoint: neither its neighbour nor one of another phase."""
     run, points = atlas.runs.index[1], atlas.points

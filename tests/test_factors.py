@@ -294,8 +294,9 @@ def test_shuffles_without_effect_are_exchangeable():
     """p-values of a factor without effect are spread over (0, 1], not heaped near 0."""
     rng = np.random.default_rng(3)
     runs = make_runs(seeds=(1, 2))
-    p = [effect(distances_of(runs, rng, n_dimensions=30), runs, "augmentation", rng)["p_value"] for _ in range(20)]
-    assert 0.25 < np.mean(p) < 0.8
+    found = [effect(distances_of(runs, rng, n_dimensions=30), runs, "augmentation", rng) for _ in range(20)]
+    assert 0.25 < np.mean([one["p_value"] for one in found]) < 0.8
+    assert np.mean([one["value"] > one["null_high"] for one in found]) < 0.25, "one in twenty is beyond the null"
 
 
 def test_pair_features_are_symmetric_and_know_equal_levels():

@@ -357,3 +357,9 @@ def test_results_of_a_table_have_plain_names_and_what_each_row_says():
     rows = pd.DataFrame({"rho": [0.5], "low": [0.1], "high": [0.9], "runs": [7]}, index=["... bow, early: all"])
     found = claims.results_of(rows, "rank_{}", "rho", low="low", high="high", n="runs", note="Spearman")
     assert found == {"rank_bow_early_all": claims.result(0.5, low=0.1, high=0.9, n=7, note="Spearman")}
+
+
+def test_the_guess_is_the_mean_of_the_others():
+    target = np.array([1.0, 3.0, 10.0])
+    guess = held_out_errors(np.zeros((3, 1)), target, ["a", "a", "b"], n_splits=2)[1]
+    assert guess.tolist() == [81.0, 49.0, 64.0]

@@ -1,5 +1,7 @@
 """Landmark InPCA against InPCA of the whole matrix: exact where it must be, nearer than the raw placement elsewhere."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import geodesic, ignorance, truth
-from manifold_utils.inpca import InPCA
+from manifold_utils.inpca import InPCA, choices
 from manifold_utils.inpca.landmarks import LandmarkInPCA, draw_landmarks
 from manifold_utils.studies.timing import distance_matrix
 
@@ -99,3 +101,21 @@ def test_landmarks_reach_the_few_that_lie_apart():
     D = np.square(x[:, None] - x)
     rows, _ = draw_landmarks(lambda k: D[:, k], 1000, 40, rng, rounds=20)
     assert set(range(990, 1000)) <= set(rows.tolist())
+
+
+def test_a_sketch_covers_far_points_and_kinds_take_turns():
+    """Choices of landmarks: no point of a drawn one's place is drawn again, and every kind gets its share."""
+    places = np.repeat([[0.0, 1.0], [9.0, 1.0], [0.0, 7.0]], [50, 2, 1], axis=0)
+    rows = choices.sketch(places, 3, np.random.default_rng(0))
+    assert len(np.unique(places[rows], axis=0)) == 3
+    kinds = np.repeat(["a", "b", "c"], [80, 15, 5])
+    taken = kinds[choices.strata(kinds, 12, np.random.default_rng(0))]
+    assert [np.count_nonzero(taken == kind) for kind in "abc"] == [4, 4, 4]
+
+
+def test_errors_of_a_choice_do_not_depend_on_signs_and_name_their_axis():
+    x = np.random.default_rng(0).normal(size=(9, 3))
+    exact = SimpleNamespace(embedding_=x, explained_stress_=np.array([0.2, 0.4, 0.6]))
+    turned = SimpleNamespace(embedding_=-1.01 * x, explained_stress_=np.array([0.1, 0.4, 0.9]))
+    found = choices.errors(turned, exact)
+    assert found == pytest.approx({"coordinates": 0.01, "stress_1": 0.1, "stress_3": 0.3})

@@ -64,6 +64,18 @@ def test_middle_of_a_flat_stretch():
     assert np.ptp(values) < 1e-14
 
 
+def test_samples_on_the_geodesic_have_their_median_even_where_the_search_ends_at_the_edge_of_a_stretch():
+    """At such an edge the slope is flat on one side alone. Rounding of the roots moves the middle by a little."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        n_classes, labels = int(rng.integers(2, 6)), rng.integers(0, 2, 4)
+        ends = geometry.ignorance(4, n_classes), geometry.truth(labels, n_classes)
+        places = rng.permutation([0.1, 0.3, 0.7, 0.8]) + rng.uniform(0, 0.1, 4)
+        low, high = np.sort(places)[1:3]
+        log_p = geometry.geodesic(*ends, places)[np.arange(4), np.arange(4)]
+        assert progress(log_p[None], labels)[0] == pytest.approx((low + high) / 2, abs=0.1 * (high - low))
+
+
 def test_nearly_flat_near_truth_and_confident_mistakes():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 10, 40)

@@ -140,3 +140,8 @@ def test_sizes_against_seeds_of_their_family(shift, holds):
     assert found["over"] == "families" and found["n_units"] == 4 and found["n_pairs"] == 12
     assert found["value"] == pytest.approx(1 + shift, rel=0.05)
     assert found["low"] > 1.25 if holds == "far" else found["low"] < 1 < found["high"] < 1.25
+
+
+def test_the_interval_of_a_trend_lies_about_its_value_where_seeds_are_unequal():
+    trend = speed_trend(pd.DataFrame({"family": ["fc", "fc", "fc", "vit"], "slope": [0.1, 0.2, 0.3, 0.8]}))
+    assert trend["value"] == pytest.approx(0.5) and (trend["low"] + trend["high"]) / 2 == pytest.approx(0.5)

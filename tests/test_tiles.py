@@ -14,12 +14,14 @@ import torch
 import zarr
 
 from manifold_utils.distances import METRICS, pairwise, tiles
+from manifold_utils.distances.sources import as_source
 from manifold_utils.distances.tiles import (
     PAIR_BYTES,
     PROCESS_BYTES,
     SAMPLE_COPIES,
     _choose_tile,
     _write_tile,
+    compute_block,
     open_tiles,
     tile_file,
     unfinished,
@@ -224,3 +226,32 @@ def test_a_killed_run_goes_on(tmp_path):
     assert tile_file(path, 3, 20).stat().st_mtime_ns == kept and not list(path.rglob("*.partial"))
     assert verify_tiles(path) == {}
     np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=2e-7)
+
+
+def test_a_part_of_a_part_is_read_from_where_it_begins(tmp_path):
+    values = points()
+    for name, source in sources(values, tmp_path).items():
+        if name == "memmap view":
+            continue
+        with as_source(source, tmp_path / "x", spool=False) as reader:
+            part = reader.points(slice(3, 20)).points(slice(2, 5))
+            np.testing.assert_array_equal(part.read(slice(4, 9)), values[5:8, 4:9], err_msg=name)
+
+
+def test_a_bad_sample_of_a_later_chunk_is_named():
+    values = points()
+    values[4, 17, 0] = np.nan
+    settings = {"metric": "hellinger", "cap": None, "precision": "double", "samples": 5, "threads": 1, "device": "cpu"}
+    with as_source(values, None, spool=False) as reader, pytest.raises(ValueError, match="point 14, sample 17"):
+        compute_block(reader, None, settings, offsets=(10, 10))
+
+
+def test_sources_that_differ_at_their_end_have_other_fingerprints(tmp_path):
+    values = points()
+    last = values.copy()
+    last[-1, 0] = last[-1, 0, ::-1]
+    found = []
+    for one in (values, last):
+        with as_source(one, tmp_path / "x", spool=False) as reader:
+            found.append(reader.fingerprint())
+    assert found[0] != found[1]

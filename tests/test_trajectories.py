@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from manifold_utils import geometry, trajectories
 from manifold_utils.statistics import between_configurations
 from manifold_utils.trajectories import METHODS, average
+from manifold_utils.trajectories.of_atlas import common_stations
 
 
 def random_log_probs(seed, shape, spread=2.0):
@@ -291,3 +292,12 @@ def test_common_distance_is_the_mean_where_both_are(seed):
 def test_both_walkers_may_step_at_once_and_a_crossing_lies_between_two_checkpoints():
     assert trajectories.frechet_distance([[0.0, 5.0], [5.0, 0.0]]) == 0.0
     assert trajectories.first_crossing([10, 20], [0.0, 1.0], [0.25]).tolist() == [12.5]
+
+
+def test_stations_are_where_most_runs_get_and_the_runs_are_those_that_pass_all():
+    ends = {"a": 0.99, "b": 0.97, "c": 0.96, "d": 0.5}
+    rows = [(run, "main", step, step * end) for run, end in ends.items() for step in (0, 1)]
+    points = pd.DataFrame(rows, columns=["run", "phase", "step", "progress_train"])
+    stations, runs = common_stations(points, list(ends), n_stations=2, share=0.75)
+    assert stations.tolist() == [0.05, 0.95] and runs == ["a", "b", "c"]
+    assert common_stations(points, list(ends), n_stations=2, share=0.76)[0][-1] == 0.45
