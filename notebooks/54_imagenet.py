@@ -361,7 +361,7 @@ with tempfile.TemporaryDirectory() as folder:
         datasets.load_dataset(torn, folder)
     except ValueError as error:
         message = str(error)
-message
+message.replace(folder, "data")
 
 # %% tags=["check"]
 assert isinstance(broken_name, str) and broken_name.endswith(".png"), (
