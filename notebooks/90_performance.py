@@ -409,7 +409,7 @@ for where, report in ((cpu["machine"]["processor"], cpu), (gpu["device"], gpu)):
     print(f"{where}, {report['date']}, {origin}")
 busy = cpu["load"] / cpu["machine"]["cores"]
 if busy > 1.5:
-    print(f"Other work ran beside it ({busy:.0f} tasks a core): seconds are upper bounds.")
+    print(f"Other work ran beside it ({busy:.0f} tasks a core): read upper bounds.")
 ladder.round(5)
 
 # %% [markdown]
