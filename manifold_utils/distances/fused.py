@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from manifold_utils.distances.bhattacharyya import NotNormalised, mirrored
+from manifold_utils.distances.bhattacharyya import NotNormalised
+from manifold_utils.distances.gpu import GROUP, TorchSum
 from manifold_utils.geometry import NORMALISATION_TOLERANCE
 
-GROUP = 4  # samples whose coefficients are multiplied before the exponent is taken off
 BLOCKS = {torch.float32: (128, 64, 8, 4), torch.float64: (64, 64, 4, 4)}  # tile of a block and of a thread
 PAD = 128  # points are padded to a multiple of the largest block
 SHARED_BYTES = 98_304  # of shared memory that a block takes at most: what every GPU since Ampere's data centre card has
@@ -27,7 +27,7 @@ EXACT_ENTRIES = 2**24  # log-probabilities gathered at a time for pairs that are
 MANY = 1e-3  # share of flagged pairs from which the float64 kernel takes all of them first
 
 
-class FusedSum:
+class FusedSum(TorchSum):
     """Sum over samples of -log BC for all pairs on a CUDA device; the protocol of `bhattacharyya.BhattacharyyaSum`.
 
     Parameters
@@ -39,30 +39,9 @@ class FusedSum:
     """
 
     def __init__(self, n_p, n_q, n_classes, *, cap=None, device="cuda"):
-        self.device, self.cap = torch.device(device), math.inf if cap is None else float(cap)
-        self.symmetric, self.shape = n_q is None, (n_p, n_p if n_q is None else n_q)
+        super().__init__("bhattacharyya", n_p, n_q, n_classes, cap=cap, device=device)
         n_points = self.shape[0] if self.symmetric else sum(self.shape)
         self.chunk_samples = max(1, CHUNK_BYTES // (12 * n_points * n_classes * GROUP)) * GROUP
-        self.n_samples = 0
-        self.total = torch.zeros(self.shape, dtype=torch.float64, device=self.device)
-
-    def add(self, log_p, log_q=None):
-        """Add samples: log_p (n_p, n, C) and, if not symmetric, log_q (n_q, n, C), natural logs, numpy or torch."""
-        for start in range(0, log_p.shape[1], self.chunk_samples):
-            part = slice(start, start + self.chunk_samples)
-            x = self._moved(log_p[:, part])
-            y = x if log_q is None else self._moved(log_q[:, part])
-            self._add_chunk(x, y)
-            self.n_samples += x.shape[1]
-
-    def result(self):
-        """Mean of the terms, float64 ndarray (n_p, n_q)."""
-        mean = self.mean().cpu().numpy()
-        return mirrored(mean) if self.symmetric else mean
-
-    def mean(self):
-        """Mean of the terms as a tensor on the device; only j > i is right where symmetric."""
-        return (self.total / self.n_samples).clamp_(min=0)
 
     def _moved(self, values):
         """(points, n, C) log-probabilities on the device, checked."""

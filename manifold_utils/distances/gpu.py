@@ -48,13 +48,20 @@ class TorchSum:
             part = slice(start, start + self.chunk_samples)
             x = self._moved(log_p[:, part])
             y = x if log_q is None else self._moved(log_q[:, part])
-            self.total += self._logs(x, y) if self.metric == "bhattacharyya" else self._sum_of_terms(x, y)
-            self.n_samples += x.shape[0]
+            self._add_chunk(x, y)
+            self.n_samples += min(self.chunk_samples, log_p.shape[1] - start)
 
     def result(self):
         """Mean of the terms, float64 ndarray (n_p, n_q)."""
-        mean = (self.total / self.n_samples).clamp_(min=0).cpu().numpy()
+        mean = self.mean().cpu().numpy()
         return mirrored(mean) if self.symmetric else mean
+
+    def mean(self):
+        """Mean of the terms as a tensor on the device; of the kernel of `fused` only j > i is right where symmetric."""
+        return (self.total / self.n_samples).clamp_(min=0)
+
+    def _add_chunk(self, x, y):
+        self.total += self._logs(x, y) if self.metric == "bhattacharyya" else self._sum_of_terms(x, y)
 
     def _moved(self, values):
         """(n, points, C) float64 on the device, checked."""
