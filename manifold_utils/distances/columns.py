@@ -16,9 +16,8 @@ from tqdm import tqdm
 from manifold_utils.distances import METRICS
 from manifold_utils.distances.sources import MappedSource, as_source
 from manifold_utils.distances.tiles import (
-    PROCESS_BYTES,
     THIS_PROCESS,
-    chunk_samples,
+    block_settings,
     compute_block,
     prepare,
     run_tasks,
@@ -69,11 +68,7 @@ def write_columns(source, path, columns, *, metric="bhattacharyya", resources=TH
         prepare(path, (m, len(columns)), (tile, block), "float32", made_from, rebuild)
         array = zarr.open_array(path, mode="r", zarr_format=3)
         todo = _missing(array, path)
-        settings = {
-            "metric": metric, "cap": None, "precision": "single", "device": resources.device,
-            "samples": chunk_samples(reader, tile, resources.share(PROCESS_BYTES)),
-            "threads": None if resources.client is None else 1,
-        }  # fmt: skip
+        settings = block_settings(reader, tile, resources, metric=metric)
         n_rows = -(-m // tile)
         bar = tqdm(total=n_rows, initial=n_rows - len(todo), desc=f"{metric} columns", unit="row of blocks",
                    disable=not show_progress)  # fmt: skip
@@ -135,5 +130,5 @@ def _write_row(rows, few, path, k, blocks, settings):
     for j in blocks:
         spans = span(k, tile, array.shape[0]), span(j, block, array.shape[1])
         found = compute_block(rows, few.points(spans[1]), settings, offsets=(spans[0].start, spans[1].start))
-        write_block(array, path, (k, j), spans, found, _numbers(array))
+        write_block(array, path, (k, j), spans, found, _numbers)
     return k

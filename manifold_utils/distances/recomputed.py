@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from manifold_utils.distances.sources import as_source
 from manifold_utils.distances.tiles import (
-    PROCESS_BYTES,
     THIS_PROCESS,
-    chunk_samples,
+    block_settings,
     compute_block,
     run_tasks,
     span,
@@ -47,11 +46,7 @@ class Recomputed:
         self.shape, self.dtype, self.ndim = (m, m), np.dtype(np.float64), 2
         self.tile = min(m, TILE)
         self.chunks = (self.tile, self.tile)
-        self.settings = {
-            "metric": metric, "cap": None, "precision": "single", "device": resources.device,
-            "samples": chunk_samples(reader, self.tile, resources.share(PROCESS_BYTES)),
-            "threads": None if resources.client is None else 1,
-        }  # fmt: skip
+        self.settings = block_settings(reader, self.tile, resources, metric=metric)
 
     def __len__(self):
         return self.shape[0]

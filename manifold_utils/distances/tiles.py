@@ -85,14 +85,8 @@ def write_tiles(
         }
         prepare(path, (m, m), (tile, tile), dtype, made_from, rebuild)
         n_work = m * m * reader.shape[1] * reader.shape[2]
-        settings = {
-            "metric": metric,
-            "cap": cap,
-            "precision": "double" if n_work <= SMALL_WORK or cap is not None else "single",
-            "samples": chunk_samples(reader, tile, share),
-            "threads": None if client is None else 1,
-            "device": resources.device,
-        }
+        precision = "double" if n_work <= SMALL_WORK or cap is not None else "single"
+        settings = block_settings(reader, tile, resources, metric=metric, cap=cap, precision=precision)
         todo = unfinished(zarr.open_array(path, mode="r", zarr_format=3), path)
         n_tiles = len(list(tile_numbers(m, tile)))
         bar = tqdm(
@@ -112,7 +106,19 @@ def _choose_tile(m, share, n_processes):
     return max(SMALLEST_TILE, min(fits, shared, LARGEST_TILE))
 
 
-def chunk_samples(reader, tile, share):
+def block_settings(reader, tile, resources, *, metric, cap=None, precision="single"):
+    """What `compute_block` is told about blocks of `tile` points a side, on whatever computes them."""
+    return {
+        "metric": metric,
+        "cap": cap,
+        "precision": precision,
+        "samples": _chunk_samples(reader, tile, resources.share(PROCESS_BYTES)),
+        "threads": None if resources.client is None else 1,
+        "device": resources.device,
+    }
+
+
+def _chunk_samples(reader, tile, share):
     """Samples to read at a time."""
     left = share - PAIR_BYTES * tile * tile
     a_sample = SAMPLE_COPIES * 2 * tile * reader.shape[2] * np.dtype(reader.dtype).itemsize
@@ -201,7 +207,7 @@ def _write_tile(rows, columns, path, number, settings):
 def compute_block(rows, columns, settings, offsets=(0, 0)):
     """Divergences of the points of two sources (columns None: of one among themselves), read by chunks of samples.
 
-    settings : dict of metric, cap, precision, samples (to read at a time), threads, device
+    settings : dict of `block_settings`
     offsets : numbers of the first points, for messages
     """
     n_samples = rows.shape[1]
@@ -221,10 +227,15 @@ def compute_block(rows, columns, settings, offsets=(0, 0)):
 def write_block(array, path, number, spans, block, numbers=None):
     """Store one chunk of an array; what a damaged disk left there goes first, since zarr would try to read it.
 
-    numbers : of all chunks that are wanted, for what is said to be needed where the disk is full
+    numbers : function of the array giving those of all chunks that are wanted, by default of the upper triangle; asked
+        only where the disk is full, to say how much is needed
     """
     tile_file(path, *number).unlink(missing_ok=True)
-    with writing(tile_file(path, *number), needed=lambda: len(unfinished(array, path, numbers)) * _tile_bytes(array)):
+
+    def needed():
+        return len(unfinished(array, path, numbers and numbers(array))) * _tile_bytes(array)
+
+    with writing(tile_file(path, *number), needed=needed):
         array[spans] = block.astype(array.dtype)
 
 
