@@ -17,13 +17,14 @@ from manifold_utils.distances import (
     accumulator,
     bhattacharyya,
     check_points,
+    finishing,
     gpu,
     other_metrics,
     pairwise,
     simd,
 )
-from manifold_utils.distances.bhattacharyya import BhattacharyyaSum, Memory
-from manifold_utils.distances.shared import SharedSum, n_parts
+from manifold_utils.distances.bhattacharyya import BhattacharyyaSum
+from manifold_utils.distances.memory import ZEROS, Memory
 from manifold_utils.studies.usual_ways import best_chunk, usual_pairwise
 from manifold_utils.workers import resolve_device, thread_limit
 
@@ -417,8 +418,8 @@ def test_accumulators_take_float32_only_where_it_pays():
 
 @pytest.mark.parametrize("precision", ["single", "double"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 6])
-def test_threads_that_share_samples_change_nothing(threads, precision):
-    """Products of all sizes are merged: mild, confident and one-hot points, also with more parts than samples."""
+def test_any_number_of_threads_gives_the_same(threads, precision):
+    """Products of all sizes: mild, confident and one-hot points; few against many; less samples than a group."""
     parts = [points(12, 61, 10, spread, dtype=np.float32) for spread in (1.0, 8.0, 60.0, 400.0)]
     mixed = np.concatenate([*parts, one_hot(np.arange(61)[None] % 10, 10).astype(np.float32)])
     with thread_limit(1):
@@ -433,10 +434,87 @@ def test_threads_that_share_samples_change_nothing(threads, precision):
         np.testing.assert_allclose(few, pairwise(mixed[:, :3], precision="double"), rtol=1e-6, atol=1e-6)
 
 
-def test_parts_are_few_where_their_states_would_not_fit():
-    assert [n_parts(n, 6) for n in (10**6, 10**7, 10**9)] == [6, 3, 1]
-    assert isinstance(accumulator("bhattacharyya", 100, None, (50, 10), threads=2), SharedSum)
-    assert isinstance(accumulator("bhattacharyya", 100, 200, (50, 10), threads=1), BhattacharyyaSum)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("n_few", [1, 20, 239, 250])
+def test_few_points_against_many_from_both_sides(n_few, threads):
+    """Few points are rows of the kernel and pack what they meet block by block; more of them do not."""
+    many = np.concatenate([points(400, 70, 5, spread, dtype=np.float32) for spread in (1.0, 60.0)])
+    few = many[:n_few]
+    total = accumulator("bhattacharyya", len(many), n_few, many.shape, precision="single", threads=threads)
+    assert total.narrow == (n_few in (1, 20))
+    exact = by_definition(many[::50], few, "bhattacharyya")
+    with thread_limit(threads):
+        found, turned = pairwise(many, few, precision="single"), pairwise(few, many, precision="single")
+    np.testing.assert_allclose(found[::50], exact, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(turned.T[::50], exact, rtol=1e-6, atol=1e-6)
+    capped = pairwise(many, few, cap=0.7, precision="single")
+    np.testing.assert_allclose(pairwise(few, many, cap=0.7, precision="double").T, capped, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("cap", [None, 2.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_samples", [1, 3, 10])
+def test_many_classes_are_groups_of_one_sample(n_samples, dtype, cap):
+    log_p = np.concatenate([points(7, n_samples, 300, spread) for spread in (1.0, 8.0, 60.0, 400.0)])
+    log_p = np.concatenate([log_p, one_hot(np.arange(n_samples)[None], 300)])
+    exact = by_definition(log_p, log_p, "bhattacharyya", cap or math.inf)
+    np.fill_diagonal(exact, 0.0)
+    for threads in (1, 2):
+        np.testing.assert_allclose(d_b(log_p, dtype=dtype, cap=cap, threads=threads), exact, rtol=1e-6, atol=1e-6)
+    few = d_b(log_p, log_p[:3], dtype=dtype, cap=cap, threads=2)
+    np.testing.assert_allclose(
+        few, by_definition(log_p, log_p[:3], "bhattacharyya", cap or math.inf), rtol=1e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("where", ["many", "few"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_wrong_point_among_few_or_many_is_named(where, turned):
+    sides = {"many": points(700, 40, 3, dtype=np.float32), "few": points(9, 40, 3, dtype=np.float32)}
+    place = {"many": (613, 37), "few": (4, 2)}[where]
+    sides[where][place] = np.nan
+    names = ("many", "few")[:: -1 if turned else 1]
+    name = "log_p" if names[0] == where else "log_q"
+    with pytest.raises(ValueError, match=f"{name}: point {place[0]}, sample {place[1]} holds NaN"):
+        pairwise(*(sides[each] for each in names))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_logarithm_is_exact(dtype):
+    """Of every mantissa near 1, where relative accuracy is hard, and of every size that a product may have."""
+    rng, step = np.random.default_rng(0), np.finfo(dtype).eps
+    near = 1 + step * np.arange(-200, 200)
+    wide = np.exp(rng.uniform(-13, 0.69, 5000))
+    product = np.concatenate([near, wide, [0.5, 1.0, np.sqrt(0.5), np.nextafter(np.sqrt(2), 0)]]).astype(dtype)
+    power = simd.LIMITS[np.dtype(dtype)][0]
+    integer = finishing.MANTISSA[np.dtype(dtype)][0]
+    exponent = rng.integers(-5, 1, len(product)).astype(integer)
+    exponent[:400] = 0
+    state = (product * dtype(2.0**power), exponent, np.zeros(len(product)))
+    shape = (1, len(product) // 4, 1, 4)
+    state = tuple(values[: math.prod(shape)].reshape(shape) for values in state)
+    out = np.empty((1, math.prod(shape)))
+    rules = {"into": (True, False), "carried": False, "with_extra": False, "upper_only": False}
+    finishing.write(((0, 0), state), out, factor=1.0, least=-np.inf, **rules)
+    exact = np.log(state[0].ravel().astype(np.longdouble) * np.longdouble(2) ** -power)
+    exact += state[1].ravel() * np.log(np.longdouble(2))
+    error = np.abs(out[0] - exact) / np.maximum(np.abs(exact), np.finfo(np.float64).tiny)
+    assert error[exact != 0].max() < 5e-16 and not out[0][exact == 0].any()
+
+
+def test_work_arrays_that_must_be_zero_are_kept_only_if_they_are():
+    mild, sure = points(30, 20, 4, dtype=np.float32), points(30, 20, 4, 400.0, dtype=np.float32)
+    for log_p in (mild, sure, mild, sure):
+        total = BhattacharyyaSum(30, None, 4)
+        assert not total._zeros.any()
+        total.add(log_p)
+        np.testing.assert_allclose(total.result(), pairwise(log_p, precision="double"), rtol=1e-6, atol=1e-7)
+    broken = np.concatenate([sure, np.full((1, 20, 4), np.nan, np.float32)])
+    total = BhattacharyyaSum(31, None, 4, threads=2)
+    with pytest.raises(bhattacharyya.NotNormalised):
+        total.add(broken)
+    total.close()
+    assert not any(array.any() for arrays in ZEROS.kept.values() for array in arrays)
 
 
 def test_work_arrays_are_kept_up_to_a_limit():

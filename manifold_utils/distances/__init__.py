@@ -10,9 +10,8 @@ import math
 
 import numpy as np
 
-from manifold_utils.distances.bhattacharyya import BhattacharyyaSum, NotNormalised, n_threads
+from manifold_utils.distances.bhattacharyya import BhattacharyyaSum, NotNormalised
 from manifold_utils.distances.other_metrics import CAPPED, SUMS, CappedSum
-from manifold_utils.distances.shared import SharedSum, n_parts
 from manifold_utils.geometry import NORMALISATION_TOLERANCE, as_predictions
 from manifold_utils.workers import check_choice, resolve_device
 
@@ -111,10 +110,6 @@ def accumulator(metric, n_p, n_q, shape, *, cap=None, precision="auto", threads=
         small = n_p * (n_q or n_p) * n_samples * n_classes <= SMALL_WORK
         double = precision == "double" or (precision == "auto" and (small or cap is not None))
         dtype = np.float64 if double else np.float32
-        threads = threads or n_threads()
-        parts = n_parts(n_p * (n_q or n_p), threads)
-        if parts > 1:
-            return SharedSum(n_p, n_q, n_classes, dtype=dtype, cap=cap, threads=threads, parts=parts)
         return BhattacharyyaSum(n_p, n_q, n_classes, dtype=dtype, cap=cap, threads=threads)
     if cap is not None and metric in CAPPED and cap < BOUNDS.get(metric, math.inf):
         return CappedSum(metric, n_p, n_q, n_classes, cap=cap, threads=threads)

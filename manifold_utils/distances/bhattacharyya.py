@@ -2,57 +2,30 @@
 
 Each metric is a sum over samples, so an accumulator takes the predictions of the same points chunk by chunk, in any
 number of chunks, and holds state of the size of its result only. `distances.pairwise` and `tiles` drive the same
-classes. Threads share the blocks of pairs. Nothing here reads files; only the sums of probabilities are validated.
+classes. Each thread has blocks of pairs of its own and packs what they need, some of it twice over: to wait for the
+others at every chunk would cost more. Nothing here reads files; only the sums of probabilities are validated.
 """
 
 import math
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numba
 import numpy as np
 
-from manifold_utils.distances.simd import GROUP, LIMITS, multiply_block, pack_panels, register_tile
+from manifold_utils.distances import finishing
+from manifold_utils.distances.blocks import NARROW, cut, padded, shared_out
+from manifold_utils.distances.finishing import each
+from manifold_utils.distances.memory import ZEROS, borrowed
+from manifold_utils.distances.simd import GROUP, LIMITS, multiply_block, pack_and_multiply, pack_panels, register_tile
 from manifold_utils.geometry import NORMALISATION_TOLERANCE
 
 SLICE_ENTRIES = 320  # samples * classes of one slice: a panel of NR points then fits in the first-level cache
-BLOCK_POINTS = 480  # largest side of a block of pairs, so that its state and a slice of its rows stay in the caches
-CHUNK_BYTES = 2 * 2**20  # packed panels held at a time: more would be fresh memory more often, and leave the caches
-SHARED_CHUNK_BYTES = 8 * 2**20  # the same with several threads, which wait for the slowest at the end of every chunk
-MIRROR_SIDE = 32  # side of the squares in which a triangle is copied to the other
+CHUNK_BYTES = 2 * 2**20  # packed panels that a thread holds at a time: more would leave the caches
+CHUNKS = 16  # chunks that each thread goes through before threads wait for each other
 RECOMPUTED_LIMIT = 1e-3  # share of coefficients recomputed in log space from which float64 products are faster
-LN2 = math.log(2.0)
-ALIGNMENT = 64  # bytes, of a vector load
-KEPT_BYTES = 2**28  # of work arrays that are kept for the next matrix of the same size
-
-
-class Memory:
-    """Work arrays that are kept from matrix to matrix: page faults of fresh ones cost as much as a small matrix.
-
-    Threads may take and give at the same time; what one has taken belongs to it alone.
-    """
-
-    def __init__(self, limit=KEPT_BYTES):
-        self.limit, self.kept, self.lock = limit, {}, threading.Lock()
-
-    def take(self, n_bytes):
-        """A uint8 array (n_bytes,) of any content."""
-        with self.lock:
-            fitting = self.kept.get(n_bytes)
-            if fitting:
-                return fitting.pop()
-        return np.empty(n_bytes, np.uint8)
-
-    def give(self, array):
-        """Keep an array for later, unless there is enough: then everything kept is let go, as sizes have changed."""
-        with self.lock:
-            if sum(len(arrays) * size for size, arrays in self.kept.items()) + array.size > self.limit:
-                self.kept.clear()
-            if array.size <= self.limit:
-                self.kept.setdefault(array.size, []).append(array)
-
-
-MEMORY = Memory()
+MANY_CLASSES = 256  # from which a sample is a group of its own: panels of more would not fit the caches
+TRIED = 2  # slices of samples up to which it is not worth while to try the first one alone
 
 
 def n_threads():
@@ -78,11 +51,17 @@ class BhattacharyyaSum:
 
     def __init__(self, n_p, n_q, n_classes, *, dtype=np.float32, cap=None, threads=None):
         self.symmetric, self.shape = n_q is None, (n_p, n_p if n_q is None else n_q)
+        # Columns come in vectors: where few points meet many, the few are rows, and less is computed for nothing.
+        self.turned = not self.symmetric and padded(*self.shape[::-1], dtype) < padded(*self.shape, dtype)
+        self.sides = self.shape[::-1] if self.turned else self.shape
+        # Where few points meet many, each block packs its own columns when it needs them, in its nearest cache.
+        self.narrow = not self.symmetric and self.sides[0] <= NARROW
         self.n_classes, self.n_samples, self.threads = n_classes, 0, threads or n_threads()
         self.cap = math.inf if cap is None else float(cap)
         self.carry = None  # logs of the samples multiplied before a change of dtype
         self.n_recomputed = 0  # coefficients that went to `extra` of the states
-        self._held = []
+        self._overflows = False  # whether the last samples' coefficients were more than float32's products hold
+        self._held, self.pool = ExitStack(), ThreadPoolExecutor(self.threads)
         self._setup(dtype)
 
     def _setup(self, dtype):
@@ -91,94 +70,128 @@ class BhattacharyyaSum:
         self.floor = None if self.cap == math.inf else self.dtype.type(math.exp(-self.cap))
         self.tile = register_tile(self.dtype)
         self.width = self.tile[1] * self.tile[2]
-        self.slice_samples = max(1, SLICE_ENTRIES // (self.n_classes * GROUP)) * GROUP
-        self.blocks, self._buffers = self._make_blocks(), {}
+        self.alone = 1 if self.n_classes >= MANY_CLASSES else None
+        self.group = 1 if self.alone else GROUP
+        self.slice_samples = max(1, SLICE_ENTRIES // (self.n_classes * self.group)) * self.group
+        self.blocks, self._buffers, self._fresh = self._make_blocks(), {}, True
+        self.groups = shared_out(self.blocks, self.tile, self.threads, self.symmetric)
 
     def _make_blocks(self):
-        """[(first row panel, first column panel, state)], state = product, exponent, extra of a block of pairs."""
-        rows, width = self.tile[0], self.width
-        n_sides = 1 if self.threads == 1 else 2 * math.ceil(math.sqrt(2 * self.threads))  # enough blocks to share
-        side = max(1, min(BLOCK_POINTS, max(self.shape) // n_sides) // width) * width
-        places = [
-            (i, j, (-(-min(side, self.shape[0] - i) // rows), -(-min(side, self.shape[1] - j) // width), rows, width))
-            for i in range(0, self.shape[0], side)
-            for j in range(0, self.shape[1], side)
-            if not (self.symmetric and j + side <= i)
-        ]
+        """[(first row panel, first column panel, state)], state = product, exponent, extra of a block of pairs.
+
+        Products and exponents have any content, until the block's thread begins with its first samples.
+        """
+        rules = {"symmetric": self.symmetric, "narrow": self.narrow, "threads": self.threads}
+        places = cut(self.sides, self.tile, **rules)
         # one array for all blocks: fresh memory is given in large pages, and memory of an earlier matrix fits again
         ends = np.cumsum([math.prod(shape) for _, _, shape in places])
         integer = np.int32 if self.dtype.itemsize == 4 else np.int64
         product, exponent = (self._borrowed(ends[-1], dtype) for dtype in (self.dtype, integer))
-        product[...], exponent[...] = 2.0 ** LIMITS[self.dtype][0], 0
-        extra = np.zeros(ends[-1])  # of what was recomputed, which is rare: these pages may never be written to
+        self._zeros = ZEROS.take(8 * int(ends[-1]))  # of what was recomputed, which is rare: mostly never written to
+        extra = self._zeros.view(np.float64)
         blocks = []
         for (i, j, shape), end in zip(places, ends, strict=True):
             part = slice(end - math.prod(shape), end)
             state = tuple(values[part].reshape(shape) for values in (product, exponent, extra))
-            blocks.append((i // rows, j // width, state))
-        return sorted(blocks, key=lambda block: -block[2][0].size)
+            blocks.append((i // self.tile[0], j // self.width, state))
+        return blocks
+
+    @property
+    def _chunk(self):
+        """Samples that a thread packs at a time, or nearly so."""
+        most = max(group.n_panels(self.narrow) for group in self.groups) * self.width
+        entries = CHUNK_BYTES // (self.dtype.itemsize * most)
+        return max(1, entries // (self.n_classes * self.slice_samples)) * self.slice_samples
 
     @property
     def chunk_samples(self):
-        """Samples that `add` packs at a time."""
-        n_points = self.shape[0] if self.symmetric else sum(self.shape)
-        n_bytes = CHUNK_BYTES if self.threads == 1 else SHARED_CHUNK_BYTES
-        entries = n_bytes // (self.dtype.itemsize * n_points)
-        return max(1, entries // (self.n_classes * self.slice_samples)) * self.slice_samples
+        """Samples that `add` wants at a time; it takes any number."""
+        return CHUNKS * self._chunk
 
     def add(self, log_p, log_q=None):
         """Add samples: log_p (n_p, n, C) and, if not symmetric, log_q (n_q, n, C), float32 or float64 natural logs."""
         log_p = rows_contiguous(log_p)
         log_q = log_p if log_q is None else rows_contiguous(log_q)
+        if self.turned:
+            log_p, log_q = log_q, log_p
         start, n = 0, log_p.shape[1]
-        with ThreadPoolExecutor(self.threads) as pool:
-            while start < n:
-                # The first samples only try whether the products hold: what they cannot hold is slow.
-                size = self.chunk_samples if self.n_samples else min(self.slice_samples, self.chunk_samples)
-                part = slice(start, min(start + size, n))
-                recomputed = self._add_chunk(pool, log_p[:, part], log_q[:, part])
-                start = part.stop
-                self.n_recomputed += recomputed
-                if recomputed > RECOMPUTED_LIMIT * math.prod(self.shape) * (part.stop - part.start):
-                    self._widen()
+        while start < n:
+            if self._overflows:
+                self._widen()
+            # What the products cannot hold is slow: a slice is tried first, and then threads go on without waiting.
+            trial = not self.n_samples and n > TRIED * self.slice_samples
+            part = slice(start, min(start + (self.slice_samples if trial else self.chunk_samples), n))
+            try:
+                recomputed = self._add_part(log_p[:, part], log_q[:, part])
+            except NotNormalised:
+                self._zeros = None  # some blocks may have written to it
+                raise
+            start = part.stop
+            self.n_recomputed += recomputed
+            self._overflows = recomputed > RECOMPUTED_LIMIT * math.prod(self.shape) * (part.stop - part.start)
 
     def _widen(self):
         """Go on in float64, whose products hold coefficients that float32's cannot."""
         if self.dtype == np.float64:
             return
-        self.carry = self._logs()
-        self.close()
+        self.carry = np.zeros(self.shape) if self.carry is None else self.carry
+        self._write(self.carry, factor=1.0, least=-math.inf, into=(not self.turned, self.turned), carried=True)
+        self._give_back()
         self.n_recomputed = 0
         self._setup(np.float64)
 
-    def _add_chunk(self, pool, log_p, log_q):
-        """Multiply one chunk into all blocks; returns the number of coefficients recomputed in log space."""
+    def _add_part(self, log_p, log_q):
+        """Every thread multiplies some chunks of samples into its own blocks; returns the coefficients recomputed."""
         n = log_p.shape[1]
-        a = self._pack(pool, log_p, "a")
-        b = a if self.symmetric else self._pack(pool, log_q, "b")
-        size, cells = self.tile[0] * self.width, self.tile[0] * self.tile[1]
-
-        def work(block):
-            i, j, state = block
-            records = np.empty((self.slice_samples // GROUP, 1 + cells), np.int64)
-            buffers = aligned((2 * size,), self.dtype), records
-            place, rules = (self.tile, (i, j), -(-n // GROUP)), (self.floor, self.cap, self.symmetric)
-            return multiply_block((a, b), (log_p, log_q), place, state, buffers, rules)
-
+        n_chunks = max(1, round(n / self._chunk))
+        step = math.ceil(n / n_chunks / self.slice_samples) * self.slice_samples
+        fresh, self._fresh = self._fresh, False
         self.n_samples += n
-        return sum(each(pool, work, self.blocks))
 
-    def _pack(self, pool, values, name):
-        """Panels of a chunk, (n_slices, n_panels, entries)."""
+        def work(k):
+            group = self.groups[k]
+            if fresh:
+                for _, _, (product, exponent, _) in group.blocks:
+                    product[...], exponent[...] = 2.0 ** LIMITS[self.dtype][0], 0
+            parts = (slice(start, start + step) for start in range(0, n, step))
+            return sum(self._add_chunk(group, (log_p[:, part], log_q[:, part]), k) for part in parts)
+
+        return sum(each(self.pool, work, range(len(self.groups))))
+
+    def _add_chunk(self, group, logs, k):
+        """Multiply one chunk into the blocks of group k."""
+        n, cells, size = logs[0].shape[1], self.tile[0] * self.tile[1], 2 * self.tile[0] * self.width
+        panels = [self._pack(logs[0], group.rows, (k, 0))]
+        if not self.narrow:
+            panels.append(panels[0] if self.symmetric else self._pack(logs[1], group.columns, (k, 1)))
+        work = self._buffer((k, "scratch"), (size,)), np.empty((self.slice_samples // self.group, 1 + cells), np.int64)
+        rules, n_recomputed = (self.floor, self.cap, self.symmetric), 0
+        for i, j, state in group.blocks:
+            place = self.tile, (i, j), -(-n // self.group), self.alone
+            if self.narrow:
+                found = self._multiply_narrow(panels[0], logs, place, state, work, rules, k)
+            else:
+                found = multiply_block(tuple(panels), logs, place, state, work, rules)
+            n_recomputed += found
+        return n_recomputed
+
+    def _multiply_narrow(self, panels, logs, place, state, work, rules, k):
+        """`multiply_block` where columns are packed as they are needed."""
+        n_j, j = state[0].shape[1], place[1][1]
+        columns = logs[1][j * self.width : (j + n_j) * self.width]
+        own = self._buffer((k, 1), (1, n_j, panels.shape[2]))
+        packing = _stride(columns), (self.slice_samples, self.group), NORMALISATION_TOLERANCE
+        found = pack_and_multiply((panels, own), (logs[0], columns), place, state, work, rules, packing)
+        if found < 0:
+            raise NotNormalised
+        return found
+
+    def _pack(self, values, runs, name):
+        """Panels of a chunk, (n_slices, n_panels, entries), of which those in `runs` are filled."""
         n_panels, n_slices = -(-len(values) // self.width), -(-values.shape[1] // self.slice_samples)
         panels = self._buffer(name, (n_slices, n_panels, self.slice_samples * self.n_classes * self.width))
-        stride = values.strides[0] // values.itemsize
-
-        def work(part):
-            return pack_panels(values, stride, *part, self.tile, self.slice_samples, panels, NORMALISATION_TOLERANCE)
-
-        step = -(-n_panels // (4 * self.threads))
-        if any(each(pool, work, [(k, min(k + step, n_panels)) for k in range(0, n_panels, step)])):
+        packing = self.tile, (self.slice_samples, self.group), panels, NORMALISATION_TOLERANCE
+        if any([pack_panels(values, _stride(values), *run, *packing) for run in runs]):
             raise NotNormalised
         return panels
 
@@ -190,71 +203,46 @@ class BhattacharyyaSum:
 
     def _borrowed(self, size, dtype):
         """A work array (size,) of any content, from the store of memory; `close` gives it back."""
-        n_bytes = int(size) * np.dtype(dtype).itemsize
-        buffer = MEMORY.take(n_bytes + ALIGNMENT)
-        self._held.append(buffer)
-        start = -buffer.ctypes.data % ALIGNMENT
-        return buffer[start : start + n_bytes].view(dtype)
+        return self._held.enter_context(borrowed((int(size),), dtype))
 
     def close(self):
-        """Give the work arrays back; the accumulator cannot be used any more."""
-        self.blocks, self._buffers = [], {}
-        while self._held:
-            MEMORY.give(self._held.pop())
+        """Give the work arrays and the threads back; the accumulator cannot be used any more."""
+        self._give_back()
+        self.pool.shutdown(wait=False)
 
-    def _logs(self):
-        """Sum over samples of log BC so far, float64 (n_p, n_q); only j > i where symmetric."""
-        out = np.zeros(self.shape) if self.carry is None else self.carry
-        with ThreadPoolExecutor(self.threads) as pool:
-            each(pool, lambda block: add_logs(block, self, out), self.blocks)
-        return out
+    def _give_back(self):
+        self.blocks, self._buffers = [], {}
+        if self._zeros is not None and not self.n_recomputed:
+            ZEROS.give(self._zeros)
+        self._held.close()
+
+    def _write(self, out, **options):
+        """Write a function of the logs to `out` (n_p, n_q), as `finishing.write`; threads share the blocks."""
+
+        def work(block):
+            i, j, state = block
+            finishing.write(((i * self.tile[0], j * self.width), state), out, **options)
+
+        options |= {"with_extra": self.n_recomputed > 0, "upper_only": self.symmetric}
+        each(self.pool, work, self.blocks)
 
     def result(self):
         """Mean of the terms, float64 (n_p, n_q); symmetric with an exactly zero diagonal where that was asked.
 
         Ends the accumulator: its memory is given back.
         """
-        out = self._logs()
-        self.close()
+        out = np.empty(self.shape) if self.carry is None else self.carry
+        into = (True, True) if self.symmetric else (not self.turned, self.turned)
+        self._write(out, factor=-1.0 / self.n_samples, least=0.0, into=into, carried=self.carry is not None)
         if self.symmetric:
-            return mirrored(out, -1.0 / self.n_samples, self.threads)
-        np.multiply(out, -1.0 / self.n_samples, out=out)
-        return np.maximum(out, 0.0, out=out)
+            np.fill_diagonal(out, 0.0)
+        self.close()
+        return out
 
 
-def add_logs(block, total, out):
-    """Add the logs of one block of an accumulator to `out` (n_p, n_q)."""
-    i, j, state = block
-    unit = 2.0 ** -LIMITS[total.dtype][0]
-    rules = total.symmetric, total.n_recomputed > 0
-    _add_logs(*state, unit, (i * total.tile[0], j * total.width), rules, out)
-
-
-@numba.njit(nogil=True, cache=True)
-def _add_logs(product, exponent, extra, unit, first, rules, out):
-    """Add the logs of a block of pairs to `out`, from first = (i, j) on: one log a pair, at the very end.
-
-    rules : (upper_only, with_extra); `extra` is left unread, and its memory untouched, where nothing was recomputed
-    """
-    n_i, n_j, n_rows, n_columns = product.shape
-    upper_only, with_extra = rules
-    for u in range(n_i):
-        for r in range(min(n_rows, out.shape[0] - first[0] - u * n_rows)):
-            i = first[0] + u * n_rows + r
-            for v in range(n_j):
-                j = first[1] + v * n_columns
-                for k in range(max(0, i + 1 - j) if upper_only else 0, min(n_columns, out.shape[1] - j)):
-                    log = math.log(product[u, v, r, k] * unit) + exponent[u, v, r, k] * LN2
-                    out[i, j + k] += log + extra[u, v, r, k] if with_extra else log
-
-
-def aligned(shape, dtype):
-    """Zeros at a 64-byte boundary, given by the system only when touched."""
-    dtype = np.dtype(dtype)
-    n_bytes = math.prod(shape) * dtype.itemsize
-    buffer = np.zeros(n_bytes + ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % ALIGNMENT
-    return buffer[start : start + n_bytes].view(dtype).reshape(shape)
+def _stride(values):
+    """Elements from one point to the next."""
+    return values.strides[0] // values.itemsize
 
 
 def rows_contiguous(values):
@@ -263,38 +251,3 @@ def rows_contiguous(values):
     if values.strides[1:] == (n_classes * values.itemsize, values.itemsize) and values.strides[0] >= 0:
         return values
     return np.ascontiguousarray(values)
-
-
-def mirrored(upper, factor=1.0, threads=1):
-    """The upper triangle times `factor`, no less than 0, copied to the lower one, in place; zero on the diagonal.
-
-    Rounding may leave -1e-9 between points that agree, hence the bound.
-    """
-    with ThreadPoolExecutor(threads) as pool:
-        each(pool, lambda k: _mirror(upper, float(factor), k, threads), range(threads))
-    return upper
-
-
-@numba.njit(nogil=True, cache=True)
-def _mirror(upper, factor, thread, threads):
-    """The squares of every `threads`-th row of squares: upper part, its mirror image, and the diagonal."""
-    n = len(upper)
-    for i in range(thread * MIRROR_SIDE, n, threads * MIRROR_SIDE):
-        last_row = min(i + MIRROR_SIDE, n)
-        for j in range(i, n, MIRROR_SIDE):
-            last_column = min(j + MIRROR_SIDE, n)
-            for u in range(i, last_row):
-                for v in range(max(j, u + 1), last_column):
-                    upper[u, v] = max(upper[u, v] * factor, 0.0)
-            for v in range(j, last_column):  # by columns of the upper part: what is written lies in order
-                for u in range(i, min(last_row, v)):
-                    upper[v, u] = upper[u, v]
-        for u in range(i, last_row):
-            upper[u, u] = 0.0
-
-
-def each(pool, work, items):
-    """Results of `work` on all items, in this thread if the pool has only one."""
-    if pool._max_workers == 1 or len(items) == 1:
-        return [work(item) for item in items]
-    return list(pool.map(work, items))

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from manifold_utils.distances.bhattacharyya import NotNormalised, mirrored
+from manifold_utils.distances.bhattacharyya import NotNormalised
+from manifold_utils.distances.finishing import mirrored
 from manifold_utils.geometry import NORMALISATION_TOLERANCE
 
 GROUP = 4  # samples whose coefficients are multiplied before the exponent is taken off

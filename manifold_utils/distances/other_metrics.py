@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
-from manifold_utils.distances.bhattacharyya import NotNormalised, each, mirrored, n_threads
+from manifold_utils.distances.bhattacharyya import NotNormalised, n_threads
+from manifold_utils.distances.finishing import each, mirrored
 from manifold_utils.geometry import NORMALISATION_TOLERANCE
 
 CHUNK_BYTES = 32 * 2**20  # float64 work arrays of one chunk of samples

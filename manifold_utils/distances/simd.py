@@ -11,6 +11,7 @@ points are compared, and what a wrong vector means, is the business of `bhattach
 """
 
 import math
+from functools import cache
 
 import numba
 import numpy as np
@@ -19,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-GROUP = 4  # samples whose coefficients are multiplied before the product is looked at
+GROUP = 4  # samples whose coefficients are multiplied before the product is looked at; 1 where classes are many
 # Per dtype: exponent at which a product restarts, below which it restarts, and below which a group is not trusted.
 # Float32: a coefficient of 2**-100 still holds 26 bits above the smallest normal float, and 2**(-20 - 100) is normal.
 LIMITS = {np.dtype("f4"): (100, -20, -100), np.dtype("f8"): (900, -100, -900)}
@@ -91,6 +92,7 @@ class VectorCode:
         self.b.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
 
 
+@cache
 def register_tile(dtype):
     """Rows, vectors and lanes of the block of pairs that this processor's registers hold: (MR, NV, W).
 
@@ -107,7 +109,7 @@ def register_tile(dtype):
 
 
 @intrinsic
-def _multiply_tile(typingctx, panels, state, starts, size, work, floor):
+def _multiply_tile(typingctx, panels, state, starts, size, work, floor, alone):
     """Multiply the coefficients of some groups of samples into one register tile of pairs.
 
     panels : (a, b), packed square roots of probabilities, [sample][class][NR], of which MR rows and NR columns
@@ -116,17 +118,19 @@ def _multiply_tile(typingctx, panels, state, starts, size, work, floor):
     work : (scratch of 2 * MR * NR floats, int64 rows (group, one lane mask a vector)); a row is filled for each group
         with lanes that were left out
     floor : None, or the least value that a coefficient may take (the clamp of `cap`)
+    alone : None for groups of GROUP samples, anything else for groups of one
     Returns the number of rows filled.
     """
     dtype = np.dtype(panels[0].dtype.name)
-    signature = types.int64(panels, state, starts, size, work, floor)
+    signature = types.int64(panels, state, starts, size, work, floor, alone)
 
     def codegen(context, builder, sig, args):
         def pointers(k):
             arrays = zip(sig.args[k], cgutils.unpack_tuple(builder, args[k]), strict=True)
             return [context.make_array(kind)(context, builder, value).data for kind, value in arrays]
 
-        code = _TileCode(builder, dtype, *register_tile(dtype))
+        group = GROUP if isinstance(alone, types.NoneType) else 1
+        code = _TileCode(builder, dtype, *register_tile(dtype), group)
         clamp = None if isinstance(floor, types.NoneType) else code.splat(args[5])
         (a, b), (product, exponent), (scratch, records) = pointers(0), pointers(1), pointers(4)
         a_at, b_at, at = cgutils.unpack_tuple(builder, args[2])
@@ -140,9 +144,9 @@ def _multiply_tile(typingctx, panels, state, starts, size, work, floor):
 class _TileCode(VectorCode):
     """The register tile of `_multiply_tile`."""
 
-    def __init__(self, builder, dtype, rows, vectors, lanes):
+    def __init__(self, builder, dtype, rows, vectors, lanes, group):
         super().__init__(builder, dtype, lanes)
-        self.rows, self.vectors = rows, vectors
+        self.rows, self.vectors, self.group = rows, vectors, group
         self.cells = [(r, v) for r in range(rows) for v in range(vectors)]
         self.restart, self.low, self.trusted = LIMITS[self.dtype]
 
@@ -152,15 +156,15 @@ class _TileCode(VectorCode):
         current, other = (cgutils.alloca_once_value(self.b, p) for p in (product, self.at(scratch, size)))
         count = cgutils.alloca_once_value(self.b, self.i64(0))
         with cgutils.for_range(self.b, n_groups) as loop:
-            skip = self.b.mul(self.b.mul(loop.index, n_classes), self.i64(GROUP * self.vectors * self.lanes))
+            skip = self.b.mul(self.b.mul(loop.index, n_classes), self.i64(self.group * self.vectors * self.lanes))
             a_group, b_group = self.at(a, skip), self.at(b, skip)
-            for sample in range(GROUP):
+            for sample in range(self.group):
                 coefficient, a_group, b_group = self.coefficients(a_group, b_group, n_classes)
                 if clamp is not None:
                     for cell, x in coefficient.items():
                         coefficient[cell] = self.b.select(self.b.fcmp_ordered(">", x, clamp), x, clamp)
                 self.barrier()
-                if sample < GROUP - 1:
+                if sample < self.group - 1:
                     self.multiply_into(scratch, coefficient, first=sample == 0)
             old, new = self.b.load(current), self.b.load(other)
             trouble = self.finish_group(coefficient, scratch, old, new)
@@ -215,7 +219,7 @@ class _TileCode(VectorCode):
         least_group = least_product = None
         for cell, x in coefficient.items():
             k = self.offset(cell)
-            group = self.b.fmul(x, self.load(scratch, k))
+            group = x if self.group == 1 else self.b.fmul(x, self.load(scratch, k))
             product = self.b.fmul(group, self.load(old, k))
             self.store(product, new, k)
             least_group = self.least(least_group, group)
@@ -269,12 +273,12 @@ def log_coefficient(x, y):
 @numba.njit(nogil=True, cache=True)
 def _recompute(records, first, tile, logs, extra, rules):
     """Add the exact logs of recorded lanes and groups to `extra` (MR, NR), -inf being final; return their number."""
-    (first_sample, i0, j0), (log_p, log_q), (_, cap, upper_only) = first, logs, rules
+    (first_sample, i0, j0, group), (log_p, log_q), (_, cap, upper_only) = first, logs, rules
     n_rows, n_vectors, n_lanes = tile
     n_recomputed = 0
     for record in records:
-        start = first_sample + GROUP * record[0]
-        stop = min(start + GROUP, log_p.shape[1])
+        start = first_sample + group * record[0]
+        stop = min(start + group, log_p.shape[1])
         for cell in range(n_rows * n_vectors):
             for lane in range(n_lanes):
                 if not (record[1 + cell] >> lane) & 1:
@@ -299,8 +303,9 @@ def multiply_block(panels, logs, place, state, work, rules):
     ----------
     panels : (a, b), arrays (n_slices, n_panels, n_slice_samples * C * NR): packed sqrt(p), sqrt(q), 64-byte aligned
     logs : (log_p, log_q), (n, n_samples, C) natural logs of the chunk, read only where the product cannot hold a group
-    place : ((MR, NV, W), (i, j), n_groups), the register tile; the block's first register tile of rows and first panel
-        of columns; the chunk's groups of samples (the last slice may be partly filled)
+    place : ((MR, NV, W), (i, j), n_groups, alone), the register tile; the block's first register tile of rows and first
+        panel of columns; the chunk's groups of samples (the last slice may be partly filled), of GROUP samples if
+        `alone` is None, else of one
     state : (product, exponent, extra), each (n_i, n_j, MR, NR), updated in place; extra holds float64 logs
     work : (scratch, records) of `_multiply_tile`
     rules : (floor, cap, upper_only), floor None or float and cap a float (inf for none), both applied to each
@@ -310,11 +315,12 @@ def multiply_block(panels, logs, place, state, work, rules):
     -------
     int, the number of coefficients that were recomputed in log space
     """
-    (a, b), (product, exponent, extra), (tile, origin, n_groups) = panels, state, place
+    (a, b), (product, exponent, extra), (tile, origin, n_groups, alone) = panels, state, place
+    group = GROUP if alone is None else 1
     n_rows, n_columns = product.shape[2], product.shape[3]
     n_classes = logs[0].shape[2]
     n_recomputed = 0
-    slice_groups = a.shape[2] // (n_classes * n_columns * GROUP)
+    slice_groups = a.shape[2] // (n_classes * n_columns * group)
     per_panel = n_columns // n_rows
     for s in range(a.shape[0]):
         groups = min(slice_groups, n_groups - s * slice_groups)
@@ -328,9 +334,9 @@ def multiply_block(panels, logs, place, state, work, rules):
                 b_at = (s * b.shape[1] + j) * b.shape[2]
                 at = (u * product.shape[1] + v) * n_rows * n_columns
                 starts, size = (a_at, b_at, at), (groups, n_classes)
-                n = _multiply_tile(panels, (product, exponent), starts, size, work, rules[0])
+                n = _multiply_tile(panels, (product, exponent), starts, size, work, rules[0], alone)
                 if n:
-                    first = s * slice_groups * GROUP, i * n_rows, j * n_columns
+                    first = s * slice_groups * group, i * n_rows, j * n_columns, group
                     n_recomputed += _recompute(work[1][:n], first, tile, logs, extra[u, v], rules)
     return n_recomputed
 
@@ -449,13 +455,13 @@ def _sums_are_wrong(typingctx, panel, at, n_samples, n_classes, tolerance):
 
 
 @numba.njit(nogil=True, cache=True)
-def pack_panels(values, stride, first, last, tile, slice_samples, panels, tolerance):
+def pack_panels(values, stride, first, last, tile, slices, panels, tolerance):
     """Pack panels first..last-1 of NR points each.
 
     Parameters
     ----------
     values : array (n, n_samples, C), natural logs; each point contiguous, points `stride` elements apart
-    tile : (MR, NV, W); slice_samples : samples a slice, a multiple of GROUP
+    tile : (MR, NV, W); slices : (samples a slice, samples a group), a multiple of each other
     panels : array (n_slices, n_panels, slice_samples * C * NR), 64-byte aligned
     tolerance : largest |sum of probabilities - 1|
 
@@ -464,7 +470,7 @@ def pack_panels(values, stride, first, last, tile, slice_samples, panels, tolera
     int, the number of (slice, panel) with a sum of probabilities off by more (0: all is well)
     """
     n_points, n_samples, n_classes = values.shape
-    _, n_vectors, n_lanes = tile
+    (_, n_vectors, n_lanes), (slice_samples, group) = tile, slices
     width = n_vectors * n_lanes
     starts, target = np.empty(n_lanes, np.int64), panels.ravel()
     wrong = 0
@@ -472,7 +478,7 @@ def pack_panels(values, stride, first, last, tile, slice_samples, panels, tolera
         for s in range(panels.shape[0]):  # slices within: the rows are read on where they were left
             begin = s * slice_samples
             filled = min(slice_samples, n_samples - begin)
-            padded = (filled + GROUP - 1) // GROUP * GROUP
+            padded = (filled + group - 1) // group * group
             at = (s * panels.shape[1] + panel) * panels.shape[2]
             for v in range(n_vectors):
                 row = panel * width + v * n_lanes
@@ -486,6 +492,34 @@ def pack_panels(values, stride, first, last, tile, slice_samples, panels, tolera
                 target[at + t * width : at + (t + 1) * width] = 1.0 if t % n_classes == 0 else 0.0
             wrong += _sums_are_wrong(target, at, padded, n_classes, target.dtype.type(tolerance))
     return wrong
+
+
+@numba.njit(nogil=True, cache=True)
+def pack_and_multiply(panels, logs, place, state, work, rules, packing):
+    """`multiply_block` for columns that are packed here, slice by slice, so that they are used while they are near.
+
+    Parameters
+    ----------
+    panels : (a, b), a as in `multiply_block`; b, (1, n_j, n_slice_samples * C * NR), is written over
+    logs : (log_p, log_q), log_q of the block's columns alone, each point contiguous
+    place, state, work, rules : as in `multiply_block`
+    packing : (stride, slices, tolerance) as in `pack_panels`, of log_q
+
+    Returns
+    -------
+    int, the number of coefficients that were recomputed, or -1 where a sum of probabilities of log_q is wrong
+    """
+    (a, b), (log_p, log_q), (tile, origin, n_groups, alone) = panels, logs, place
+    stride, (slice_samples, group), tolerance = packing
+    slice_groups, n_recomputed = slice_samples // group, 0
+    for s in range(a.shape[0]):
+        samples = slice(s * slice_samples, min((s + 1) * slice_samples, log_q.shape[1]))
+        columns = log_q[:, samples]
+        if pack_panels(columns, stride, 0, b.shape[1], tile, (slice_samples, group), b, tolerance):
+            return -1
+        where = tile, (origin[0], 0), min(slice_groups, n_groups - s * slice_groups), alone
+        n_recomputed += multiply_block((a[s : s + 1], b), (log_p[:, samples], columns), where, state, work, rules)
+    return n_recomputed
 
 
 @numba.njit(nogil=True, cache=True)

@@ -9,6 +9,7 @@ kernel, no solver and no training loop.
 import math
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -241,30 +242,40 @@ def roofline(turns, case, product_flops):
 
 
 def with_threads(shape, threads, repeats, rng):
-    """Seconds of `pairwise` with several numbers of threads, in turns.
+    """Seconds of `pairwise` with several numbers of threads, in turns, and of separate calls side by side.
+
+    Separate calls in one thread each have nothing to share but the machine: no way of sharing one matrix gains more.
 
     Parameters
     ----------
     shape : (m, n_samples, n_classes, m_other), m_other None for all pairs of m points
-    threads : sequence of int
+    threads : sequence of int, the largest last
     repeats : int, turns
     rng : numpy Generator
 
     Returns
     -------
-    DataFrame (repeats, len(threads)) of seconds
+    DataFrame (repeats, len(threads) + 1) of seconds: a column for each number of threads, and `apart`, of the largest
+    number of calls in one thread each, divided by that number
     """
     m, n_samples, n_classes, m_other = shape
     first, _ = predictions(m, n_samples, n_classes, rng)
     second = None if m_other is None else first[:: max(1, m // m_other)][:m_other].copy()
+    work, most = partial(pairwise, first, second, precision="single"), threads[-1]
 
     rows = []
     for _ in range(repeats):
         row = {}
         for n in threads:
             with thread_limit(n):  # setting it takes milliseconds, and is no part of what is measured
-                work = partial(pairwise, first, second, precision="single")
                 row[n] = interleaved({n: work}, SETTLING)[n].median()
+        with thread_limit(1), ThreadPoolExecutor(most) as pool:
+
+            def side_by_side():
+                for done in [pool.submit(work) for _ in range(most)]:
+                    done.result()
+
+            row["apart"] = interleaved({"apart": side_by_side}, SETTLING).apart.median() / most
         rows.append(row)
     return pd.DataFrame(rows).rename_axis("turn")
 
