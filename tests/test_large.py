@@ -7,9 +7,10 @@ import pytest
 import zarr
 
 from manifold_utils.distances import columns, pairwise, recomputed
+from manifold_utils.files import hold
 from manifold_utils.inpca import InPCA
 from manifold_utils.inpca.landmarks import LandmarkInPCA
-from manifold_utils.scale import Head, device, reports
+from manifold_utils.scale import LOCK, Head, Ladder, device, reports
 from manifold_utils.scale import world as large_world
 from manifold_utils.workers import Resources, client
 
@@ -180,3 +181,34 @@ def test_a_report_that_nobody_made_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(reports, "PUBLISHED", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="scale.py --device cuda"):
         reports.load("gpu", tmp_path)
+
+
+@pytest.fixture
+def ladder_folder(tmp_path):
+    base = np.log(np.random.default_rng(0).dirichlet(np.ones(3), size=(4, 6, 30))).astype(np.float16)
+    zarr.create_array(tmp_path / "base.zarr", data=base, chunks=(1, 6, 30, 3), attributes={"from": "a test"})
+    return tmp_path
+
+
+def test_a_ladder_is_climbed_once_and_its_errors_are_known(ladder_folder, capsys):
+    left = ladder_folder / ".tmp-0123abcd-columns.npy"
+    left.write_bytes(b"of a driver that was killed")
+    found = dict(Ladder(ladder_folder, 400).climb())
+    assert list(found) == ["world", "landmarks-400", "stored-400", "choices-400"] and not left.exists()
+    assert found["landmarks-400"]["landmarks_20"] == 20 and found["landmarks-400"]["peak_bytes"] > 1e7
+    assert found["stored-400"]["residual"] <= 1e-6 and 0 < found["stored-400"]["coordinates_20"] < 1
+    world_of_it = zarr.open_array(ladder_folder / "world.zarr", mode="r")[:]
+    exact = InPCA(3).fit(pairwise(world_of_it, precision="double"))
+    saved = np.load(ladder_folder / "exact-400.npz")
+    np.testing.assert_allclose(saved["eigenvalues"][:3], exact.eigenvalues_, rtol=1e-4)
+    capsys.readouterr()
+    assert dict(Ladder(ladder_folder, 400).climb()) == found
+    assert "tile" not in capsys.readouterr().err  # nothing was computed again
+
+
+def test_a_ladder_refuses_company_and_another_world(ladder_folder):
+    with hold(ladder_folder / LOCK, "busy"), pytest.raises(RuntimeError, match="works in .*give another folder"):
+        next(Ladder(ladder_folder, 400).climb())
+    next(Ladder(ladder_folder, 132).climb())
+    with pytest.raises(ValueError, match="world of 132 points, not of 400; give another folder"):
+        next(Ladder(ladder_folder, 400).climb())

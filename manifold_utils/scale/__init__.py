@@ -21,7 +21,7 @@ import zarr
 from manifold_utils.distances.columns import write_columns
 from manifold_utils.distances.recomputed import recomputed
 from manifold_utils.distances.tiles import open_tiles, write_tiles
-from manifold_utils.files import atomic_path
+from manifold_utils.files import atomic_path, hold, remove_leftovers
 from manifold_utils.inpca import InPCA, choices
 from manifold_utils.inpca.landmarks import LandmarkInPCA
 from manifold_utils.scale import world
@@ -33,6 +33,7 @@ ANEW = 40_000  # the rung whose exact eigenpairs come from products with tiles t
 COMPONENTS, GUESS = 50, 100  # axes of the exact answer, and of the landmarks' that start it
 SHARES = (20, 100)  # m / l
 TOLERANCE = 1e-6  # residual of an exact pair, as a share of |lambda_1|: eigenvalues are right to its square
+LOCK = ".lock"  # held by the driver that works in the folder
 METER_SECONDS = 1.0
 
 
@@ -126,18 +127,39 @@ class Ladder:
         return [m for m in RUNGS if m < self.n_points] + [self.n_points]
 
     def climb(self):
-        """All steps, in order; yields (name, numbers) of each as it is done."""
-        yield self.step("world", self._write_world)
-        for m in self.rungs:
-            if self.resources.device == "cuda":
-                yield self.step(f"device-{m}", self._device, m)
-                continue
-            yield self.step(f"landmarks-{m}", self._landmarks, m)
-            if m <= STORED:
-                yield self.step(f"stored-{m}", self._stored, m)
-                yield self.step(f"choices-{m}", self._choices, m)
-            elif m == ANEW or (m == self.n_points and m < ANEW):
-                yield self.step(f"anew-{m}", self._anew, m)
+        """All steps, in order; yields (name, numbers) of each as it is done.
+
+        One ladder at a time works in a folder; what killed ones left half written is cleared first.
+
+        Raises
+        ------
+        RuntimeError
+            Another process works in the folder.
+        ValueError
+            The folder holds a world of another size.
+        """
+        with hold(self.folder / LOCK, f"{{holder}} works in {self.folder}; wait for it, or give another folder"):
+            remove_leftovers(self.folder)
+            name, numbers = self.step("world", self._write_world)
+            if numbers["points"] != self.n_points:
+                raise ValueError(
+                    f"{self.folder} holds a world of {numbers['points']:,} points, not of {self.n_points:,}; "
+                    "give another folder"
+                )
+            yield name, numbers
+            for m in self.rungs:
+                yield from self._rung(m)
+
+    def _rung(self, m):
+        if self.resources.device == "cuda":
+            yield self.step(f"device-{m}", self._device, m)
+            return
+        yield self.step(f"landmarks-{m}", self._landmarks, m)
+        if m <= STORED:
+            yield self.step(f"stored-{m}", self._stored, m)
+            yield self.step(f"choices-{m}", self._choices, m)
+        elif m == ANEW or (m == self.n_points and m < ANEW):
+            yield self.step(f"anew-{m}", self._anew, m)
 
     def step(self, name, work, *arguments):
         """Do one step, or read what it left."""
