@@ -19,6 +19,7 @@ from manifold_utils.distances.tiles import (
     THIS_PROCESS,
     block_settings,
     compute_block,
+    held,
     prepare,
     run_tasks,
     span,
@@ -111,22 +112,11 @@ def _gathered(reader, path, columns):
         file.unlink(missing_ok=True)
 
 
-class _Held:
-    """Points that were read once, with the protocol of a source."""
-
-    def __init__(self, values):
-        self.values, self.shape, self.dtype = values, values.shape, values.dtype
-
-    def read(self, samples):
-        return self.values[:, samples]
-
-
 def _write_row(rows, few, path, k, blocks, settings):
     """Compute the missing blocks of row k and store them; runs on a worker."""
     array = zarr.open_array(path, mode="r+", zarr_format=3)
     tile, block = array.chunks
-    if settings["samples"] >= rows.shape[1]:
-        rows = _Held(rows.read(slice(None)))
+    rows = held(rows, settings)
     for j in blocks:
         spans = span(k, tile, array.shape[0]), span(j, block, array.shape[1])
         found = compute_block(rows, few.points(spans[1]), settings, offsets=(spans[0].start, spans[1].start))

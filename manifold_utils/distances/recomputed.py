@@ -17,6 +17,7 @@ from manifold_utils.distances.tiles import (
     THIS_PROCESS,
     block_settings,
     compute_block,
+    held,
     run_tasks,
     span,
 )
@@ -121,7 +122,7 @@ def _multiply_tiles(reader, numbers, tile, shared, settings):
     (X, counts), m, i = shared, reader.shape[0], numbers[0][0]
     rows = span(i, tile, m)
     whole, seen, out = np.zeros((rows.stop - rows.start, X.shape[1])), np.zeros((2, rows.stop - rows.start)), []
-    part = reader.points(rows)
+    part = held(reader.points(rows), settings)
     for _, j in numbers:
         columns = span(j, tile, m)
         block = compute_block(part, None if j == i else reader.points(columns), settings, (rows.start, columns.start))

@@ -224,6 +224,21 @@ def compute_block(rows, columns, settings, offsets=(0, 0)):
     return total.result()
 
 
+class _Held:
+    """Points that were read once, with the protocol of a source."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def read(self, samples):
+        return self.values[:, samples]
+
+
+def held(rows, settings):
+    """`rows` read once for several blocks, where the memory is enough for all samples; else as they are."""
+    return _Held(rows.read(slice(None))) if settings["samples"] >= rows.shape[1] else rows
+
+
 def write_block(array, path, number, spans, block, numbers=None):
     """Store one chunk of an array; what a damaged disk left there goes first, since zarr would try to read it.
 

@@ -7,6 +7,8 @@ axes of the landmarks, the second step those of the whole cloud, and that is whe
 come from `distances`, the embedding of the landmarks from `inpca`.
 """
 
+from functools import partial
+
 import numpy as np
 import scipy.linalg
 from sklearn.base import BaseEstimator
@@ -172,13 +174,18 @@ def _centred(D, raw):
 
 def _moments(D, raw):
     """Mean (l,) of the centred rows, and their second moments (l, l) about it, summed over points."""
-    total, moments = np.zeros(D.shape[1]), np.zeros((D.shape[1], D.shape[1]))
+    total, moments = np.zeros(D.shape[1]), np.zeros((D.shape[1], D.shape[1]), order="F")
+    # into the upper triangle, in place: a product of its own would be new memory of that size for every panel
+    add = partial(scipy.linalg.blas.dsyrk, beta=1.0, overwrite_c=1)
     for panel in _panels(D):
         panel = _centred(panel, raw)
         total += panel.sum(axis=0)
-        moments += panel.T @ panel
+        moments = add(1.0, panel.T, c=moments)
     mean = total / D.shape[0]
-    return mean, moments - D.shape[0] * np.outer(mean, mean)
+    moments = add(-D.shape[0], mean[:, None], c=moments)
+    for k in range(D.shape[1] - 1):
+        moments[k + 1 :, k] = moments[k, k + 1 :]
+    return mean, moments
 
 
 def draw_landmarks(distances_to, n_points, n_landmarks, rng, *, rounds=ROUNDS):
