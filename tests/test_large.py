@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
+from manifold_utils import scale
 from manifold_utils.distances import columns, pairwise, recomputed
 from manifold_utils.files import hold
 from manifold_utils.inpca import InPCA
@@ -190,7 +191,7 @@ def ladder_folder(tmp_path):
     return tmp_path
 
 
-def test_a_ladder_is_climbed_once_and_its_errors_are_known(ladder_folder, capsys):
+def test_a_ladder_is_climbed_once_and_its_errors_are_known(ladder_folder, capsys, monkeypatch):
     left = ladder_folder / ".tmp-0123abcd-columns.npy"
     left.write_bytes(b"of a driver that was killed")
     found = dict(Ladder(ladder_folder, 400).climb())
@@ -204,6 +205,10 @@ def test_a_ladder_is_climbed_once_and_its_errors_are_known(ladder_folder, capsys
     capsys.readouterr()
     assert dict(Ladder(ladder_folder, 400).climb()) == found
     assert "tile" not in capsys.readouterr().err  # nothing was computed again
+    monkeypatch.setattr(scale, "STORED", 100)  # as if the exact answer had come from another machine
+    monkeypatch.setattr(scale, "ANEW", 100)
+    judged = dict(Ladder(ladder_folder, 400).climb())["judged-400"]
+    assert judged["coordinates_20"] == found["stored-400"]["coordinates_20"]
 
 
 def test_a_ladder_refuses_company_and_another_world(ladder_folder):

@@ -160,6 +160,8 @@ class Ladder:
             yield self.step(f"choices-{m}", self._choices, m)
         elif m == ANEW or (m == self.n_points and m < ANEW):
             yield self.step(f"anew-{m}", self._anew, m)
+        elif self._exact(m).exists():  # brought from where it could be computed
+            yield self.step(f"judged-{m}", lambda: self._judged(m, load_fit(self._exact(m))))
 
     def step(self, name, work, *arguments):
         """Do one step, or read what it left."""
@@ -209,19 +211,22 @@ class Ladder:
         write_tiles(self.source(m), self.folder / f"D-{m}.zarr", resources=self.resources)
         D = open_tiles(self.folder / f"D-{m}.zarr")
         fit = InPCA(COMPONENTS, solver="krylov", tol=TOLERANCE).fit(D, client=self.resources.client)
-        save_fit(self.folder / f"exact-{m}.npz", fit)
-        return self._judged(m, fit) | {"disk_bytes": 4 * m * m, "residual": float(fit.residuals_.max())}
+        save_fit(self._exact(m), fit)
+        return self._judged(m, fit) | _of_solver(fit) | {"disk_bytes": 4 * m * m}
 
     def _anew(self, m):
         """The exact answer from products whose tiles are computed anew, started from the landmarks' coordinates."""
         guess = load_fit(self.folder / f"landmarks-{m}-{min(SHARES)}.npz").embedding_
         with recomputed(self.source(m), self.folder / "anew", resources=self.resources) as D:
             fit = InPCA(COMPONENTS, solver="krylov", tol=TOLERANCE).fit(D, first=guess)
-        save_fit(self.folder / f"exact-{m}.npz", fit)
-        return self._judged(m, fit) | {"disk_bytes": 0, "residual": float(fit.residuals_.max())}
+        save_fit(self._exact(m), fit)
+        return self._judged(m, fit) | _of_solver(fit) | {"disk_bytes": 0}
+
+    def _exact(self, m):
+        return self.folder / f"exact-{m}.npz"
 
     def _judged(self, m, exact):
-        out = {"points": m, "passes": exact.n_passes_}
+        out = {"points": m}
         for share in SHARES:
             found = load_fit(self.folder / f"landmarks-{m}-{share}.npz")
             out |= {f"{name}_{share}": value for name, value in choices.errors(found, exact).items()}
@@ -229,7 +234,7 @@ class Ladder:
 
     def _choices(self, m):
         """Which way of choosing landmarks wins: errors of each, from the stored matrix."""
-        D, exact = np.asarray(open_tiles(self.folder / f"D-{m}.zarr")), load_fit(self.folder / f"exact-{m}.npz")
+        D, exact = np.asarray(open_tiles(self.folder / f"D-{m}.zarr")), load_fit(self._exact(m))
         rng, out = np.random.default_rng([self.seed, m, 1]), {"points": m}
         for share in SHARES:
             compared = choices.compare_choices(lambda rows: D[:, rows], exact, clock_places(m), m // share, rng)
@@ -241,7 +246,7 @@ class Ladder:
         from manifold_utils.scale import device  # torch, where there is a GPU
 
         D, fit, out = device.exact(device.load(self.source(m)))
-        save_fit(self.folder / f"exact-{m}.npz", fit)
+        save_fit(self._exact(m), fit)
         share, rng = max(SHARES), np.random.default_rng([self.seed, m, 1])
         return out | _flat(choices.compare_choices(D.columns, fit, clock_places(m), m // share, rng), share)
 
@@ -249,6 +254,10 @@ class Ladder:
 def clock_places(m):
     """Where each point of the made world stands along its run, coarsely: the strata of `choices`."""
     return np.arange(m) % world.CHECKPOINTS * choices.STRATA // world.CHECKPOINTS
+
+
+def _of_solver(fit):
+    return {"residual": float(fit.residuals_.max()), "passes": fit.n_passes_}
 
 
 def _flat(compared, share):

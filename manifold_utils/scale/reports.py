@@ -75,10 +75,9 @@ def ladder(cpu, gpu):
                 continue
             row = {"way": way, "points": m, "seconds": step["seconds"], "gigabytes": step["peak_bytes"] / 1e9}
             if way == "landmarks":
-                exact = cpu["steps"].get(f"stored-{m}") or cpu["steps"].get(f"anew-{m}") or {}
-                exact = exact or gpu["steps"].get(f"device-{m}", {})
-                row["coordinates"] = exact.get("coordinates_20", exact.get("sketch_coordinates_20"))
-                row["stress"] = exact.get("stress_3_20", exact.get("sketch_stress_3_20"))
+                judged = (cpu["steps"].get(f"{kind}-{m}") for kind in ("stored", "anew", "judged"))
+                exact = next(filter(None, judged), {})
+                row["coordinates"], row["stress"] = exact.get("coordinates_20"), exact.get("stress_3_20")
             rows.append(row)
     for step in gpu["steps"].values():
         seconds = step["matrix_seconds"] + step["eigen_seconds"]
