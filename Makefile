@@ -51,7 +51,7 @@ lint: env ## style and common mistakes
 test: lint ## lint, unit tests, the whole book at smoke
 	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-scale: env ## a cloud of POINTS points (20,000): killed, resumed, checked (minutes, 3 GB; 151407: an hour, 17 GB)
+scale: env ## a cloud of POINTS points (20,000): killed, resumed, checked (minutes, 3 GB; 151407: half an hour, 13 GB)
 	@$(PY) tests/scale.py --points $(POINTS)
 
 kills: env ## a hundred kills at random moments while training and tiling (tens of minutes)

@@ -3,7 +3,7 @@
     python tests/scale.py [--points 20000] [--atlas FOLDER] [--folder DIR] [--budget 4e9]    (or: make scale POINTS=...)
 
 Recorded runs of an atlas are mixed into a world of that many points (`scale.world`), and embedded rung by rung
-through landmarks and exactly (`scale`). Minutes at 20,000 points, an hour and 17 GB of disk at 151,407. Without
+through landmarks and exactly (`scale`). Minutes at 20,000 points, half an hour and 13 GB of disk at 151,407. Without
 an atlas the smoke profile is trained first. A file exact-M.npz of a GPU's run (--device cuda) that is put into the
 folder judges the highest rung. Ends with exit status 1 if anything is not as it should be. The numbers
 are left in data/scale/cpu.json (or gpu.json), which chapter 90 reads.
