@@ -38,7 +38,6 @@ megabytes = 600  # of pixels whose spectrum is taken; more samples are thinned e
 started = time.time()
 settings = Profile.load(profile, data_dir)
 atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
-plots.use_house_style()
 print(f"profile {settings.name}: {settings.description}")
 print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 
@@ -49,6 +48,7 @@ print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 
 # %%
 data = load_dataset(settings.dataset, data_dir)
+plots.use_house_style({"class": list(data.classes)})
 recorded = {split: data.recorded(split) for split in ("train", "test")}
 labels = {split: data.labels(split)[recorded[split]].numpy() for split in recorded}
 for split, y in labels.items():
