@@ -246,7 +246,7 @@ print(
     "data are easy enough to be learned and generalised at once."
     if within[2].any()
     else f"None: the nearest point stays {nearest[2]:.2f} nats away from it, because "
-    "the networks do not generalise that far."
+    "no network gets that far on samples that it was not trained on."
 )
 
 # %% [markdown]
