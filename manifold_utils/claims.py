@@ -28,6 +28,7 @@ PLACES = ("data_dir", "client")  # parameters that say where things happen; resu
 NO_QUESTION = ("profile", *PLACES)  # parameters that say of which atlas a chapter asks its question, and where
 CLAIMS_FILE = PROJECT / "notebooks" / "claims.yaml"
 REFERENCE = PROJECT / "notebooks" / "reference"
+IMAGE_FOLDER, IMAGENET_CLASSES = "imagefolder", 1000  # a folder of pictures is ImageNet only with as many classes
 
 
 HOLDS, NULL, UNDECIDED, CONTRADICTED = (
@@ -317,9 +318,14 @@ def load_claims(path=CLAIMS_FILE):
 
 
 def data_of(folder):
-    """The data set that the results of a folder are about; '' where no file says."""
-    made = [read_json(f)["made"] for f in _files(folder)]
-    return next((m["data"] for m in made if "data" in m), "")
+    """The data set that the results of a folder are about; '' where no file says.
+
+    An image folder counts as ImageNet ('imagefolder', as claims name it) only if chapter 10 found 1,000 classes there.
+    """
+    files = [read_json(f) for f in _files(folder)]
+    name = next((f["made"]["data"] for f in files if "data" in f["made"]), "")
+    classes = next((f["results"]["n_classes"]["value"] for f in files if "n_classes" in f["results"]), None)
+    return "image folder" if name == IMAGE_FOLDER and classes != IMAGENET_CLASSES else name
 
 
 def scorecard(folder, claims=None):

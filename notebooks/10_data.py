@@ -3,11 +3,11 @@
 #
 # **What.** The samples of the profile's data set, its classes, and the spectrum of its inputs.
 # **Figure of the paper.** None of its own; the input spectrum returns in the figure on sloppy data (chapter 52).
-# **Answer.** Small images in balanced classes. They vary far more in some directions than in others, and the chapter counts how many directions matter.
+# **Answer.** The samples vary far more in some directions than in others, and the chapter counts how many directions matter. It also says whether the classes are balanced.
 #
 # | | |
 # |---|---|
-# | Goals | know the samples that span the prediction space; see that the classes are balanced; read an input spectrum |
+# | Goals | know the samples that span the prediction space; see whether the classes are balanced; read an input spectrum |
 # | Prerequisites | chapter 00 (essential), principal components (helpful) |
 # | Minutes | 1 on CPU (reading: 10) |
 # | Inputs, outputs | the data set; the atlas with its labels, results/10.json |
@@ -38,7 +38,6 @@ megabytes = 600  # of pixels whose spectrum is taken; more samples are thinned e
 started = time.time()
 settings = Profile.load(profile, data_dir)
 atlas = Atlas.create(settings, data_root(data_dir) / "atlases")
-plots.use_house_style()
 print(f"profile {settings.name}: {settings.description}")
 print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 
@@ -49,6 +48,7 @@ print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 
 # %%
 data = load_dataset(settings.dataset, data_dir)
+plots.use_house_style({"class": list(data.classes)})
 recorded = {split: data.recorded(split) for split in ("train", "test")}
 labels = {split: data.labels(split)[recorded[split]].numpy() for split in recorded}
 for split, y in labels.items():
@@ -87,11 +87,11 @@ alt = f"Samples of the data set {settings.dataset.name}, one row a class."
 plots.save_figure(fig, atlas.figure_path("10_samples.png"), alt=alt)
 
 # %% [markdown]
-# Each row is a class. If two rows share strokes or shapes, networks can confuse them. The samples that you find hard are likely to be those on which networks disagree longest.
+# Each row is a class. If two rows share shapes or colours, networks can confuse them. The samples that you find hard are likely to be those on which networks disagree longest.
 #
 # ## Is every class equally present?
 #
-# Ignorance, the point where training starts, is the right guess only if the classes are balanced. The subsets are drawn class by class for that reason.
+# Ignorance, the point where training starts, is the right guess only if the classes are balanced. If a profile asks for a number of samples, they are drawn class by class for that reason; otherwise all samples are taken, and some classes may be larger than others.
 
 # %% tags=["hide-input"]
 n_classes, width = data.n_classes, 0.38
@@ -115,13 +115,13 @@ ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plots.save_figure(fig, atlas.figure_path("10_classes.png"), alt=alt)
 
 # %% [markdown]
-# Columns of the same colour have nearly the same height, which means that the classes are balanced. The next cell says how far the largest class is above the mean.
+# The classes are balanced if the columns of one colour have nearly the same height. The next cell compares the largest and the smallest class of each split.
 
 # %%
-imbalance = {split: count.max() / count.mean() - 1 for split, count in counts.items()}
-print(
-    {split: f"{100 * value:.1f} % above the mean" for split, value in imbalance.items()}
-)
+for split, count in counts.items():
+    most, least = count.max(), count.min()
+    balanced = "balanced" if most <= 1.05 * least + 1 else "not balanced"
+    print(f"{split}: classes of {least} to {most} samples, which is {balanced}")
 
 # %% [markdown]
 # ## In how many directions do the inputs vary?
@@ -165,7 +165,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt=alt)
 
 # %% [markdown]
-# The faster the curve falls, and the farther to the left the dashed line is, the sloppier the inputs. At the right end are directions in which the pixels hardly vary at all, such as those of the borders of the pictures. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
+# The faster the curve falls, and the farther to the left the dashed line is, the sloppier the inputs. At the right end are directions in which the pixels hardly vary at all. With fewer samples than pixels the curve ends early, because centred samples vary in at most one direction fewer than there are samples. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
 #
 # ## What we learned
 
@@ -189,6 +189,7 @@ print(
 results = {
     "n_train": claims.result(n_train, unit="samples"),
     "n_test": claims.result(n_test, unit="samples"),
+    "n_classes": claims.result(data.n_classes, unit="classes"),
     "directions_90": claims.result(n_90, n=flat.shape[1], unit="directions"),
     "spectrum_decades": claims.result(decades, n=len(flat), unit="decades"),
 }

@@ -219,20 +219,20 @@ assert not damaged, damaged
 trained = final[final.final_error_train <= 0.1]
 error_test = 100 * trained.final_error_test
 low, high = bootstrap_interval(error_test) if len(trained) else (np.nan, np.nan)
-best = (
-    trained.groupby("architecture").final_error_test.mean().sort_values()
-    if len(trained)
-    else pd.Series({"none": np.nan})
-)
+best = trained.groupby("architecture").final_error_test.mean().sort_values()
 
 # %%
 print(
     f"{len(runs)} runs gave {len(atlas.points)} points of the main "
-    f"space; {len(diverged)} diverged, {len(untrained)} stayed untrained."
+    f"space; {len(diverged)} diverged. Of the {len(final)} finished runs of the main "
+    f"grid, {len(untrained)} stayed untrained."
 )
 print(
     f"Mean test error of the trained runs: {error_test.mean():.1f} "
     f"% ({low:.1f} to {high:.1f}); best family: {best.index[0]}."
+    if len(trained)
+    else "So no mean of trained runs can be given; the mean test error of all finished "
+    f"runs is {100 * final.final_error_test.mean():.1f} %."
 )
 
 # %%

@@ -109,7 +109,17 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("40_families.png"), alt=alt)
 
 # %% [markdown]
-# Instead of a cloud there is a bent band from the square to the star. Families overlap near both ends, where every network knows nothing or everything. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent too, because this is a flat picture of a curved space; where points are away from it, networks do not follow it. On each axis label, the percentage behind $\Sigma$ is the explained stress up to that axis.
+# Instead of a cloud there is a bent band that begins at the square. How near does it come to the star?
+
+# %%
+farthest = table.groupby("run").progress_train.max()
+print(
+    f"{(farthest > 0.9).sum()} of {len(farthest)} runs come beyond a progress of 0.9; "
+    f"the median run gets to {farthest.median():.2f}."
+)
+
+# %% [markdown]
+# Families overlap near the square, where every network knows nothing, and near the star, if they get there. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent too, because this is a flat picture of a curved space; where points are away from it, networks do not follow it. On each axis label, the percentage behind $\Sigma$ is the explained stress up to that axis.
 #
 # The band alone proves little, because every network that learns must get from the square to the star. Chapter 32 made a world in which each run keeps its learning curve and shares nothing else with the others. How much of its stress do three axes explain?
 
@@ -182,7 +192,7 @@ for ax, (column, label) in zip(axes, columns.items(), strict=True):
 plots.save_figure(fig, atlas.figure_path("40_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
-# The colour changes steadily from the square to the star, so the band follows the progress of training. The rank correlation of an axis with progress says how closely. And what do the other axes show? For each of the first three we also compute how much of its variance lies between families at equal progress, that is, within narrow slices of progress, so that no family counts as different only because it is early or late.
+# Where the colour changes steadily along the band, the band follows the progress of training. The rank correlation of an axis with progress says how closely. And what do the other axes show? For each of the first three we also compute how much of its variance lies between families at equal progress, that is, within narrow slices of progress, so that no family counts as different only because it is early or late.
 
 # %%
 slices = (table.progress_train * 20).astype(int).to_numpy()
@@ -223,7 +233,10 @@ within, nearest = to_station < radius, to_station.min(axis=1)
 
 # %%
 at_station = np.abs(table.progress_train.to_numpy() - lambdas[[1, 50, 99], None]) < 0.05
-company = (within & at_station).sum(axis=1) / np.maximum(1, at_station.sum(axis=1))
+n_there = at_station.sum(axis=1)
+company = np.full(3, np.nan)  # of networks that are not there
+np.divide((within & at_station).sum(axis=1), n_there, out=company, where=n_there > 0)
+share_of = ["none there" if np.isnan(c) else f"{100 * c:.0f} %" for c in company]
 stations_table = {
     "within": within.sum(axis=1),
     "share at this progress": company,
@@ -260,14 +273,17 @@ plots.save_figure(fig, atlas.figure_path("40_near_the_geodesic.png"), alt=alt)
 # Grey points are all the others. What the table and the figure show, in words:
 
 # %% tags=["hide-input"]
-leaves = company[1] < min(company[0], company[2])
-print(
-    "Networks leave the geodesic on the way and come back to it: half-way, only "
-    f"{100 * company[1]:.0f} % are within the radius, fewer than at either end."
-    if leaves
-    else f"Half-way, {100 * company[1]:.0f} % of the networks are within the radius, "
-    "which is not less than at both ends."
-)
+leaves = company[1] < company[[0, 2]].min()
+if n_there[1] == 0:
+    print("No checkpoint is half-way, so nothing can be said about the way there.")
+elif n_there[2] == 0:
+    print(f"Half-way, {share_of[1]} are within the radius; no network gets to the end.")
+elif leaves:
+    print("Networks leave the geodesic on the way and come back to it: half-way, only")
+    print(f"{share_of[1]} are within the radius, fewer than at either end.")
+else:
+    print(f"Half-way, {share_of[1]} of the networks are within the radius, which is not")
+    print("less than at both ends.")
 print(f"The nearest network to the midpoint is {nearest[1]:.3f} nats away from it.")
 
 # %% [markdown]
@@ -313,9 +329,8 @@ print(neighbours_said)
 
 # %%
 print(
-    f"Of the points at its start, {100 * company[0]:.0f} % are within {radius} nats of "
-    f"the geodesic, half-way {100 * company[1]:.0f} % and at its end "
-    f"{100 * company[2]:.0f} %."
+    f"Share of the points within {radius} nats of the geodesic: at its start "
+    f"{share_of[0]}, half-way {share_of[1]}, at its end {share_of[2]}."
 )
 
 # %% tags=["hide-input"]

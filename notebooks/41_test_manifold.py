@@ -3,7 +3,7 @@
 #
 # **What.** The InPCA embedding of all test predictions: by family, by loss and by error, near the geodesic and in three dimensions; and a comparison with the train manifold.
 # **Figure of the paper.** The test figure, number 5; the panels are those of figure 3.
-# **Answer.** Yes: a few axes describe the test predictions as well. How near they come to the truth of the test samples depends on how well the networks generalise, and the chapter measures it.
+# **Answer.** The chapter gives the stress that a few axes explain, beside that of a world without the effect. How near the points come to the truth of the test samples depends on how well the networks generalise, and the chapter measures it.
 #
 # | | |
 # |---|---|
@@ -246,7 +246,7 @@ print(
     "data are easy enough to be learned and generalised at once."
     if within[2].any()
     else f"None: the nearest point stays {nearest[2]:.2f} nats away from it, because "
-    "the networks do not generalise that far."
+    "no network gets that far on samples that it was not trained on."
 )
 
 # %% [markdown]
@@ -295,7 +295,7 @@ agreement_said = (
 print(agreement_said)
 
 # %% [markdown]
-# Permuted runs keep much of the correlation, because early checkpoints are near early ones in both spaces. The excess over that is due to single runs: networks that are near each other on train samples are near each other on test samples too.
+# Permuted runs keep much of the correlation, because early checkpoints are near early ones in both spaces. Any excess over that is due to single runs: networks that are near each other on train samples are near each other on test samples too.
 #
 # ## The band in three dimensions
 #

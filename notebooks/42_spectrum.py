@@ -109,7 +109,7 @@ print(
 )
 
 # %% [markdown]
-# Beyond the gap the columns fall by small, steady factors, which is typical of sloppy models. Such a spectrum has no natural place to stop, so we give the stress at several depths.
+# In sloppy models the columns beyond the gap fall by small, steady factors. Such a spectrum has no natural place to stop, so we give the stress at several depths.
 
 # %%
 depths = np.array([k for k in (1, 3, 10, 20, 50) if k <= len(stress[first_split])])

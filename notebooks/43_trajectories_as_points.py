@@ -3,7 +3,7 @@
 #
 # **What.** Each run becomes one point: we embed the distances between whole trajectories, with the geodesic as one more trajectory.
 # **Figure of the paper.** The embedding and the explained stress of figure 4, for train and for test predictions.
-# **Answer.** It is a map of runs on which families are farther apart than their members. The chapter gives the stress that one, two, three and ten axes explain, with an interval, and measures how far apart the families are.
+# **Answer.** It is a map of runs. The chapter gives the stress that one, two, three and ten axes explain, with an interval, and measures how much farther apart families are than their members.
 #
 # | | |
 # |---|---|

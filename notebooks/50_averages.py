@@ -3,7 +3,7 @@
 #
 # **What.** Six averages of the predictions of many networks: at the end of training and along the whole way.
 # **Figure of the paper.** The appendix on averages of trajectories (E.4).
-# **Answer.** Averaging lowers the error. The chapter computes whether the six means differ by more than the choice of networks and test samples, and whether they come in the paper's order; it does the same for the loss.
+# **Answer.** The chapter computes by how much averaging changes the error, whether the six means differ by more than the choice of networks and test samples, and whether they come in the paper's order; it does the same for the loss.
 #
 # | | |
 # |---|---|
@@ -369,8 +369,9 @@ least = ", ".join(mean_error.index[mean_error == mean_error.min()])
 # %%
 n_members = sum(len(values) for values in last.values())
 print(
-    f"Averaging {n_members} runs of {len(last)} families lowers the {judged_on} error "
-    f"by {100 * gain:.2f} points; the six means differ by {100 * between_means:.2f}."
+    f"Averaging {n_members} runs of {len(last)} families "
+    f"{'lowers' if gain >= 0 else 'raises'} the {judged_on} error by "
+    f"{100 * abs(gain):.2f} points; the six means differ by {100 * between_means:.2f}."
 )
 
 # %%

@@ -44,7 +44,8 @@ rng = np.random.default_rng(seed)
 atlas = Atlas.open(profile, data_dir)
 plots.use_house_style(atlas.levels)
 is_recorded = atlas.profile.kind == RECORDED
-is_imagenet = is_recorded and atlas.n_classes == 1000
+holds_images = is_recorded or atlas.profile.data_name == claims.IMAGE_FOLDER
+is_imagenet = holds_images and atlas.n_classes == claims.IMAGENET_CLASSES
 first_split = atlas.splits[0]
 kind = "a recorded atlas" if is_recorded else "an atlas of the book's own runs"
 print(f"{atlas.path.name} is {kind} with {atlas.n_classes} classes.")
@@ -263,7 +264,7 @@ stress = fit.explained_stress_[k - 1]
 # %%
 print(
     f"The imagenet profile has {n_runs} configurations "
-    f"and {outline.table.points['total']} points; none of them was trained here."
+    f"and {outline.table.points['total']} points; this chapter trained none of them."
 )
 print(
     f"Ignorance is {lengths[1000]['d_B']:.3f} nats from "
@@ -277,8 +278,8 @@ print(
 )
 if is_recorded:
     print(f"{k} axes explain {100 * stress:.0f} % of their {first_split} stress.")
-else:
-    print("The claim about ImageNet stays open: it is not computed on this profile.")
+if not is_imagenet:
+    print("The claim about ImageNet stays open: this atlas has no part in it.")
 
 # %% tags=["hide-input"]
 d_b = claims.result(lengths[1000]["d_B"], unit="nats")

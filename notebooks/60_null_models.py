@@ -142,7 +142,7 @@ alt = f"Histogram of distances to the shuffled run for {names}, with the real di
 plots.save_figure(fig, atlas.figure_path("60_one_pair.png"), alt=alt)
 
 # %% [markdown]
-# With this many samples almost anything is significant, so read the ratio of real to shuffled distance.
+# With many samples almost anything is significant, and with few samples hardly anything is. So read the ratio of real to shuffled distance as well.
 #
 # ## Are runs nearer than chance?
 #

@@ -98,6 +98,9 @@ unasked = card.claim[card.conclusion == claims.ABSENT]
 print(f"{len(asked)} of {len(card)} claims can be judged on this atlas:", *asked)
 if len(unasked):
     print("Not computed, because their numbers are missing:", ", ".join(unasked) + ".")
+elsewhere = ", ".join(card.claim[card.conclusion == claims.OTHER])
+if elsewhere:
+    print(f"About data that this atlas does not hold: {elsewhere}.")
 if atlas.profile.kind == RECORDED:
     print(
         "These runs were recorded elsewhere: the statements are about "

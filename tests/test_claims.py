@@ -92,6 +92,15 @@ def test_a_statement_about_one_data_set_is_judged_there_alone():
     assert about.conclusion(found, "digits") == "other data" and about.conclusion(found, "imagefolder") == HOLDS
 
 
+def test_a_folder_of_pictures_is_imagenet_only_with_its_thousand_classes(tmp_path):
+    good, about = claims.result(0.5, low=0.4, high=0.6), claim(data="imagefolder")
+    for n_classes, conclusion in ((3, "other data"), (1000, HOLDS)):
+        results(tmp_path, "imagefolder", a=good, n_classes=claims.result(n_classes))
+        assert claims.scorecard(tmp_path, [about]).conclusion.item() == conclusion
+    results(tmp_path, "imagefolder", a=good)
+    assert claims.data_of(tmp_path) == "image folder", "nothing says how many classes there are"
+
+
 def results(folder, data="digits", **values):
     found = {"results": values, "made": {"data": data}}
     folder.mkdir(exist_ok=True)

@@ -284,6 +284,18 @@ def test_streamed_images_are_resized_and_the_same_as_decoded_ones(image_folder):
     assert next(iter(small.batches("test", torch.arange(6), 4)))[0].shape == (4, 3, 16, 16)
 
 
+def test_a_hidden_class_is_not_lost_in_silence(image_folder):
+    folder = image_folder / "cifar10"
+    before = load(str(image_folder), name="imagefolder", folder="cifar10", image_size=32)
+    for split in ("train", "test"):
+        shutil.copytree(folder / split / "cat", folder / split / ".net")
+        (folder / split / ".git").mkdir()
+    data = load(str(image_folder), name="imagefolder", folder="cifar10", image_size=32)
+    assert data.classes == before.classes and data.fingerprint == before.fingerprint
+    said = [text for text in data.left_out if text not in before.left_out]
+    assert len(said) == 2 and all(".net" in text and "in a hidden folder" in text for text in said)
+
+
 def test_bad_images_and_classes_are_named(image_folder):
     bad = image_folder / "cifar10/test/cat/0.png"
     bad.write_bytes(bad.read_bytes()[:200])

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from manifold_utils import claims
@@ -17,6 +18,7 @@ from manifold_utils.distances import pairwise
 from manifold_utils.inpca import InPCA
 from manifold_utils.profiles import DatasetConfig, Profile
 from manifold_utils.studies.image_folders import CLASS_NAMES, write_digits
+from manifold_utils.training import checkpoint_steps
 from manifold_utils.training.grid import freeze_data, train_one
 
 PROFILE = """
@@ -103,7 +105,7 @@ def awkward(root):
     """Seven pictures a class, each of another mode and size, with names in another encoding, and what is no picture."""
     rng = np.random.default_rng(0)
     for split, n in (("train", 7), ("val", 3)):
-        for c, name in enumerate((b"caf\xe9", b"two words")):
+        for c, name in enumerate((b"caf\xe9", b"two $_ words$")):
             folder = os.path.join(os.fsencode(root), split.encode(), name)
             os.makedirs(folder)
             for k in range(n):
@@ -112,8 +114,8 @@ def awkward(root):
                 path = os.fsdecode(os.path.join(folder, b"p\xff%d" % k + ending))
                 Image.fromarray(pixels).convert(MODES[k]).save(path)
     (root / ".git").mkdir()
-    (root / "train" / "two words" / "notes.txt").write_text("fluffy")
-    Image.fromarray(np.full((9, 9), 40000, dtype=np.uint16)).save(root / "train" / "two words" / "sixteen.png")
+    (root / "train" / "two $_ words$" / "notes.txt").write_text("fluffy")
+    Image.fromarray(np.full((9, 9), 40000, dtype=np.uint16)).save(root / "train" / "two $_ words$" / "sixteen.png")
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,7 @@ def test_chapters_go_through_an_image_folder(book):
         o.get("text", "") for c in read_notebook(book.output / "10_data.ipynb").cells for o in c.get("outputs", [])
     ]
     assert any("files left out" in text and ".txt: 1" in text for text in printed)
+    assert any("train: classes of 7 to 8 samples, which is balanced" in text for text in printed)
 
 
 # --- results that are not the book's own ------------------------------------------------------------------------------
@@ -183,3 +186,22 @@ def test_a_notebook_knows_its_parameters():
         "limits": [0.1, -2],
     }
     assert claims._assigned("profile = load()") == claims._assigned("x +") == claims._assigned("n += 1") == {}
+
+
+@pytest.mark.parametrize("batch_size", [50, 200])
+def test_the_loop_of_chapter_63_records_its_last_step_on_few_samples(batch_size):
+    text = (claims.PROJECT / "notebooks" / "63_your_own_run.py").read_text(encoding="utf-8")
+    loop = re.search(r"^def train\(.*?(?=^# %%)", text, flags=re.M | re.S).group()
+    data = load_dataset(DatasetConfig(name="digits", n_train=70, n_test=20))
+    model, trained, recorded = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), [], []
+    model.register_forward_hook(lambda *_: trained.append(1))
+
+    class Recorder:
+        def record(self, model, step, epoch):
+            recorded.append((step, epoch))
+
+    names = {"torch": torch, "checkpoint_steps": checkpoint_steps, "data": data, "batch_size": batch_size}
+    names |= {"n_epochs": 3, "learning_rate": 1e-3}
+    exec(loop, names)
+    names["train"](model, Recorder(), torch.Generator().manual_seed(0))
+    assert recorded[0] == (0, 0.0) and recorded[-1] == (len(trained), 3.0)

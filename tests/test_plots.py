@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from manifold_utils import plots
@@ -194,3 +195,17 @@ def test_contours_of_a_phase_diagram_say_what_they_are():
     assert [{t.get_text() for t in ax.texts} for ax in axes] == [{"0.5", "0.9"}] * 2
     legend = plots.decider_legend(fig, ["decay", "nothing"])
     assert [t.get_text() for t in legend.get_texts()] == ["decay", "nothing"]
+
+
+def test_dollars_in_a_name_are_no_formula(tmp_path):
+    name = "costs $5_ or $6"  # as a formula it has an error
+    plots.use_house_style({"class": [name, "other"]})
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], label=f"{name} (n = 2)")
+    ax.set_xticks([0, 1], [name, "$x^2$"])
+    ax.set_ylabel(name)
+    ax.legend()
+    plots.save_figure(fig, tmp_path / "a.png", alt="A line that rises from left to right.")
+    plots.use_house_style()
+    drawn = {text.get_text(): text.get_parse_math() for text in fig.findobj(Text) if "$" in text.get_text()}
+    assert drawn == {name: False, f"{name} (n = 2)": False, "$x^2$": True}

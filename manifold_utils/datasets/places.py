@@ -207,7 +207,8 @@ def _refuse_gaps(folder, splits, expected, left_out):
 def _images_by_class(place):
     """Paths of the images in each folder of `place`, by name, and what else lies there: {class: Counter of reasons}.
 
-    os.scandir, since there may be millions. Hidden files and folders are nobody's pictures.
+    os.scandir, since there may be millions. Hidden folders are no classes; pictures in them are counted, so that a
+    class whose name begins with a dot is not lost in silence.
     """
     found, left_out = {}, {}
     for entry in _entries(place):
@@ -218,6 +219,10 @@ def _images_by_class(place):
         name = entry.name if _is_kind(entry, "is_dir") else ""
         if reasons:
             left_out[name] = left_out.get(name, Counter()) + reasons
+    for entry in _entries(place, hidden=True):
+        pictures = [e for e in _entries(entry.path) if e.name.lower().endswith(IMAGE_SUFFIXES)]
+        if pictures:
+            left_out[entry.name] = Counter({"in a hidden folder": len(pictures)})
     return found, left_out
 
 
@@ -237,11 +242,12 @@ def _images_of_class(folder):
     return images, +reasons
 
 
-def _entries(folder):
-    """Entries of a folder that are not hidden, by name; none where there is no folder."""
+def _entries(folder, *, hidden=False):
+    """Entries of a folder that are not hidden (or those that are), by name; none where there is no folder."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith((".", *NO_CLASSES))), key=lambda e: e.name)
+            kept = (e for e in entries if e.name.startswith(".") == hidden and not e.name.startswith(NO_CLASSES))
+            return sorted(kept, key=lambda e: e.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -10,7 +10,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
+from matplotlib.font_manager import fontManager
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from manifold_utils.files import atomic_path
@@ -44,6 +46,10 @@ LEGEND_SIZE = 30  # area of a marker in a legend, square points
 DPI = 110
 PADDING = 0.04  # inches around a saved figure: what is drawn 9 inches wide stays so
 LABELLED_DECADES = 4  # of a logarithmic axis in plain numbers, at most
+MORE_SCRIPTS = (  # fonts with letters that matplotlib's own font lacks; those installed are used
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC",
+    "Hiragino Sans", "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji",
+)  # fmt: skip
 
 
 _levels = {}  # of the atlas that is drawn: factor -> all its levels, sorted
@@ -60,8 +66,10 @@ def use_house_style(levels=None):
     """
     _levels.clear()
     _levels.update(levels or {})
+    installed = {font.name for font in fontManager.ttflist}
     mpl.rcParams.update(
         {
+            "font.family": ["DejaVu Sans", *(name for name in MORE_SCRIPTS if name in installed)],
             "figure.dpi": DPI,
             "savefig.dpi": DPI,
             "figure.facecolor": "white",
@@ -146,6 +154,7 @@ def save_figure(fig, path, alt):
 
     if len(alt) < 20:
         raise ValueError(f"alt text of {Path(path).name} is too short to describe a figure: {alt!r}")
+    _no_formulas_in_names(fig)
     buffer = BytesIO()
     frame = {"bbox_inches": "tight", "pad_inches": PADDING}
     fig.savefig(buffer, format="png", **frame, metadata={"Description": alt, "Software": None})
@@ -153,6 +162,18 @@ def save_figure(fig, path, alt):
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
     return Image(data=buffer.getvalue(), format="png", alt=alt)
+
+
+def _no_formulas_in_names(fig):
+    """Draw names that come from outside (levels, classes) as they are: two dollars in one are no formula."""
+    names = [str(level) for levels in _levels.values() for level in levels if "$" in str(level)]
+    if not names:
+        return
+    for ax in fig.axes:
+        ax.get_xticklabels(), ax.get_yticklabels()  # they get their text only when they are asked for
+    for text in fig.findobj(Text):
+        if any(name in text.get_text() for name in names):
+            text.set_parse_math(False)
 
 
 def panels(names, figsize, sharey=True, **options):
