@@ -66,8 +66,8 @@ class Atlas:
     def __init__(self, path):
         self.path = Path(path).expanduser()
         if not (self.path / "atlas.json").is_file():
-            made = self._whole.name
-            again = f"import the runs of {made!r} again" if self.is_recorded else f"make it with `{CALL} {made}`"
+            whose = f"import the runs of {self._whole.name!r} again"
+            again = whose if self.is_recorded else f"make it with `{CALL} {self._called}`"
             raise FileNotFoundError(
                 f"no atlas at {self.path} (it has no atlas.json): {again}, or set data_dir (or $MANIFOLD_DATA) to the "
                 "folder that holds atlases/"
@@ -384,12 +384,10 @@ class Atlas:
         What recorded runs came with is imported again; runs that are stored are kept.
         """
         whole, given = self._whole, self.is_recorded and GIVEN & set(chapters)
-        known = self.is_recorded or (PROFILE_FOLDER / f"{whole.name}.yaml").is_file()
-        profile = whole.name if known else shlex.quote(str(whole / "profile.yaml"))
         root = whole.parent.parent
         place = "" if root.resolve() == data_root() else f" --data-dir {shlex.quote(str(root))}"
         rest = [chapter for chapter in chapters if not (given and chapter in GIVEN)]
-        called = f"`{CALL} {profile}{place} --force {' '.join(rest)}`"
+        called = f"`{CALL} {self._called}{place} --force {' '.join(rest)}`"
         if not given:
             return f"make it with {called}"
         again = f"delete it and import the runs of {whole.name!r} again, which keeps what is stored"
@@ -440,6 +438,13 @@ class Atlas:
     def _whole(self):
         """Path of the atlas that a prediction space belongs to; of a whole atlas its own."""
         return self.path.parent.parent if self.path.parent.name == "spaces" else self.path
+
+    @property
+    def _called(self):
+        """What `--profile` is given for it: its name, or the path of a profile that is known by its file alone."""
+        frozen = self._whole / "profile.yaml"
+        known = self.is_recorded or (PROFILE_FOLDER / f"{self._whole.name}.yaml").is_file() or not frozen.is_file()
+        return self._whole.name if known else shlex.quote(str(frozen))
 
     def _run_path(self, run_id):
         return self._inside("predictions", f"{outside.check_name(run_id, 'run')}.zarr")
@@ -496,7 +501,8 @@ class Atlas:
 
 def _refuse_unknown(name, root):
     """ValueError if there is neither an atlas of this name nor a profile to make it from; says which there are."""
-    if not (root / name / "atlas.json").is_file() and name not in known_profiles():
+    there = any((root / name / file).is_file() for file in ("atlas.json", "profile.yaml"))
+    if not there and name not in known_profiles():
         there = sorted(path.parent.name for path in root.glob("*/atlas.json"))
         raise ValueError(
             f"no profile and no atlas {name!r}; profiles: {', '.join(known_profiles()) or 'none'}; "
