@@ -26,6 +26,7 @@ CHECKSUM = "checksum"  # the last key of a JSON file
 OLD = "old-"  # after the random part of a temporary name: a folder that was moved aside
 N_NAMED = 3  # foreign files that an error names
 FULL, CLOSED = {errno.ENOSPC, errno.EDQUOT}, {errno.EROFS, errno.EACCES, errno.EPERM}  # a disk; a folder
+IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}  # a folder where a file belongs, or a file for a folder
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}  # of a file system
 NEARLY_FULL = 2**16  # bytes free below which a write that failed without saying why is taken to have met a full disk
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
@@ -66,7 +67,8 @@ def printable(path):
 
 
 class CannotWrite(OSError):
-    """A disk is full, a folder is read-only or a name too long; one line says what, where and what to do.
+    """A disk is full, a folder read-only, a name too long, or something in the way; one line says what, where and what
+    to do.
 
     `errno` is the system's. `needed` is how many bytes are still to be written there, where the caller knows it. It
     travels between processes.
@@ -79,6 +81,8 @@ class CannotWrite(OSError):
         if error.errno in CLOSED:
             what = f"{folder} is read-only ({os.strerror(error.errno)})"
             cure = cure or "choose another data_dir, or set $MANIFOLD_OUT to a folder for figures and results"
+        elif error.errno in IN_THE_WAY:
+            what, cure = _in_the_way(path), "move it away and call the same command again"
         elif error.errno == errno.ENAMETOOLONG:
             what, cure = "a name in it is too long for the file system", "give a shorter one (at most 200 bytes)"
         else:
@@ -95,10 +99,21 @@ class CannotWrite(OSError):
 
     @staticmethod
     def explains(error, path):
-        """Whether an OSError is about a full disk or a closed folder."""
+        """Whether an OSError is about a full disk, a closed folder, or what stands where `path` is to be written."""
+        if error.errno in IN_THE_WAY:
+            named = {str(error.filename), str(error.filename2)}
+            return bool(named & {str(one) for one in (path, *Path(path).parents)} and _in_the_way(path))
         folder = next((p for p in Path(path).parents if os.path.isdir(p)), Path("/"))
         unsaid = error.errno is None and shutil.disk_usage(folder).free < NEARLY_FULL  # numpy's, for one
         return not isinstance(error, CannotWrite) and (unsaid or error.errno in FULL | CLOSED | {errno.ENAMETOOLONG})
+
+
+def _in_the_way(path):
+    """What stands where a file or a folder is to be written, in words; "" if nothing does."""
+    files = [one for one in (*reversed(Path(path).parents), Path(path)) if os.path.lexists(one) and not one.is_dir()]
+    if files:
+        return f"{files[0]} is a file, and a folder belongs there"
+    return f"{path} is a folder, and a file belongs there" if Path(path).is_dir() else ""
 
 
 def _made_again(message, number):
@@ -109,7 +124,7 @@ def _made_again(message, number):
 
 @contextmanager
 def writing(path, cure="", needed=None):
-    """Inside, an OSError about a full disk or a read-only folder becomes `CannotWrite`, which names `path`.
+    """Inside, an OSError about a full disk, a read-only folder or something in the way of `path` becomes `CannotWrite`.
 
     `needed`, called only then, gives the bytes that are still to be written.
 

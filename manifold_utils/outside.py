@@ -18,6 +18,7 @@ import json
 import math
 import os
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,17 @@ ZSTD_MAGIC, ZSTD_HEADER = b"\x28\xb5\x2f\xfd", 18  # of a frame: the longest hea
 
 class Refused(OSError, ValueError):
     """Something from outside breaks a rule, and nothing of it was used: a file that does not read, a wrong value."""
+
+
+@contextmanager
+def with_cure(cure):
+    """Inside, what is said of a broken rule or a missing file ends with `cure`: what to do about it."""
+    try:
+        yield
+    except Refused as error:
+        raise Refused(f"{error}; {cure}") from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; {cure}") from error
 
 
 def check_name(name, what="name"):
@@ -300,7 +312,7 @@ def check_matrix(path, n_points):
         raise Refused(f"{path}: its metadata are no array's ({error})") from error
     if lengths != [n_points] * 2:
         found = f"it has the shape {tuple(lengths)}, but there are {n_points} points"
-        raise Refused(f"{path} belongs to other points than the table ({found}); run chapter 20 again")
+        raise Refused(f"{path} belongs to other points than the table ({found})")
     if found["data_type"] not in ("float32", "float64") or names != ["bytes", "crc32c"] or chunks[0] != chunks[1]:
         raise Refused(f"{path} is no matrix of tiles: {found['data_type']}, codecs {names}, chunks {chunks}")
     n_chunks = math.prod(-(-n // c) for n, c in zip(lengths, chunks, strict=True))

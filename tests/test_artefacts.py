@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,12 @@ def edition(atlas):  # noqa: F811
     nulls = atlas.path / "nulls"
     nulls.mkdir()
     for split in ("train", "test"):
-        pd.DataFrame({"world": ["real"]}).to_parquet(nulls / f"{split}_equal.parquet")
+        for name in ("equal", "all"):
+            pd.DataFrame({"world": ["real"]}).to_parquet(nulls / f"{split}_{name}.parquet")
+        for metric, name in product(made_here.profile.metrics[1:], ("distances", "embeddings")):
+            folder = atlas.path / name
+            shutil.copytree(folder / f"{split}_bhattacharyya.zarr", folder / f"{split}_{metric}.zarr")
+    atlas.save_points(atlas.points.assign(progress_train=0.5, progress_test=0.5))
     (atlas.path / "figures").mkdir(exist_ok=True)
     (atlas.path / "results").mkdir()
     made_here.output.mkdir()

@@ -145,7 +145,7 @@ def test_embeddings_are_stamped_with_their_points(filled):
 def test_missing_things_say_what_to_run(tmp_path, filled):
     with pytest.raises(FileNotFoundError, match="manifold_utils run --profile nowhere"):
         Atlas(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="chapter 20"):
+    with pytest.raises(FileNotFoundError, match="--force 20`"):
         filled[0].distances("train")
     with pytest.raises(ValueError, match="split must be"):
         filled[0].log_probs("valid")

@@ -44,7 +44,7 @@ FLOORS = [
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 # Modules that other rooms may import beside a room's face: what HOUSE names, one idea each.
 OPEN = {
-    "atlas": {"checked", "checks", "columns", "frozen", "kinds", "offers", "recorded", "records"},
+    "atlas": {"checked", "checks", "columns", "kinds", "offers", "recorded", "records"},
     "book": {"badges", "pages", "publishing", "settings", "slides", "student", "twins"},
     "datasets": {"inventory", "readers"},
     "distances": {"bhattacharyya", "columns", "fused", "gpu", "on_device", "recomputed", "sources", "tiles"},

@@ -18,7 +18,6 @@ import pandas as pd
 from manifold_utils import outside
 from manifold_utils.atlas.checked import read_arrays, read_table, write_arrays, write_table
 from manifold_utils.atlas.columns import as_factor
-from manifold_utils.atlas.frozen import freeze, unaltered
 from manifold_utils.atlas.recorded import record_runs
 from manifold_utils.atlas.records import complete, open_predictions, read_facts, read_predictions
 from manifold_utils.distances.tiles import open_tiles
@@ -33,9 +32,11 @@ from manifold_utils.files import (
     writing,
 )
 from manifold_utils.levels import sorted_levels, varied, with_missing_named
-from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, Profile, known_profiles
+from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, Profile, freeze, known_profiles, unaltered
 
 OWNER = ".manifold-out.json"  # in $MANIFOLD_OUT: whose figures and results it holds
+CALL = "python -m manifold_utils run --profile"
+GIVEN = {"10", "11"}  # chapters that recorded runs are not run through: they came with what these make
 FORMAT = 2  # 2: the facts of a run carry a checksum, and its row of the table has every factor
 
 
@@ -65,13 +66,16 @@ class Atlas:
     def __init__(self, path):
         self.path = Path(path).expanduser()
         if not (self.path / "atlas.json").is_file():
+            whose = f"import the runs of {self._whole.name!r} again"
+            again = whose if self.is_recorded else f"make it with `{CALL} {self._called}`"
             raise FileNotFoundError(
-                f"no atlas at {self.path}. Make it with `python -m manifold_utils run --profile {self.path.name}`, "
-                "or set data_dir (or $MANIFOLD_DATA) to the folder that holds atlases/"
+                f"no atlas at {self.path} (it has no atlas.json): {again}, or set data_dir (or $MANIFOLD_DATA) to the "
+                "folder that holds atlases/"
             )
         outside.check_links(self.path)
         facts = read_json(self.path / "atlas.json")
-        self.splits, found = tuple(s for s in SPLITS if s in facts.get("splits", SPLITS)), facts["format"]
+        facts = facts if isinstance(facts, dict) else {}
+        self.splits, found = tuple(s for s in SPLITS if s in facts.get("splits", SPLITS)), facts.get("format")
         if found != FORMAT:
             raise ValueError(
                 f"{self.path} has atlas format {found}, this code reads format {FORMAT}: work in another data_dir, or "
@@ -121,6 +125,11 @@ class Atlas:
     def profile(self):
         """The frozen `Profile` (of recorded runs: `RecordedProfile`) that this atlas was last made from."""
         return Profile.load(str(unaltered(self.path / "profile.yaml")))
+
+    @property
+    def is_recorded(self):
+        """Whether its runs were made elsewhere and imported."""
+        return (self._whole / "recorded.json").is_file()
 
     def space(self, name=""):
         """The atlas of another prediction space (a grid with a data set of its own); '' is the main space."""
@@ -181,7 +190,7 @@ class Atlas:
         ]
         points = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame({"run": [], "step": []})
         points = points[["run", *[c for c in points if c != "run"]]]
-        before = [self._table_or_none(name) for name in ("points", "runs")]
+        before = [self.intact(name) for name in ("points", "runs")]
         if any(table is None for table in before) or self._points_key(points, runs) != self._points_key(*before):
             self.save_points(points)
         write_table(self.path / "runs.parquet", runs)
@@ -322,10 +331,11 @@ class Atlas:
         FileNotFoundError
             If chapter 20 has not made them. ValueError if they belong to other points.
         """
-        path = self.distances_path(split, metric)
+        path, cure = self.distances_path(split, metric), self.cure("20")
         if not path.exists():
-            raise FileNotFoundError(f"{path} is missing; run chapter 20 for this profile")
-        outside.check_matrix(path, len(self.points))
+            raise FileNotFoundError(f"{path} is missing; {cure}")
+        with outside.with_cure(f"delete that folder and {cure}"):
+            outside.check_matrix(path, len(self.points))
         return open_tiles(path, fingerprint=self.points_fingerprint())
 
     def embedding_path(self, split, metric="bhattacharyya"):
@@ -339,14 +349,28 @@ class Atlas:
         (component), reference_embedding (reference, component) with the coordinate `reference` naming ignorance,
         truth and points of the geodesic. `point` holds the row numbers of `points`.
         """
-        path = self.embedding_path(split, metric)
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing; run chapter 30 for this profile")
         n_points = len(self.points)
-        outside.check_arrays(path, {"embedding": (n_points, None), "fitted": (n_points,)})
-        dataset = read_arrays(path, self.cure("30"))
-        if dataset.attrs["points"] != self.points_fingerprint():
-            raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 30 again")
+        sizes = {"embedding": (n_points, None), "fitted": (n_points,)}
+        return self.dataset(self.embedding_path(split, metric), sizes, "30")
+
+    def dataset(self, path, sizes, chapter):
+        """A group of arrays about the points of this atlas, checked: an xarray Dataset.
+
+        Parameters
+        ----------
+        path : path in this atlas
+        sizes : dict of array -> lengths, see `outside.check_arrays`
+        chapter : str
+            The one that makes it, for errors: if it is missing, damaged, or about other points.
+        """
+        cure = self.cure(chapter)
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing; {cure}")
+        with outside.with_cure(cure):
+            outside.check_arrays(outside.inside(path, self.path), sizes)
+        dataset = read_arrays(path, cure)
+        if dataset.attrs.get("points") != self.points_fingerprint():
+            raise ValueError(f"{path} belongs to other points than points.parquet; {cure}")
         return dataset
 
     def save_embedding(self, dataset, split, metric="bhattacharyya"):
@@ -355,14 +379,19 @@ class Atlas:
         write_arrays(self.embedding_path(split, metric), stamped)
 
     def cure(self, *chapters):
-        """What to do about a damaged file, for the end of an error: the command that runs these chapters again."""
-        whole = self._whole
-        known = (PROFILE_FOLDER / f"{whole.name}.yaml").is_file()
-        profile = whole.name if known else shlex.quote(str(whole / "profile.yaml"))
+        """What to do about a damaged or missing file, for the end of an error: the command that makes it.
+
+        What recorded runs came with is imported again; runs that are stored are kept.
+        """
+        whole, given = self._whole, self.is_recorded and GIVEN & set(chapters)
         root = whole.parent.parent
         place = "" if root.resolve() == data_root() else f" --data-dir {shlex.quote(str(root))}"
-        called = f"python -m manifold_utils run --profile {profile}{place} --force {' '.join(chapters)}"
-        return f"make it again with `{called}`"
+        rest = [chapter for chapter in chapters if not (given and chapter in GIVEN)]
+        called = f"`{CALL} {self._called}{place} --force {' '.join(rest)}`"
+        if not given:
+            return f"make it with {called}"
+        again = f"delete it and import the runs of {whole.name!r} again, which keeps what is stored"
+        return f"{again}; then call {called}" if rest else again
 
     @property
     def out(self):
@@ -410,6 +439,13 @@ class Atlas:
         """Path of the atlas that a prediction space belongs to; of a whole atlas its own."""
         return self.path.parent.parent if self.path.parent.name == "spaces" else self.path
 
+    @property
+    def _called(self):
+        """What `--profile` is given for it: its name, or the path of a profile that is known by its file alone."""
+        frozen = self._whole / "profile.yaml"
+        known = self.is_recorded or (PROFILE_FOLDER / f"{self._whole.name}.yaml").is_file() or not frozen.is_file()
+        return self._whole.name if known else shlex.quote(str(frozen))
+
     def _run_path(self, run_id):
         return self._inside("predictions", f"{outside.check_name(run_id, 'run')}.zarr")
 
@@ -429,7 +465,7 @@ class Atlas:
     def _wanted(self, profile, order):
         """(grid, run id) of the stored runs that belong to the tables, in their order."""
         if profile.kind == RECORDED:
-            tabled = self._parquet("runs", missing=None)
+            tabled = self.intact("runs")
             stored = sorted(path.name.removesuffix(".zarr") for path in self.path.glob("predictions/[!.]*.zarr"))
             known = [] if tabled is None else tabled.index
             listed = [("main", run) for run in dict.fromkeys([*known, *order, *stored])]
@@ -443,14 +479,14 @@ class Atlas:
 
     def _parquet(self, name, missing="raise"):
         path = self.path / f"{name}.parquet"
+        cure = self.cure("10", "11") if name.startswith("labels") else self.cure("11", "31")
         if not path.is_file():
             if missing is None:
                 return None
-            raise FileNotFoundError(f"{path} is missing; run chapters 10 and 11 for this profile first")
-        cure = self.cure("10", "11") if name.startswith("labels") else self.cure("11", "31")
+            raise FileNotFoundError(f"{path} is missing; {cure}")
         return read_table(outside.inside(path, self.path), cure, names="run")
 
-    def _table_or_none(self, name):
+    def intact(self, name):
         """A table on disk; None where there is none, or it is damaged and has to be made again."""
         try:
             return self._parquet(name, missing=None)
@@ -465,7 +501,8 @@ class Atlas:
 
 def _refuse_unknown(name, root):
     """ValueError if there is neither an atlas of this name nor a profile to make it from; says which there are."""
-    if not (root / name / "atlas.json").is_file() and name not in known_profiles():
+    there = any((root / name / file).is_file() for file in ("atlas.json", "profile.yaml"))
+    if not there and name not in known_profiles():
         there = sorted(path.parent.name for path in root.glob("*/atlas.json"))
         raise ValueError(
             f"no profile and no atlas {name!r}; profiles: {', '.join(known_profiles()) or 'none'}; "

@@ -72,6 +72,11 @@ def read_table(path, cure, names=None):
     return table
 
 
+def columns_of(path):
+    """Names of the columns of a Parquet table, from its metadata alone."""
+    return pq.read_schema(path).names
+
+
 def _content(table):
     """Hash of a table's names, types and values; equal for equal tables, however they are laid out on disk."""
     names = [[str(name), str(kind)] for name, kind in table.dtypes.items()]

@@ -120,7 +120,8 @@ class Intake:
         known = self._labels(labels, classes)
         stored = self.folder / self.name / "predictions"
         self.door = Door(stored, known, classes, kind, float(smoothing), trust, n_classes=self._n_classes())
-        seen = set(self.before.runs.data) - {self.door.data} if self._tabled() else set()
+        runs = self._tabled("runs")
+        seen = set() if runs is None else set(runs.data) - {self.door.data}
         self.door.content = next(iter(seen), "")
         self._refuse_other_smoothing()
         self.samples, self.description, self.replace = samples or {}, description, replace
@@ -149,8 +150,10 @@ class Intake:
             )
 
     def _n_classes(self):
-        points = self.before.points if self._tabled() else ()
-        return self.before.log_probs(self.before.splits[0], [points.run.iloc[0]]).shape[2] if len(points) else 0
+        points = self._tabled("points")
+        if points is None or not len(points):
+            return 0
+        return self.before.log_probs(self.before.splits[0], [points.run.iloc[0]]).shape[2]
 
     def _labels(self, labels, classes):
         if not isinstance(labels, dict):
@@ -167,7 +170,9 @@ class Intake:
                 )
             for split in known:
                 other = f"the runs in {self.before.path} (remove that folder to begin anew)"
-                checks.check_same_labels(known[split], self.before.labels(split), f"labels of {split}", other)
+                stored = self._tabled(f"labels_{split}")
+                if stored is not None:
+                    checks.check_same_labels(known[split], stored.label.to_numpy(), f"labels of {split}", other)
         return known
 
     def _design(self, table):
@@ -195,7 +200,7 @@ class Intake:
             raise ValueError("there are no runs")
         known = pd.DataFrame([{k: v for k, v in first.row.items() if k not in ("steps", "epochs")}])
         self.door.design = self._design(known if table is None else table)
-        n_runs = None if table is None else len({*table.run, *(self.before.runs.index if self._tabled() else ())})
+        n_runs = None if table is None else len({*table.run, *self._names_before()})
         self._refuse_few(n_runs)
         record = self.door.record(first)  # a mistake in all runs shows in the first, before anything is written
         atlas, order = self._make(), []
@@ -216,8 +221,14 @@ class Intake:
         self._refuse_few(finished)
         return atlas
 
-    def _tabled(self):
-        return self.before is not None and (self.before.path / "runs.parquet").is_file()
+    def _tabled(self, name):
+        """A table of the atlas; None if it is lost or damaged: this import makes it again. A run's content depends on
+        the labels, so that runs of other labels are refused all the same."""
+        return self.before and self.before.intact(name)
+
+    def _names_before(self):
+        runs = self._tabled("runs")
+        return () if runs is None else runs.index
 
     def _refuse_few(self, n_runs):
         if n_runs is not None and n_runs < FEWEST_RUNS:

@@ -123,7 +123,12 @@ def place_of_run(path):
     What records for hours and saves at the end asks for it at its start.
     """
     path = Path(path).expanduser()
-    refuse_foreign(path, _files_of_run(path))
+    try:
+        ours = _files_of_run(path)
+    except ValueError as error:  # what it was cannot be told: nothing is deleted
+        said = f"{path / 'zarr.json'} is damaged, so what that folder holds cannot be told"
+        raise FileExistsError(f"{said}; delete the folder, or give another name") from error
+    refuse_foreign(path, ours)
     return path
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from manifold_utils import outside
 from manifold_utils.atlas import Atlas
-from manifold_utils.atlas.checked import read_arrays, read_table
-from manifold_utils.atlas.frozen import unaltered
+from manifold_utils.atlas.checked import columns_of, read_arrays, read_table
 from manifold_utils.atlas.records import complete, load_run
 from manifold_utils.distances.tiles import FORMAT, Tiles, tile_numbers, unfinished, verify_tiles
 from manifold_utils.files import read_json
+from manifold_utils.profiles import unaltered
 from manifold_utils.trajectories.of_atlas import load_trajectories
 
 N_NAMED = 3  # missing things that a reason names
@@ -21,18 +21,20 @@ REMAKE = "delete it and run again"
 PARQUET_MAGIC = b"PAR1"
 
 
-def lacking(path):
+def lacking(path, column=""):
     """What is missing of an artefact, in a few words; "" if nothing is. Reads metadata and sizes only.
 
     Parameters
     ----------
     path : path
         A matrix of tiles, an array or group of Zarr, a table, a file.
+    column : str
+        One that the table must have: a chapter may add to what another one has made.
     """
     path = Path(path)
     try:
         if not (path / "zarr.json").is_file():
-            return f"{path} is cut short" if path.is_file() and not _ends_well(path) else ""
+            return _lacking_file(path, column)
         found = read_json(path / "zarr.json")
         if found.get("node_type") == "group":
             outside.check_arrays(path)
@@ -47,6 +49,17 @@ def lacking(path):
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{path} is incomplete ({error})"
     return f"{n_missing} of {n_tiles} tiles of {path} are missing" if n_missing else ""
+
+
+def _lacking_file(path, column):
+    """What is missing of an artefact that is a file, or should be an array and is none."""
+    if path.suffix == ".zarr":
+        return f"{path / 'zarr.json'} is missing"
+    if not path.is_file():
+        return f"{path} is no file"
+    if not _ends_well(path):
+        return f"{path} is cut short"
+    return f"{path} has no column {column}" if column and column not in columns_of(path) else ""
 
 
 def _ends_well(path):
@@ -93,9 +106,9 @@ def damaged(profile, folder):
     profile : Profile
     folder : path of the atlas
     """
-    found = []
-    for space in profile.spaces():
-        home = Path(folder) / "spaces" / space if space else Path(folder)
+    found, folder = [], Path(folder)
+    homes = [folder / "spaces" / space if space else folder for space in profile.spaces()]
+    for home in (*homes, *(path.parent for path in sorted(folder.glob("guests/atlases/*/atlas.json")))):
         found += _damaged_files(home)
         if (home / "points.parquet").is_file():
             try:

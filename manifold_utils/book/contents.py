@@ -40,7 +40,7 @@ class Chapter(Wants):
     title: str
     kind: Literal["make", "show", "beyond", "verdict"]
     needs: list[str] = []  # chapter ids, or globs of artefacts that must exist
-    makes: list[str] = []  # globs of artefacts ({split}: one a split); each must match something after the chapter
+    makes: list[str] = []  # globs of artefacts, see the top of book.yaml; each must match something after the chapter
     given: bool = False  # an atlas of recorded runs has what it makes: there, it counts as done
     matrix: dict[str, Literal["grids", "spaces"] | list[str | int | float | bool]] = {}
     trains: bool = False  # makes the runs of the profile's grids as well, all of which must be there

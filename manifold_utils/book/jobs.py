@@ -183,7 +183,8 @@ class Edition:
         """Why a job must run, in a few words; "" if its result is up to date."""
         record = self._record(job)
         if record is None or not self.executed_path(job).is_file():
-            return "not run yet" if not self.record_path(job).is_file() else "its record is damaged"
+            damage = "its notebook is missing" if record else "its record is damaged"
+            return damage if self.record_path(job).is_file() else "not run yet"
         lost = self._missing(job)
         if lost:
             return "; ".join(lost)
@@ -297,19 +298,26 @@ class Edition:
         place = self.place(job)
         return place / "spaces" / job.space if job.space else place
 
+    def _makes(self, chapter):
+        """(glob, column or "") of all that a chapter makes at this profile."""
+        named = _each(_each(chapter.makes, "{split}", self.profile.splits), "{metric}", self.profile.metrics)
+        return [one.partition("#")[::2] for one in named]
+
     def _missing(self, job):
         """Phrases about what the job should have made and is not there, or not whole."""
         home, phrases = self.home(job), []
-        for glob in (glob for one in job.chapter.makes for glob in _of_splits(one, self.profile.splits)):
+        for glob, column in self._makes(job.chapter):
             found = sorted(home.glob(glob))
-            phrases += [reason for path in found if (reason := lacking(path))] if found else [f"{glob} is missing"]
+            reasons = [lacking(path, column) for path in found] if found else [f"{glob} is missing"]
+            phrases += filter(None, reasons)
         if job.chapter.trains and self.profile.kind != RECORDED:
             phrases += filter(None, [lacking_runs(self.profile, self.atlas)])
         return phrases
 
 
-def _of_splits(glob, splits):
-    return [glob.replace("{split}", split) for split in splits] if "{split}" in glob else [glob]
+def _each(texts, name, values):
+    """The texts, those that hold {name} once with each of the values."""
+    return [text.replace(name, value) for text in texts for value in (values if name in text else [""])]
 
 
 def _run_name(job, key):

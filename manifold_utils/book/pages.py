@@ -257,8 +257,11 @@ def contact_sheet(folder, path, columns=6, width=420):
     gap, font = 12, ImageFont.load_default(size=SHEET_FONT)
     thumbs = []
     for file in files:
-        with Image.open(file) as image:
-            thumbs.append(image.convert("RGB").resize((width, max(1, round(image.height * width / image.width)))))
+        try:
+            with Image.open(file) as image:
+                thumbs.append(image.convert("RGB").resize((width, max(1, round(image.height * width / image.width)))))
+        except (OSError, SyntaxError) as error:  # what Pillow raises for damage does not always name the file
+            raise ValueError(f"{file} is damaged ({error}); delete it and run the book again") from error
     rows = [range(k, min(k + columns, len(files))) for k in range(0, len(files), columns)]
     heights = [SHEET_FONT + 2 * gap + max(thumbs[k].height for k in row) for row in rows]
     sheet = Image.new("RGB", (min(columns, len(files)) * (width + gap) + gap, sum(heights) + gap), "white")

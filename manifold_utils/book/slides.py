@@ -69,6 +69,8 @@ def build_slides(edition, out=""):
             f"the slides come from chapter {CHAPTER}, which has not run at profile {edition.profile.name!r}; "
             f"call: python -m manifold_utils run --profile {edition.profile.name} {CHAPTER}"
         )
+    if edition.altered(job):
+        raise ValueError(f"damaged, or edited since it ran: {edition.executed_path(job)}; run chapter {CHAPTER} again")
     page = slides_html(read_notebook(edition.book.path(chapter)), read_notebook(edition.executed_path(job)))
     target = Path(out or edition.out / "slides").resolve()
     with (owned_folder if out else atomic_path)(target) as folder:

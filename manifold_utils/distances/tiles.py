@@ -30,7 +30,8 @@ SMALLEST_TILE, LARGEST_TILE = 48, 2048  # bounds of the tile that is chosen when
 WAVE = 3  # tasks in the scheduler for each worker thread; more would only wait there
 FORMAT = "manifold tiles 1"
 THIS_PROCESS = Resources()  # with all its threads and half of the free memory
-CURE = "and run chapter 20 again (run --force 20), which computes what is missing"
+AGAIN = "run chapter 20 again (run --force 20)"
+CURE = f"and {AGAIN}, which computes what is missing"
 CHECKSUM_BYTES = 4  # crc32c appends them to each chunk
 
 
@@ -138,10 +139,10 @@ def prepare(path, shape, chunks, dtype, made_from, rebuild):
             attributes = dict(found.attrs)
         except Exception as error:  # zarr raises several kinds for what is not an array
             raise FileExistsError(
-                f"{path} is there and is no matrix of tiles ({error}); choose another path"
+                f"{path} is there and is no matrix of tiles ({error}); move it away, or choose another path"
             ) from error
         if attributes.get("format") != made_from["format"]:
-            raise FileExistsError(f"{path} is there and is no matrix of tiles; choose another path")
+            raise FileExistsError(f"{path} is there and is no matrix of tiles; move it away, or choose another path")
         same_layout = (found.shape, found.chunks, str(found.dtype)) == (tuple(shape), tuple(chunks), dtype)
         if same_layout and attributes == made_from:
             for unfinished_file in path.glob("c/*/*.partial"):  # of zarr, when it was killed
@@ -245,12 +246,12 @@ def write_block(array, path, number, spans, block, numbers=None):
     numbers : function of the array giving those of all chunks that are wanted, by default of the upper triangle; asked
         only where the disk is full, to say how much is needed
     """
-    tile_file(path, *number).unlink(missing_ok=True)
 
     def needed():
         return len(unfinished(array, path, numbers and numbers(array))) * _tile_bytes(array)
 
     with writing(tile_file(path, *number), needed=needed):
+        tile_file(path, *number).unlink(missing_ok=True)
         array[spans] = block.astype(array.dtype)
 
 
@@ -328,10 +329,10 @@ def open_tiles(path, fingerprint=None):
     """
     tiles = Tiles(path)
     if fingerprint is not None and tiles.attrs.get("fingerprint") != fingerprint:
-        raise ValueError(f"{path} belongs to other points than the table; run chapter 20 again")
+        raise ValueError(f"{path} belongs to other points than the table; {AGAIN}")
     missing = len(unfinished(tiles, path))
     if missing:
-        raise ValueError(f"{path} is unfinished: {missing} tiles are missing; run chapter 20 again")
+        raise ValueError(f"{path} is unfinished: {missing} tiles are missing; {AGAIN}")
     return tiles
 
 
@@ -351,10 +352,10 @@ def verify_tiles(path, *, remove=False):
             if (i, j) in incomplete:
                 raise ValueError("cut short" if file.exists() else "missing")
             array.blocks[i, j]
-        except ValueError as error:
+        except (ValueError, RuntimeError, OSError) as error:
             damaged[str(file)] = str(error)
-            if remove:
-                file.unlink(missing_ok=True)
+            if remove and file.is_file() and not isinstance(error, OSError):  # what cannot be read may be whole
+                file.unlink()
     return damaged
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from manifold_utils.files import data_root
+from manifold_utils.profiles.frozen import unaltered
 from manifold_utils.profiles.recorded import RECORDED
 from manifold_utils.strict_yaml import read_yaml
 
@@ -63,16 +64,17 @@ def _known(folder):
 
 def layers_of(path, above=()):
     """List of (path, content): a profile's file, its base, the base of that, and so on."""
-    content = read_yaml(path)
+    frozen = (path.parent / "atlas.json").is_file()
+    content = read_yaml(unaltered(path) if frozen else path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no keys and values, as a profile does")
-    if not (path.parent / "atlas.json").is_file():  # the frozen profile of an atlas says which lists are empty
+    if not frozen:  # the frozen profile of an atlas says which lists are empty
         for key in _empty(content):
             raise ValueError(f"{path}: key '{key}': the list is empty: name something, or leave the key out")
     base = content.pop("base", None)
     if base is None:
         return [(path, content)]
-    if (path.parent / "atlas.json").is_file():
+    if frozen:
         raise ValueError(f"{path}: key 'base': the profile of an atlas is whole and has no base (found {base!r})")
     if not isinstance(base, str):
         raise ValueError(f"{path}: key 'base': the name or the path of a profile is expected (found {base!r})")

@@ -257,7 +257,7 @@ def load(atlas, split):
     paths = [folder / f"{split}_{name}.parquet" for name in ("equal", "all")]
     absent = [str(path) for path in paths if not path.is_file()]
     if absent:
-        raise FileNotFoundError(f"{absent[0]} is missing; run chapter 32 for this profile")
+        raise FileNotFoundError(f"{absent[0]} is missing; {atlas.cure('32')}")
     return tuple(read_table(outside.inside(path, atlas.path), atlas.cure("32")) for path in paths)
 
 

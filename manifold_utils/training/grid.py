@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from manifold_utils.atlas import Atlas
 from manifold_utils.datasets import load_dataset
-from manifold_utils.files import CLOSED, TEMPORARY, CannotWrite, read_json, size_in_words, write_json
+from manifold_utils.files import CLOSED, IN_THE_WAY, TEMPORARY, CannotWrite, read_json, size_in_words, write_json
 from manifold_utils.networks import make_network
 from manifold_utils.training.planning import n_bytes, pretraining, shape_of, sizes_of
 from manifold_utils.training.run import train_run
@@ -214,7 +214,7 @@ def check_disk(folder, needed):
 
 def _with_what_is_needed(error, todo, data_dir):
     """The error of a full disk with the bytes of all runs that are missing; another one as it is."""
-    if error.errno in CLOSED:
+    if error.errno in CLOSED | IN_THE_WAY:
         return error
     left = [config for space, _, config in todo if space.run_status(config.run_id) is None]
     return CannotWrite(todo[0][0].path, error, needed=sum(n_bytes(config, data_dir) for config in left))

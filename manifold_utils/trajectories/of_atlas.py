@@ -10,8 +10,7 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
-from manifold_utils import outside
-from manifold_utils.atlas.checked import read_arrays, write_arrays
+from manifold_utils.atlas.checked import write_arrays
 from manifold_utils.distances import pairwise
 from manifold_utils.geometry import exchange_classes, geodesic, ignorance, progress, truth
 from manifold_utils.statistics import configurations
@@ -112,14 +111,9 @@ def load_trajectories(atlas, split):
         If it is missing or belongs to other points; the message says what to run. OSError, naming the file, if it is
         damaged.
     """
-    path = atlas.path / "trajectories" / f"{split}.zarr"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; run chapter 31 for this profile")
     n_runs = atlas.points.run.nunique()
-    outside.check_arrays(outside.inside(path, atlas.path), {"distance": (None, n_runs, n_runs)})
-    dataset = read_arrays(path, atlas.cure("31"))
-    if dataset.attrs["points"] != atlas.points_fingerprint():
-        raise ValueError(f"{path} belongs to other points than points.parquet; run chapter 31 again")
+    path = atlas.path / "trajectories" / f"{split}.zarr"
+    dataset = atlas.dataset(path, {"distance": (None, n_runs, n_runs)}, "31")
     return dataset, atlas.runs.loc[dataset.run.values]
 
 

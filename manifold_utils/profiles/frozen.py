@@ -16,7 +16,15 @@ def freeze(profile, path):
 
 def unaltered(path):
     """The path of a frozen profile; OSError if it is not as its first line says (older ones have no such line)."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {_cure(path.parent)}")
     first, _, text = path.read_bytes().decode("utf-8", "replace").partition("\n")
     if first.startswith(STAMP) and first.removeprefix(STAMP) != fingerprint(text):
-        raise OSError(f"{path} is damaged (it does not agree with its checksum); chapter 10 writes it again")
+        raise OSError(f"{path} is damaged (it does not agree with its checksum); {_cure(path.parent)}")
     return path
+
+
+def _cure(folder):
+    if (folder / "recorded.json").is_file():
+        return f"move {folder} away and import its runs again"
+    return "chapter 10 writes it again (run --force 10, with the profile's name or its own .yaml file)"
