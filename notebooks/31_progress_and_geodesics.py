@@ -327,7 +327,7 @@ assert np.isscalar(s_wrong) and 0 <= s_wrong <= 1, (
 assert s_wrong < 1e-5, f"expected 0, since ignorance is nearest, found {s_wrong}"
 
 # %% [markdown]
-# 2. Take the geodesic at $\lambda = 0.3$ on every odd sample and at $\lambda = 0.7$ on every even one (counting from 0). Guess its progress first; then define `s_mixed`.
+# 2. Take the geodesic at $\lambda = 0.3$ on every odd sample and at $\lambda = 0.7$ on every even one (counting from 0). Guess the progress of this point first; then define it as `s_mixed`.
 
 # %% tags=["stub"]
 s_mixed = ...  # a number between 0 and 1
@@ -350,7 +350,7 @@ assert 0.3 - 1e-4 <= s_mixed <= 0.7 + 1e-4, (
 )
 
 # %% [markdown]
-# 3. Is progress monotone along every run? Define `n_falls`, the number of checkpoints at which it falls by more than 0.01.
+# 3. Is progress monotone along every run? Define `n_falls`, the number of checkpoints of the runs in `table` at which the progress on the first split is lower by more than 0.01 than at the checkpoint before.
 
 # %% tags=["stub"]
 n_falls = ...  # a whole number
