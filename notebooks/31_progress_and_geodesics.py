@@ -242,7 +242,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt=alt)
 
 # %% [markdown]
-# The distance from the dotted curve down to the solid one is what the detours have in common. Where the solid curve is below the dashed one, runs share more than half of their detour: they move together, away from the geodesic. Chapter 46 repeats this separately for families, optimisers and seeds.
+# The distance from the dotted curve down to the solid one is what the detours have in common. Where the solid curve is below the dashed one, runs share more than half of their detour: they move together, away from the geodesic. A run that never gets to $s$ is represented by its last point here, so near the right end the curves also say how far the runs got; chapter 46 leaves such runs out there. Chapter 46 repeats this separately for families, optimisers and seeds.
 #
 # ## What we learned
 

@@ -109,14 +109,14 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("41_families.png"), alt=alt)
 
 # %% [markdown]
-# As in chapter 40, the band alone proves little. For comparison, here is the world of chapter 32 in which every run is shuffled within classes, both for the runs that reach every value of progress there:
+# A family that leaves the others in one of the panels makes errors of its own kind on new samples. As in chapter 40, the band alone proves little. For comparison, here is the world of chapter 32 in which every run is shuffled within classes, both for the runs that reach every value of progress there:
 
 # %%
 worlds = null_spectra.ladder(*null_spectra.load(atlas, "test"))
 worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
-# All runs start at the square, ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what the networks have not generalised; it is small on easy data and wide on hard data. How wide is it here?
+# All runs start at the square, ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what the networks have not generalised; it is small on easy data and wide on hard data. Two axes can hide it, because a point beside the star in one plane may be far from it along other axes. How wide is it here?
 
 # %%
 last = atlas.table("main").groupby("run").tail(1)
@@ -165,19 +165,23 @@ plots.save_figure(fig, atlas.figure_path("41_ends.png"), alt=alt)
 # We colour the test points by their test loss and by their test error. *Prediction:* will both change along the first axis in the same way?
 
 # %% tags=["hide-input"]
+alt = (
+    f"First two InPCA axes of {len(table)} test predictions, coloured by test "
+    "loss (left) and error (right); black is the geodesic."
+)
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 columns = {"loss_test": "test loss (nats)", "error_test": "test error"}
 look = {"size": 6, "alpha": 0.8, "cmap": plots.SEQUENTIAL + "_r"}
 for ax, (column, label) in zip(axes, columns.items(), strict=True):
     norm = LogNorm() if column.startswith("loss") else None
     plots.plot_embedding_values(ax, coordinates, table[column], norm=norm, **look)
-    fig.colorbar(ax.collections[-1], ax=ax, label=label)
+    bar = fig.colorbar(ax.collections[-1], ax=ax, label=label)
+    if norm is not None:
+        plots.plain_log(bar.ax.yaxis)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues, stress)
-alt = (
-    f"First two InPCA axes of {len(table)} test predictions, coloured by test "
-    "loss (left) and error (right); black is the geodesic."
-)
 plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
 # %% [markdown]

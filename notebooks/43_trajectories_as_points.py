@@ -221,7 +221,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 
 # %% [markdown]
-# Every point is now a whole run, with all its checkpoints. A separate cluster of one colour is a family with a path of its own; where colours share a cluster, these two axes do not distinguish the families. Single points far out are unusual runs, and a few of them can determine an axis. The distance of the black cross says how far runs stay from the straight road. Look at the eigenvalues before you interpret shapes: an axis with a small eigenvalue adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The next figure shows the same points, coloured by the other factors:
+# Every point is now a whole run, with all its checkpoints. A separate cluster of one colour is a family with a path of its own; where colours share a cluster, these two axes do not distinguish the families. Single points far out are unusual runs, and a few of them can determine an axis. The distance of the black cross says how far runs stay from the straight road. Look at the eigenvalues before you interpret shapes: an axis with a small eigenvalue adds little to the explained stress behind $\Sigma$, which counts all axes up to this one, and along a time-like axis runs are nearer than they look. The next figure shows the same points, coloured by the other factors:
 
 # %% tags=["hide-input"]
 varied = [f for f in shown_factors if f != family_factor]

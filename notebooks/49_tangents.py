@@ -200,7 +200,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 
 # %% [markdown]
-# Open diamonds are the two averages; square and star are the other two anchors. A row of the table with one large entry means that both pictures show the same axis; a row without one means that the distances to these four points do not determine that axis. The first axis is the way from ignorance to truth in both, so look at the others.
+# Open diamonds are the two averages; square and star are the other two anchors. The sign of an axis is arbitrary, so a picture may be upside down. A row of the table with one large entry means that both pictures show the same axis; a row without one means that the distances to these four points do not determine that axis. The first axis is the way from ignorance to truth in both, so look at the others.
 #
 # The next table asks the same with other centres, since .3 and .7 are a choice.
 

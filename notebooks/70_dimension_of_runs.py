@@ -282,9 +282,10 @@ if len(of_noise) and len(alike):
     more = of_heart.low > alike.participation.mean()
     print(
         f"Learning by heart {'takes' if more else 'does not clearly take'} more "
-        f"dimensions than learning: the participation ratio of one run is "
+        "dimensions than learning: the participation ratio of one run is "
         f"{ratio_one[0]:.2f} on random labels (from {of_heart.low:.2f} to "
-        f"{of_heart.high:.2f}) and {ratio_one[1]:.2f} for ordinary runs of the same {family_name}."
+        f"{of_heart.high:.2f}) and {ratio_one[1]:.2f} for ordinary runs of the "
+        f"same {family_name}."
     )
 
 # %% tags=["hide-input"]

@@ -130,7 +130,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt=alt)
 
 # %% [markdown]
-# The number in a cell is our value for that data set, and the colour is the conclusion. Blue and pink cells are claims about a number only.
+# The number in a cell is our value for that data set, and the colour is the conclusion. Blue and pink cells are claims about a number only. *Different* compares the two numbers and nothing else: networks that end nearer to truth than the paper's have another number, although they keep the sentence of the claim.
 #
 # ## How much stress do the first axes explain?
 #
