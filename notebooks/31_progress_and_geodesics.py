@@ -184,7 +184,7 @@ answered = progress(resampled, labels)
 pd.DataFrame({"asked": asked, "answered": answered}).T.round(3)
 
 # %% [markdown]
-# Nearly: progress does not grow quite evenly along the geodesic between two checkpoints. The largest deviation tells whether the checkpoints are dense enough.
+# Nearly: progress does not grow evenly along the geodesic between two checkpoints. The largest deviation tells whether the checkpoints are dense enough.
 
 # %%
 deviation = float(np.abs(asked - answered).max())

@@ -298,7 +298,7 @@ assert set(profiles_here) <= beside and profiles_here == sorted(profiles_here), 
 #
 # **2.** Why are the bounds of the rules written down before the numbers are computed?
 #
-# <details><summary>Answer</summary>A bound that is chosen after one has seen the number can always be chosen so that the claim holds. A rule that stands first can fail.</details>
+# <details><summary>Answer</summary>A bound that is chosen after the number is known can always be chosen so that the claim holds. A rule that stands first can fail.</details>
 
 # %% [markdown]
 # ## What next
