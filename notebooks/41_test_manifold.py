@@ -223,6 +223,9 @@ pd.DataFrame(
     index=pd.Index(lambdas[[1, 50, 99]].round(2), name="station"),
 )
 
+# %% [markdown]
+# The next figure shows where these networks are:
+
 # %% tags=["hide-input"]
 alt = (
     f"The {len(table)} test points in grey; those near three "

@@ -149,7 +149,7 @@ first = fits["bhattacharyya"].embedding_[:, :2]
 turn = {m: np.sign((f.embedding_[:, :2] * first).sum(axis=0)) for m, f in fits.items()}
 
 # %% [markdown]
-# How similar are these axes? The table has the correlations of the coordinates with those of Bhattacharyya, and the next figure shows all five:
+# How similar are these axes? The table has the correlations of the coordinates with those of Bhattacharyya.
 
 # %%
 alike = {
@@ -158,6 +158,9 @@ alike = {
 }
 alike = pd.DataFrame(alike, index=["axis 1", "axis 2"]).abs()
 alike.round(2)
+
+# %% [markdown]
+# The next figure shows all five embeddings.
 
 # %% tags=["hide-input"]
 alt = (
