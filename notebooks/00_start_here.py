@@ -187,12 +187,12 @@ print("progress at the first and last step of each run:")
 print(np.column_stack([clock[:, 0], clock[:, -1]]).round(3))
 
 # %% [markdown]
-# The left column shows that a random start need not be near ignorance. A start can be confidently wrong on one sample and right on the other. The right column is larger in every row: each run has covered most of the way in these steps, and how far it got depends on the model.
+# A start with progress 0 in the left column need not be near ignorance: if it is confidently wrong, ignorance is merely the nearest point of the geodesic. A start that is right on one sample has some progress already. The right column is larger in every row: each run has covered most of the way in these steps, and how far it got depends on the model.
 
 # %% [markdown] tags=["slide"]
 # ## Can one flat picture hold all distances?
 #
-# We take steps of every path, dense at first and rarer later, add the geodesic to one list of points, and measure all pairwise distances. **InPCA** finds coordinates whose *signed* squared differences give these distances back: axes with $\lambda > 0$ count as in ordinary space (space-like), axes with $\lambda < 0$ count negatively (time-like).
+# We take steps of every path, dense at first and rarer later, add the geodesic to one list of points, and measure all pairwise distances. **InPCA** finds coordinates whose *signed* squared differences give these distances back: axes with a positive eigenvalue count as in ordinary space (space-like), axes with a negative one count negatively (time-like). The *explained stress* says how much of the matrix the first axes hold, from 0 to 1; chapter 30 defines it.
 
 # %% tags=["fragment"]
 kept = np.unique(np.geomspace(1, n_steps, 40).astype(int)) - 1
@@ -272,7 +272,7 @@ print(
 )
 print(
     f"Ignorance and truth are {distance:.4f} nats apart; for "
-    f"ten classes it is {np.log(10) / 2:.4f}, the paper's 1.1513."
+    f"ten classes it is {np.log(10) / 2:.4f} (paper: 1.1513)."
 )
 
 # %% [markdown]

@@ -44,7 +44,7 @@ print(f"data set {settings.dataset.name}, grids: {', '.join(settings.grids)}")
 # %% [markdown]
 # ## Which samples span the prediction space?
 #
-# Every network of this atlas predicts the same samples, in the same order. Their number $N$ and the number of classes $C$ determine the space: it has $N(C-1)$ dimensions.
+# Every network of this atlas predicts the same samples, in the same order. Their number $N$ and the number of classes $C$ determine the space: it has $N(C-1)$ dimensions. A profile may record only a part of its train samples, as the paper does (every second); $N$ counts the recorded ones.
 
 # %%
 data = load_dataset(settings.dataset, data_dir)
@@ -165,7 +165,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("10_spectrum.png"), alt=alt)
 
 # %% [markdown]
-# The faster the curve falls, and the farther to the left the dashed line is, the sloppier the inputs. At the right end are directions in which the pixels hardly vary at all. With fewer samples than pixels the curve ends early, because centred samples vary in at most one direction fewer than there are samples. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
+# The faster the curve falls, and the farther to the left the dashed line is, the sloppier the inputs. At the right end are directions in which the images hardly vary at all, such as borders that are always blank, or differences between neighbouring pixels. With fewer samples than pixels the curve ends early, because centred samples vary in at most one direction fewer than there are samples. Chapter 52 asks whether sloppy inputs are why the manifold of predictions is low-dimensional.
 #
 # ## What we learned
 

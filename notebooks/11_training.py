@@ -65,6 +65,8 @@ outline.in_words()
 # %% [markdown]
 # `main` is the grid of the paper's figures, at this profile's size. The other grids are for separate questions: other starts, other sizes, other data.
 #
+# The names of the paper's six families: `fc` is a fully connected network, `allcnn` has convolutions only, `wr-10-4-8` and `wr-16-4-64` are wide residual networks (depth, widening factor, channels of the first layer at full size), `convmixer` mixes patches by convolutions, and `vit` is a vision transformer. The column `scale` of the table of runs gives the width, as a part of the paper's.
+#
 # ## When are predictions recorded?
 #
 # Networks change most in the first epochs. The paper therefore records four times per epoch at first and less often later; a profile with fewer epochs uses the same schedule, scaled down.
@@ -314,7 +316,7 @@ assert ends.final_error_test[best_test] == least[1], (
 )
 
 # %% [markdown]
-# 3. Change the seed of one configuration and predict which columns of its row in `runs` change. Define `explained`, a dictionary that gives the share of the variance of the final test error that the architecture, the optimiser and the seed explain. Which explains most?
+# 3. Change the seed of one configuration and predict which columns of its row in `runs` change. Define `explained`, a dictionary that gives, for the architecture, the optimiser and the seed, the share of the variance of the final test error that lies between the means of its levels, over the runs in `final`. Which explains most?
 
 # %% tags=["stub"]
 explained = ...  # {"architecture": share, "optimizer": share, "seed": share}

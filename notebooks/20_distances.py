@@ -263,7 +263,7 @@ print(
 )
 
 # %% [markdown]
-# How far from truth do trained networks end? We take the main grid alone: other grids hold runs on random labels and other sizes, which the paper's mean does not. The interval leaves out families in turn, because runs of the same family are not independent of each other.
+# How far from truth do trained networks end? We take the main grid alone: other grids hold runs on random labels and other sizes, which the paper's mean does not. The interval is a 95 % t interval that leaves out one family at a time (a jackknife), because runs of the same family are not independent of each other.
 
 # %%
 estimate = {
@@ -306,7 +306,7 @@ claims.save_results(atlas, chapter, results, seed=seed, started=started)
 #
 # Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
 #
-# 1. The Hellinger distance of a sample, $1 - b$, is bounded. Define `hellinger`, the Hellinger distances between the checkpoints of the first run. Which of the two grows faster for far points?
+# 1. The Hellinger distance of a sample, $1 - b$, is bounded. Define `hellinger`, the Hellinger distances between the checkpoints of the first run. Which grows faster for far points, this distance or $d_B$?
 
 # %% tags=["stub"]
 few = atlas.run_log_probs(one_run, first_split)  # given
@@ -353,7 +353,7 @@ assert sides[0, 2] > sides[0, 1] + sides[1, 2] + 1e-9, (
 )
 
 # %% [markdown]
-# 3. The paper's code uses every second sample only. Define `change`, the largest change of a distance within the first run if you do so too.
+# 3. The paper's code uses every second sample only. Define `change`, the largest change of a distance between two checkpoints of the first run (`few`) if you do so too, from the first sample on.
 
 # %% tags=["stub"]
 change = ...  # a number, in nats

@@ -199,7 +199,7 @@ assert np.allclose(centre, 0, atol=1e-5 * np.abs(again.embedding).max())
 # %% [markdown]
 # ## How much do a few axes explain?
 #
-# *Explained stress* compares $W$ with its best part of $k$ axes, $1 - \sqrt{1 - \sum_{i \le k}\Lambda_i^2 / \lVert W\rVert_F^2}$. *Explained distance* compares the distances themselves, $1 - \lVert D - D_k\rVert_F/\lVert D\rVert_F$. It can fall when a time-like axis joins.
+# *Explained stress* compares $W$ with its best approximation by $k$ axes, $1 - \sqrt{1 - \sum_{i \le k}\Lambda_i^2 / \lVert W\rVert_F^2}$. *Explained distance* compares the distances themselves, $1 - \lVert D - D_k\rVert_F/\lVert D\rVert_F$, where $D_k$ is rebuilt from the first $k$ coordinates. It can fall when a time-like axis joins.
 
 # %%
 depth = np.array([k for k in (1, 2, 3, 5, 10, 20, 50) if k <= again.sizes["component"]])
@@ -245,7 +245,7 @@ n_time_like = int((again.signature.values[:10] < 0).sum())
 print(
     "Signed coordinates rebuild every distance to "
     f"{errors['all axes, signed']:.1e} nats; positive axes "
-    f"alone miss by up to {errors['positive axes only']:.2f}."
+    f"alone miss by up to {errors['positive axes only']:.2f} nats."
 )
 
 # %%
@@ -276,7 +276,7 @@ claims.save_results(atlas, chapter, results, seed=seed, started=started)
 #
 # Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
 #
-# 1. Define `landed`, the coordinates that `transform` gives the first ten embedded points. Do they land on themselves, also along time-like axes?
+# 1. Define `landed`, the coordinates that `few_axes.transform` gives the first ten points of `small`. Do they land on themselves, also along time-like axes?
 
 # %% tags=["stub"]
 few_axes = InPCA(n_components=5).fit(small)  # given
@@ -320,7 +320,7 @@ assert np.allclose(weighted, repeated, rtol=1e-6), (
 )
 
 # %% [markdown]
-# 3. The explained *distance* can fall when an axis is added. Define `n_falls`, the number of axes at which it does, and `n_time_like_falls`, how many of these are time-like.
+# 3. The explained *distance* can fall when an axis is added. Define `n_falls`, the number of axes of `estimator` at which it does, and `n_time_like_falls`, how many of these are time-like.
 
 # %% tags=["stub"]
 n_falls = ...  # a whole number

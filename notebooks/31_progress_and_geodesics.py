@@ -184,7 +184,7 @@ answered = progress(resampled, labels)
 pd.DataFrame({"asked": asked, "answered": answered}).T.round(3)
 
 # %% [markdown]
-# Nearly: progress does not grow quite evenly along the geodesic between two checkpoints. The largest deviation tells whether the checkpoints are dense enough.
+# Nearly: progress does not grow evenly along the geodesic between two checkpoints. The largest deviation tells whether the checkpoints are dense enough.
 
 # %%
 deviation = float(np.abs(asked - answered).max())
@@ -242,7 +242,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_between_runs.png"), alt=alt)
 
 # %% [markdown]
-# The distance from the dotted curve down to the solid one is what the detours have in common. Where the solid curve is below the dashed one, runs share more than half of their detour: they move together, away from the geodesic. Chapter 46 repeats this separately for families, optimisers and seeds.
+# The distance from the dotted curve down to the solid one is what the detours have in common. Where the solid curve is below the dashed one, runs share more than half of their detour: they move together, away from the geodesic. A run that never gets to $s$ is represented by its last point here, so near the right end the curves also say how far the runs got; chapter 46 leaves such runs out there. Chapter 46 repeats this separately for families, optimisers and seeds.
 #
 # ## What we learned
 
@@ -327,7 +327,7 @@ assert np.isscalar(s_wrong) and 0 <= s_wrong <= 1, (
 assert s_wrong < 1e-5, f"expected 0, since ignorance is nearest, found {s_wrong}"
 
 # %% [markdown]
-# 2. Take the geodesic at $\lambda = 0.3$ on every odd sample and at $\lambda = 0.7$ on every even one (counting from 0). Guess its progress first; then define `s_mixed`.
+# 2. Take the geodesic at $\lambda = 0.3$ on every odd sample and at $\lambda = 0.7$ on every even one (counting from 0). Guess the progress of this point first; then define it as `s_mixed`.
 
 # %% tags=["stub"]
 s_mixed = ...  # a number between 0 and 1
@@ -350,7 +350,7 @@ assert 0.3 - 1e-4 <= s_mixed <= 0.7 + 1e-4, (
 )
 
 # %% [markdown]
-# 3. Is progress monotone along every run? Define `n_falls`, the number of checkpoints at which it falls by more than 0.01.
+# 3. Is progress monotone along every run? Define `n_falls`, the number of checkpoints of the runs in `table` at which the progress on the first split is lower by more than 0.01 than at the checkpoint before.
 
 # %% tags=["stub"]
 n_falls = ...  # a whole number

@@ -53,7 +53,7 @@ print(f"{len(candidates)} of {len(finished)} finished runs of the main grid")
 # %% [markdown]
 # ## What do we load?
 #
-# Every network starts near ignorance and, if it learns, ends near truth. So all runs lie along one long axis, and this axis alone explains most of the stress, whatever else the runs share. To learn more we compare runs *at equal progress*, where this common direction plays no part. We use only values of progress that most runs reach, and only runs that reach all of them. Progress is computed separately for train and test predictions.
+# Every network starts near ignorance and, if it learns, ends near truth. So all runs lie along one long axis, and this axis alone explains most of the stress, whatever else the runs share. To learn more we compare runs *at equal progress*, where this common direction plays no part. We use only values of progress that most runs reach, the *stations*, and only runs that reach all of them. Progress is computed separately for train and test predictions.
 
 # %%
 stations, kept, trajectories = {}, {}, {}
@@ -176,7 +176,7 @@ n_groups.rename_axis("world")
 # %% [markdown]
 # ## How many axes do the worlds need at equal progress?
 #
-# At each station we compute all distances between runs, in the real world and in the others, and ask how many axes explain 90 % of the stress. Runs that share nothing are all about equally far from one another and need nearly an axis each. *Prediction:* how many does the real world need, compared with the class world?
+# At each station we compute all distances between runs, in the real world and in the others, and ask how many axes explain 90 % of the stress. The count is interpolated between whole numbers of axes, so it may be a fraction, even below 1. Runs that share nothing are all about equally far from one another and need nearly an axis each. *Prediction:* how many does the real world need, compared with the class world?
 
 # %%
 equal = {}
@@ -200,7 +200,7 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# How certain is the ratio of the real world to each null? The intervals leave out families in turn, because the claim is about families: Student's intervals of the jackknife.
+# How certain is the ratio of the real world to each null? The intervals leave out families in turn, because the claim is about families; they are 95 % t intervals of this jackknife.
 
 # %%
 ratios = {}
@@ -265,7 +265,7 @@ ladders = {split: null_spectra.ladder(*tables) for split, tables in stored.items
 pd.concat(ladders, names=["split"]).round(3)
 
 # %% [markdown]
-# `n_axes` is the number of axes for 90 % of the stress, and `stress_3` the stress of three axes. Compare the columns *class* and *real* in the first two views: where they agree, the explained stress of all points says only that networks learn.
+# `n_axes` is the number of axes for 90 % of the stress, `stress_3` the stress of three axes, and `distance` the mean distance between two runs in nats. All numbers are about the runs that reach every station, so that later chapters, which embed all runs, find slightly different ones. Compare the columns *class* and *real* in the first two views: where they agree, the explained stress of all points says only that networks learn.
 #
 # ## What we learned
 

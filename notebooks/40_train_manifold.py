@@ -128,7 +128,7 @@ worlds = null_spectra.ladder(*null_spectra.load(atlas, "train"))
 worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
-# In the first two views all points are embedded, as they are or weighted by their step in progress. In the last, runs are compared at equal progress, where the common way from ignorance to truth plays no part. `n_axes` counts axes for 90 % of the stress.
+# In the first two views all points are embedded, as they are or weighted by their step in progress. In the last, runs are compared at equal progress, where the common way from ignorance to truth plays no part. `n_axes` counts axes for 90 % of the stress. All three are about the runs that reach every value of progress of chapter 32, so the stress differs a little from that of all runs.
 #
 # How far do the families separate? For each point we take its nearest neighbours by distance, and count how often they belong to the same family. Two kinds of neighbours are excluded because they would be alike for another reason. Runs of one family and seed start as the very same network, so neighbours come from *other seeds* only. And all networks start near ignorance, so we use only points with progress above the parameter `under_way`. *Prediction:* how far is the share above chance?
 #
@@ -223,7 +223,7 @@ axis_meaning.rename(
 # %% [markdown]
 # ## How near do networks come to the geodesic?
 #
-# Around three points of the geodesic, at progress .01, .5 and .99, we mark every network within a radius. Checkpoints are dense early in training, so plain counts would mislead. We therefore also give the share of the networks *at this progress* that are within the radius. *Prediction:* which of the three shares is smallest?
+# Around three points of the geodesic (*stations*), at progress .01, .5 and .99, we mark every network within the distance `radius`, in nats. Checkpoints are dense early in training, so plain counts would mislead. We therefore also give the share of the networks *at this progress* that are within the radius. *Prediction:* which of the three shares is smallest?
 
 # %%
 lambdas, straight = road(atlas, "train", n=101)
@@ -329,8 +329,9 @@ print(neighbours_said)
 
 # %%
 print(
-    f"Share of the points within {radius} nats of the geodesic: at its start "
-    f"{share_of[0]}, half-way {share_of[1]}, at its end {share_of[2]}."
+    f"Of the points at the progress of its start, {share_of[0]} are within {radius} "
+    f"nats of the geodesic, half-way {share_of[1]} and at the progress of its end "
+    f"{share_of[2]}."
 )
 
 # %% tags=["hide-input"]
@@ -354,7 +355,7 @@ claims.save_results(atlas, "40", results, seed=seed, started=started)
 #
 # Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
 #
-# 1. Colour the first two axes by another factor, `second_factor` (the optimiser if there is one). Define `second_ax`, the axes with this picture. Can you tell the factor's level from the place?
+# 1. Colour the first two axes by another factor. Define `second_factor`, its name (the optimiser if there is one), and `second_ax`, the axes with this picture. Can you tell the factor's level from the place?
 
 # %% tags=["stub"]
 second_factor = ...  # the name of a factor

@@ -54,7 +54,7 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# The embedding that chapter 30 made from the test distances, and the table of its points: one row a network at one checkpoint, with its factors and losses. The points are those of chapter 40, the same networks at the same checkpoints; only the samples are others. So the space is another one, and its truth and its geodesic are those of the test samples.
+# The embedding that chapter 30 made from the test distances, and the table of its points: one row a network at one checkpoint, with its factors and losses. The points are those of chapter 40, the same networks at the same checkpoints; only the samples are different. So this is a different space, and its truth and its geodesic are those of the test samples.
 
 # %%
 embedding = atlas.embedding("test")
@@ -109,14 +109,14 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("41_families.png"), alt=alt)
 
 # %% [markdown]
-# As in chapter 40, the band alone proves little. For comparison, here is the world of chapter 32 in which every run is shuffled within classes:
+# A family that leaves the others in one of the panels makes errors of its own kind on new samples. As in chapter 40, the band alone proves little. For comparison, here is the world of chapter 32 in which every run is shuffled within classes, both for the runs that reach every value of progress there:
 
 # %%
 worlds = null_spectra.ladder(*null_spectra.load(atlas, "test"))
 worlds[["real", "class"]].rename(columns={"class": "shuffled within classes"}).round(3)
 
 # %% [markdown]
-# All runs start at the square, ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what the networks have not generalised; it is small on easy data and wide on hard data. How wide is it here?
+# All runs start at the square, ignorance, as in chapter 40. The star is the truth of the test samples. The gap between the last points and the star is what the networks have not generalised; it is small on easy data and wide on hard data. Two axes can hide it, because a point beside the star in one plane may be far from it along other axes. How wide is it here?
 
 # %%
 last = atlas.table("main").groupby("run").tail(1)
@@ -133,7 +133,7 @@ pd.DataFrame(
 ).round(4)
 
 # %% [markdown]
-# The difference between the two columns is what networks do not carry over to new samples. In the paper the two means are .026 and .586. The next figure shows the same by family, with one mark for each run:
+# The difference between the two columns is what networks do not carry over to new samples. In the paper the two means are .026 and .586. The next figure shows the same by family, with one mark for each run, on a logarithmic axis:
 
 # %% tags=["hide-input"]
 alt = (
@@ -158,11 +158,17 @@ plots.short_legend(ax)
 plots.save_figure(fig, atlas.figure_path("41_ends.png"), alt=alt)
 
 # %% [markdown]
-# The distance between the grey circles and the red triangles of a family is its generalisation gap, in nats of $d_B$. A wide gap means that the family has memorised its samples; if both are low, what it has learned carries over. Compare also the spread: the marks of one column differ in seed, optimiser and regularisation, so a tall column of triangles means that these choices matter for predictions on new samples.
+# Grey circles are train and red triangles are test samples. What lies between the two heights of a family is its generalisation gap, in nats of $d_B$. A wide gap means that the family has memorised its samples; if both are low, what it has learned carries over. Compare also the spread: the marks of one column differ in seed, optimiser and regularisation, so a tall column of triangles means that these choices matter for predictions on new samples.
 #
 # ## What do the axes mean?
 #
 # We colour the test points by their test loss and by their test error. *Prediction:* will both change along the first axis in the same way?
+
+# %% tags=["hide-input"]
+alt = (
+    f"First two InPCA axes of {len(table)} test predictions, coloured by test "
+    "loss (left) and error (right); black is the geodesic."
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6))
@@ -171,17 +177,15 @@ look = {"size": 6, "alpha": 0.8, "cmap": plots.SEQUENTIAL + "_r"}
 for ax, (column, label) in zip(axes, columns.items(), strict=True):
     norm = LogNorm() if column.startswith("loss") else None
     plots.plot_embedding_values(ax, coordinates, table[column], norm=norm, **look)
-    fig.colorbar(ax.collections[-1], ax=ax, label=label)
+    bar = fig.colorbar(ax.collections[-1], ax=ax, label=label)
+    if norm is not None:
+        plots.plain_log(bar.ax.yaxis)
     plots.plot_reference(ax, reference)
     plots.label_embedding(ax, eigenvalues, stress)
-alt = (
-    f"First two InPCA axes of {len(table)} test predictions, coloured by test "
-    "loss (left) and error (right); black is the geodesic."
-)
 plots.save_figure(fig, atlas.figure_path("41_loss_and_error.png"), alt=alt)
 
 # %% [markdown]
-# Dark is early in both panels. Does the first axis put the points in the order of progress, of the loss or of the error? A rank correlation answers this without assuming a straight line.
+# Dark is a large loss or error. Does the first axis put the points in the order of progress, of the loss or of the error? A rank correlation answers this without assuming a straight line.
 
 # %%
 correlation = {
@@ -208,7 +212,7 @@ print(
 # %% [markdown]
 # ## How near do networks come to the geodesic?
 #
-# Around three points of the test geodesic, at progress .01, .5 and .99, we mark every network within the radius, as in chapter 40. *Prediction:* which of the three has fewer neighbours than on train samples?
+# Around three points of the test geodesic (*stations*), at progress .01, .5 and .99, we mark every network within `radius`, as in chapter 40. The table counts them and gives the distance of the nearest one. *Prediction:* which of the three has fewer neighbours than on train samples?
 
 # %%
 lambdas, straight = road(atlas, "test", n=101)
@@ -216,8 +220,13 @@ to_station = distances_to(atlas, "test", straight[[1, 50, 99]])[:, table.index]
 within, nearest = to_station < radius, to_station.min(axis=1)
 pd.DataFrame(
     {"within": within.sum(axis=1), "nearest": nearest.round(3)},
-    index=lambdas[[1, 50, 99]].round(2),
+    index=pd.Index(lambdas[[1, 50, 99]].round(2), name="station"),
 )
+
+# %% [markdown]
+# The next figure shows where these networks are:
+
+# %% tags=["hide-input"]
 alt = (
     f"The {len(table)} test points in grey; those near three "
     "points of the geodesic (black) are marked by colour and shape."
@@ -334,7 +343,7 @@ print(
 print(*null_spectra.in_words(worlds), sep="\n")
 
 # %%
-papers = {"train": ".02", "test": "as far as .58, on CIFAR-10"}
+papers = {"train": ".026", "test": ".586, on CIFAR-10"}
 if not len(trained):
     print(f"No run ends with a {judged_on} error of at most {max_error}.")
 for split, distance in ends.items() if len(trained) else ():

@@ -79,7 +79,7 @@ for ax, split in zip(axes, splits, strict=True):
 axes[-1].set_ylabel(axes[0].get_ylabel() if len(splits) == 1 else "")
 alt = (
     "Columns of absolute eigenvalues for each split, logarithmic; time-like ones are "
-    f"hatched red; percentages: explained stress. n = {len(atlas.points)} points."
+    f"hatched red; percentages: explained stress. n = {len(shown)} points."
 )
 plots.save_figure(fig, atlas.figure_path("42_spectrum.png"), alt=alt)
 
@@ -101,11 +101,11 @@ for split, factors in fall.items():
 
 # %% tags=["hide-input"]
 print(
-    "After the first axis there is one large gap: the manifold is nearly a line, the "
-    "way from ignorance to truth."
+    f"The largest gap follows the first {first_split} axis: most of the spectrum is "
+    "one line, the way from ignorance to truth."
     if int(np.argmax(fall[first_split])) == 0
-    else "The largest gap does not follow the first axis, so that the manifold is not "
-    "just a line."
+    else f"The largest gap does not follow the first {first_split} axis, so that the "
+    "spectrum is not just one line."
 )
 
 # %% [markdown]
@@ -128,7 +128,7 @@ summary.round(3)
 #
 # ## What would a world without the effect give?
 #
-# A high explained stress by itself says only that networks learn: they all go from ignorance to truth, along one long axis. So we compare each number with that of chapter 32's null world, in which the samples of every run are shuffled within their classes. *Prediction:* in which view will the two worlds differ?
+# A high explained stress by itself says only that networks learn: they all go from ignorance to truth, along one long axis. So we compare each number with that of chapter 32's null world, in which the samples of every run are shuffled within their classes. Both worlds hold the runs that reach every value of progress there, so the column `real` differs a little from the table above. *Prediction:* in which view will the two worlds differ?
 
 # %%
 tables = {split: null_spectra.load(atlas, split) for split in splits}
@@ -275,7 +275,7 @@ plots.legend_below(ax, ncols=2)
 plots.save_figure(fig, atlas.figure_path("42_uncertainty.png"), alt=alt)
 
 # %% [markdown]
-# Circles are draws of runs, squares draws of samples, bars two standard deviations. Squares can lie a little off their curve, because they are computed from fewer points. If train and test differ by more than the bars, the difference is not due to the draw. The bars leave something out: all runs saw the same train samples, and we chose the families. A third source of chance, other data, cannot be drawn from one atlas.
+# Circles are draws of runs, squares draws of samples, bars two standard deviations. Squares can lie a little off their curve, because they are computed from fewer points. The bars get shorter to the right, because all curves approach 1 there. If train and test differ by more than the bars, the difference is not due to the draw. The bars leave something out: all runs saw the same train samples, and we chose the families. A third source of chance, other data, cannot be drawn from one atlas.
 #
 # ## How many axes are time-like?
 #
@@ -318,10 +318,11 @@ for split in splits:
     for k in depths:
         known = f" (paper {paper[split][k]} %)" if k in paper[split] else ""
         share, double = 100 * stress[split][k - 1], 200 * spread[split][k]
-        print(f"  {k} axes: {share:.1f} +- {double:.1f} %{known}")
+        print(f"  axes: {k}, stress: {share:.1f} +- {double:.1f} %{known}")
         if ("as it is", f"stress_{k}") in ladders[split].index:
-            null = ladders[split].loc[("as it is", f"stress_{k}"), "class"]
-            print(f"     (shuffled within classes: {100 * null:.1f} %)")
+            both = 100 * ladders[split].loc[("as it is", f"stress_{k}")]
+            told = f"{both['real']:.1f} %; after the shuffle {both['class']:.1f} %"
+            print(f"     (chapter 32's runs: {told})")
     k = first_time_like[split]
     print(f"  the first time-like axis is number {k}" if k else "  none is time-like")
 
@@ -401,7 +402,7 @@ known_90 = 1 + sum(bool(value < 0.9) for value in stress[first_split])
 assert n_90 == known_90, f"expected {known_90} axes, found {n_90}"
 
 # %% [markdown]
-# 2. Fit a straight line to the logarithm of the first ten eigenvalues (their size, for time-like ones). Define `factor`, by which an axis is shorter than the one before.
+# 2. Fit a straight line to the logarithm of the first ten eigenvalues (their size, for time-like ones). Define `factor`, the ratio of an eigenvalue to the one before it that this line gives.
 
 # %% tags=["stub"]
 factor = ...  # a number between 0 and 1
@@ -423,7 +424,7 @@ known_factor = np.exp(along @ sizes / (along @ along))
 assert np.isclose(factor, known_factor), f"expected {known_factor:.4f}, found {factor}"
 
 # %% [markdown]
-# 3. Embed only the last checkpoint of every run. Define `last_stress`, the explained stress of the first axes (three, or fewer with less than four runs). Is the cloud of trained networks low-dimensional, too?
+# 3. Embed only the last checkpoint of every run of the main grid, by its distances on the first split. Define `last_stress`, the explained stress of the first axes (three, or fewer with less than four runs). Is the cloud of trained networks low-dimensional, too?
 
 # %% tags=["stub"]
 last_stress = ...  # array, cumulative

@@ -75,7 +75,7 @@ for split, there in reached.items():
 n_runs = len(runs)
 
 # %% [markdown]
-# How many runs stop on the way, and does this choice matter? The rank correlation compares our distances with those of the paper, which repeat last points, over all pairs.
+# How many runs stop on the way, and does this choice matter? The rank correlation compares our distances with those of the paper, which repeat last points, over all pairs; far below 1, the choice matters.
 
 # %%
 at_end = np.argmin(np.abs(s - 0.9))
@@ -99,7 +99,7 @@ for split in splits:
     )
 
 # %% [markdown]
-# ## The matrix itself
+# ## How far apart are the trajectories?
 
 # %%
 shown_factors = statistics.shown_factors(runs, atlas.design)
@@ -157,7 +157,7 @@ print(
 
 
 # %% [markdown]
-# ## One point a trajectory
+# ## What does a map of the trajectories look like?
 #
 # We add the geodesic to the matrix as one more trajectory and embed. It should be an anchor of the picture and not one point among hundreds. So, like the authors, we give it the weight of a tenth of all trajectories. In weighted InPCA a weight counts repetitions, and we check this first: weight 2 must equal the same point given twice.
 
@@ -221,7 +221,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("43_embedding.png"), alt=alt)
 
 # %% [markdown]
-# Every point is now a whole run, with all its checkpoints. A separate cluster of one colour is a family with a path of its own; where colours share a cluster, these two axes do not distinguish the families. Single points far out are unusual runs, and a few of them can determine an axis. The distance of the black cross says how far runs stay from the straight road. Look at the eigenvalues before you interpret shapes: an axis with a small eigenvalue adds little to the explained stress behind $\Sigma$, which counts all axes up to this one. The next figure shows the same points, coloured by the other factors:
+# Every point is now a whole run, with all its checkpoints. A separate cluster of one colour is a family with a path of its own; where colours share a cluster, these two axes do not distinguish the families. Single points far out are unusual runs, and a few of them can determine an axis. The distance of the black cross says how far runs stay from the straight road. Look at the eigenvalues before you interpret shapes: an axis with a small eigenvalue adds little to the explained stress behind $\Sigma$, which counts all axes up to this one, and along a time-like axis runs are nearer than they look. The next figure shows the same points, coloured by the other factors:
 
 # %% tags=["hide-input"]
 varied = [f for f in shown_factors if f != family_factor]
@@ -284,7 +284,7 @@ print(
 )
 
 # %% [markdown]
-# The interval is over runs: it says what other seeds of the same grid would give. The next figure shows the eigenvalues, train beside test on one scale. *Prediction:* which of the two falls off faster?
+# The interval is over runs: it says what other seeds of the same grid would give. The value of all runs may lie above it, because a run that is drawn twice adds more to the axes that only it needs. The next figure shows the eigenvalues, train beside test on one scale. *Prediction:* which of the two falls off faster?
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(splits, figsize=(9, 3.8))
@@ -401,7 +401,7 @@ assert np.allclose(without.eigenvalues_, alone.eigenvalues_), (
 )
 
 # %% [markdown]
-# 2. Place the runs of the other grids in the embedding with `transform`. Define `placed`, their coordinates. It needs their distances to the embedded trajectories and to the geodesic; for short, take the mean over all of progress.
+# 2. Place the runs of the other grids in the embedding with `transform`. Define `placed`, their coordinates. It needs their distances to the embedded trajectories and to the geodesic; for simplicity, take the mean over all of progress.
 
 # %% tags=["stub"]
 elsewhere, _ = load_trajectories(atlas, first_split)  # given
@@ -427,7 +427,7 @@ assert np.allclose(placed, known_places, equal_nan=True), (
 )
 
 # %% [markdown]
-# 3. Define `loner`, the name of the run that is farthest from all others on average. What happened to it? Look at its final losses.
+# 3. Define `loner`, the name of the run that is farthest from all others on average, by `d_traj` of the first split. What happened to it? Look at its final losses.
 
 # %% tags=["stub"]
 loner = ...  # a name in the index of `runs`
@@ -449,7 +449,7 @@ assert np.isclose(means_of[loner], means_of.max()), (
 )
 
 # %% [markdown]
-# 4. Our distance is a mean over progress. Define `widest`, its maximum over progress instead, for every two runs of the main grid. Do families stay apart?
+# 4. Our distance is a mean over progress. Define `widest`, its maximum over progress instead, for every two runs of the main grid on the first split. Do families stay apart?
 
 # %% tags=["stub"]
 widest = ...  # array (n_runs, n_runs)
@@ -473,7 +473,7 @@ assert off < 1e-6 or np.isnan(off), (
 )
 
 # %% [markdown]
-# 5. The distance compares two runs at equal progress. The paper's code knows another way: the distance of every checkpoint to the nearest one of the other run, averaged both ways (`trajectory_gap`). Does it rank pairs of runs alike? Define `gaps`, it for every two of the runs `some` in the order of `np.triu_indices`, and `same_ranking`, its rank correlation with `d_traj`.
+# 5. The distance compares two runs at equal progress. The paper's code knows another way: the distance of every checkpoint to the nearest one of the other run, averaged both ways (`trajectory_gap`). Does it rank pairs of runs alike? Define `gaps`, a list with this gap on the first split for every two of the runs `some`, in the order of `np.triu_indices`, and `same_ranking`, the rank correlation of the gaps with `d_traj` of the same pairs.
 
 # %% tags=["stub"]
 some = np.arange(0, n_runs, max(1, n_runs // 30))  # given: about thirty runs

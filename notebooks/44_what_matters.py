@@ -184,7 +184,7 @@ shown_columns = ["value", "low", "high", "p_value", "over", "n_units", "n_pairs"
 effects.set_index("factor")[[*shown_columns, "n_strict"]].round(3)
 
 # %% [markdown]
-# The claim is about families in general, so the interval leaves out one family at a time, with all its pairs. It is a Student interval on the logarithm, with one degree of freedom fewer than there are families. The column `over` says *families* where this was possible. The p-value shuffles, among matched configurations and separately for each seed that several runs share, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
+# The claim is about families in general, so the interval leaves out one family at a time, with all its pairs. It is a Student interval on the logarithm, with one degree of freedom fewer than there are families. The column `over` says *families* where this was possible. Factors that the grid changes together have the same pairs and therefore equal rows: their effect cannot be divided between them. The p-value shuffles, among matched configurations and separately for each seed that several runs share, which run belongs to which: if the factor did nothing, these runs would be exchangeable. *Prediction:* which intervals reach below 1?
 
 # %% tags=["hide-input"]
 known, picture_of_effects = effects.dropna(subset="value"), repeats_said
@@ -346,9 +346,9 @@ for f, curve in along.items():
 # %% [markdown]
 # A factor matters most where its curve peaks. Read both ends with care: at the left all distances are small, and at the far right only runs that get very near the truth are left.
 #
-# ## Could one predict the distance from the factors?
+# ## Can the distance be predicted from the factors?
 #
-# The paper asks a regressor to predict $d_{traj}$ of a pair from the pair's factors, and then how much worse it gets when one factor is permuted. Two precautions are needed. The regressor is judged on pairs of configurations that it has *never seen*. And we repeat everything with a table in which the runs' factors are permuted (Mantel's test), to see what importance a meaningless table reaches.
+# The paper asks a regressor to predict $d_{traj}$ of a pair from the pair's factors, and then how much of its $R^2$ is lost when the column of one factor is permuted: that is the *importance* of the factor. Two precautions are needed. The regressor is judged on pairs of configurations that it has *never seen*. And we repeat everything with a table in which the runs' factors are permuted (Mantel's test), to see what importance a meaningless table reaches.
 
 # %%
 lacking = regression.lacking(runs, design) if varied else "no factor varies"
@@ -589,7 +589,7 @@ claims.save_results(atlas, "44", results, seed=seed, started=started)
 #
 # Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
 #
-# 1. Two runs of the *same* seed share their initial weights and the order of their batches. Compare pairs of runs that differ in one factor, such as the optimiser, of equal seed and of different seeds. Define `same` and `other`, the two mean distances (`None` where there are no such pairs). Does the seed pull them together?
+# 1. Two runs of the *same* seed share their initial weights and the order of their batches. Take every pair of runs from the matched configurations `pairs`, which differ in one factor, such as the optimiser. Define `same` and `other`, the mean of `d_traj` over pairs of equal seed and over pairs of different seeds (`None` where there are no such pairs). Does the seed pull them together?
 
 # %% tags=["stub"]
 asked = second_factor if second_factor in table else factors[0]  # given

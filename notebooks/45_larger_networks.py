@@ -127,7 +127,7 @@ plots.save_figure(fig, atlas.figure_path("45_progress.png"), alt=alt)
 # %% [markdown]
 # Where light lines lie to the left of dark ones, larger networks need fewer steps. Lines that level off below the top belong to networks that do not get to the end in the given time, because they are too small or too slow.
 #
-# To put a number on it we take the *trend*. For each family and seed, the speed of a size is one over the steps that it needs to the same progress (a geometric mean over the values that all sizes of this family and seed reach). The slope of log speed against log parameters is 0 if size does not matter, and 1 if twice the parameters train twice as fast.
+# To put a number on it we take the *trend*. For each family and seed, the speed of a size is one over the steps that it needs to the same progress (a geometric mean over the *stations*, the values of progress that all sizes of this family and seed reach). The slope of log speed against log parameters is 0 if size does not matter, and 1 if twice the parameters train twice as fast.
 
 # %%
 stations = np.linspace(0.1, 0.9, 17)
@@ -265,7 +265,7 @@ plots.save_figure(fig, atlas.figure_path("45_same_road.png"), alt=alt)
 # %% [markdown]
 # All curves start near zero, because every network starts near ignorance; towards the right end only those runs are left that get so far. Where the curve of the sizes lies on that of the seeds, another size makes no more difference than another seed; the distance between the two is the effect of size. The curve of the families shows, for comparison, the effect of the architecture.
 #
-# ## What does it look like?
+# ## Do larger and smaller networks stay on the manifold?
 #
 # Sizes were not used to make the axes of chapter 30: their points are *placed* in the embedding of the main grid, in grey. If larger or smaller networks left the manifold, their points would lie away from the grey ones.
 

@@ -204,14 +204,10 @@ else:
 # %% [markdown]
 # ## How wide is a tube?
 #
-# The seeds of a configuration fill a tube around their mean. We define its width as the paper does, by the distance of each run to the arithmetic mean of its configuration's seeds. *Prediction:* is the tube wide where the detour is large?
+# The seeds of a configuration fill a tube around their mean. We define its width as the paper does, by the distance of each run to the arithmetic mean of its configuration's seeds. The next figure shows the width against progress. *Prediction:* is the tube wide where the detour is large?
 
 # %% tags=["hide-input"]
-fig, axes = plots.panels(panel_factors, figsize=(9, 4.4))
-for ax, factor in zip(axes, panel_factors, strict=True):
-    plots.plot_quantiles(ax, s, width[first_split], runs[factor], mark_stops=True)
-    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}")
-axes[0].set(ylabel="tube width (nats)", ylim=(0, None))
+tubes = "A tube needs repeats: two runs of a configuration with different seeds."
 alt = (
     f"Distance of {len(runs)} runs to the mean of their seeds against progress, by "
     f"{' and by '.join(map(plots.factor_name, panel_factors))}: medians and middle "
@@ -219,7 +215,11 @@ alt = (
 )
 
 # %% tags=["hide-input"]
-tubes = "A tube needs repeats: two runs of a configuration with different seeds."
+fig, axes = plots.panels(panel_factors, figsize=(9, 4.4))
+for ax, factor in zip(axes, panel_factors, strict=True):
+    plots.plot_quantiles(ax, s, width[first_split], runs[factor], mark_stops=True)
+    ax.set(xlabel="progress $s$", title=f"by {plots.factor_name(factor)}")
+axes[0].set(ylabel="tube width (nats)", ylim=(0, None))
 if np.isfinite(width[first_split]).any():
     tubes = plots.save_figure(fig, atlas.figure_path("46_tube_width.png"), alt=alt)
 plt.close(fig)
@@ -252,7 +252,7 @@ print(
 # %% [markdown]
 # The nearer this ratio is to 1, the better $d_B$ is described as a squared length. It also follows that widths of configurations with different numbers of seeds cannot be compared directly. The distance *between two seeds* can, and we use it now.
 #
-# ## Three scales on one axis
+# ## How do these distances compare?
 
 # %%
 means = statistics.seed_means(layers[first_split], number, seeds)

@@ -51,7 +51,9 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# First the predictions at three values of progress, $s = .25$, $.5$ and $.75$. There a run has left its start but has not yet arrived. For every run from an unusual start we take the distance to the nearest *ordinary* run of the same architecture and width. Runs of one seed begin as the very same network, so only runs of other seeds are compared.
+# The starts have these names: `offset_0`, `offset_1`, ... are ordinary runs whose initial weights were shifted by one of a few large random offsets, `random_labels` are runs that were first fitted to random labels, and `subset_200` are runs that were first fitted to 200 samples only.
+#
+# First we load the predictions at three values of progress, $s = .25$, $.5$ and $.75$. There a run has left its start but has not yet arrived. For every run from an unusual start we take the distance to the nearest *ordinary* run of the same architecture and width. Runs of one seed begin as the very same network, so only runs of other seeds are compared.
 #
 # Such a distance needs a yardstick: how far would a run be that began in the usual way? We hold out the ordinary run of the same architecture, seed and settings. It is compared with the very same candidates, because it has the same seed. The *excess* is the ratio of the two distances.
 
@@ -167,7 +169,7 @@ thin = {"lw": 1.5, "ms": 3.5}
 looks = {a: {"color": c, "marker": m, **thin} for a, (c, m, _) in styles.items()}
 
 # %% [markdown]
-# Each architecture keeps its colour and marker; the next figure also needs names for its two kinds of line.
+# In the next figure each architecture has its colour and marker, and the line style tells the two phases of training apart.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(n_rows, columns, **size)
@@ -296,7 +298,7 @@ if not detour:
     print("no run of this atlas was first fitted to something else")
 
 # %% [markdown]
-# On train predictions the two numbers must come close once the samples are learned: truth is one point, and a shuffle leaves the distance to truth as it was. The ratio says that a run arrives at truth; it does not say that it joins the manifold. For a fair comparison we compare at equal progress, where no run has arrived, and divide by the distance of a held-out ordinary run there.
+# On train predictions the two numbers must come close once the samples are learned: truth is one point, and a shuffle leaves the distance to truth as it was. The ratio says that a run arrives at truth; it does not say that it joins the manifold. On test predictions, where no run arrives at truth, the distance may even grow. For a fair comparison we compare at equal progress, where no run has arrived, and divide by the distance of a held-out ordinary run there.
 #
 # ## How far apart are they half-way?
 #
@@ -398,7 +400,7 @@ alt = (
 )
 
 # %% [markdown]
-# The next figure shows that distance against progress, with the same lines and a grey band of the same runs. *Prediction:* does a run join half-way, or only in the last steps?
+# The next figure shows that distance against progress, with the same line styles; the grey band is the range of the held-out ordinary runs. *Prediction:* does a run join half-way, or only in the last steps?
 
 # %% tags=["hide-input"]
 ordinary_band = {}
@@ -468,9 +470,9 @@ train_half = estimate.value["train"].xs(half, level="s").drop("all").dropna()
 if len(train_half):
     far, close = train_half.idxmax(), train_half.idxmin()
     print(
-        f"The start that is remembered longest is {shown_as[far]} "
-        f"({train_half[far]:.2f}); {shown_as[close]} is forgotten first "
-        f"({train_half[close]:.2f})."
+        f"Half-way on train samples, {shown_as[far]} is remembered most "
+        f"({train_half[far]:.2f} times as far as held-out runs) and "
+        f"{shown_as[close]} least ({train_half[close]:.2f} times)."
     )
 for (split, start), row in summary.dropna(subset="joined").iterrows():
     print(
@@ -526,7 +528,7 @@ claims.save_results(atlas, "47", results, seed=seed, started=started)
 #
 # Replace each `...`, then run the check below it: it says what was expected and what was found. A solution and a stricter check are folded.
 #
-# 1. Define `tenth`, the epoch of the second phase at which each run is for the first time nearer than a tenth of its first distance (at most a tenth; runs that never are, are left out).
+# 1. Define `tenth`, the epoch at which the distance of each run in `second_phase` is for the first time at most a tenth of its first one (without the runs that never get so near).
 
 # %% tags=["stub"]
 second_phase = near["train"][
@@ -558,7 +560,7 @@ assert tenth.to_dict() == known_tenth, (
 )
 
 # %% [markdown]
-# 2. Which other runs are nearest to a detour's last checkpoint: those with the same architecture only, or any? Define `ratio_any`, the least distance to all ordinary points (`ordinary_rows`) over the one in the table, for each row of `last_of_detour`.
+# 2. Which other runs are nearest to a detour's last checkpoint: those with the same architecture only, or any? Define `ratio_any`, the least distance to all ordinary points (`ordinary_rows`) over the column `distance`, for each row of `last_of_detour`.
 
 # %% tags=["stub"]
 last_of_detour = (
@@ -625,7 +627,7 @@ assert np.allclose(by_start["median"], [known_start[k] for k in by_start.index])
 )
 
 # %% [markdown]
-# 4. A stricter yardstick: hold out not only the run but every run with its seed's whole configuration. Would the band rise or fall? Define `new_band`, one of these two words. Reason first; then look at how `joining_table` chooses its columns.
+# 4. A stricter yardstick would hold out not only the run itself but all runs of its configuration, whatever their seed. Would the grey band rise or fall? Define `new_band`, one of these two words. Reason first; then look at how `joining_table` chooses its columns.
 
 # %% tags=["stub"]
 new_band = ...  # "rises" or "falls"

@@ -61,6 +61,8 @@ print(f"{n_pairings} random pairings, {n_null} random divisions")
 
 # %% [markdown]
 # ## What do we load?
+#
+# The predictions of the same checkpoints on train samples and on test samples. The table counts the samples of each class.
 
 # %%
 rows = table.index.to_numpy()
@@ -219,8 +221,8 @@ pd.DataFrame(mixing).T.round(3)
 for stage, (beside_test, beside_itself) in pd.DataFrame(mixing).items():
     more_than = beside_test > beside_itself + 0.05
     told = "is more than the pairing gives" if more_than else "the pairing alone gives"
-    both = f"{100 * beside_test:.0f} % against {100 * beside_itself:.0f} %"
-    print(f"{stage}: {both}, which {told}.")
+    two_shares = f"{100 * beside_test:.0f} % against {100 * beside_itself:.0f} %"
+    print(f"{stage}: {two_shares}, which {told}.")
 
 # %% [markdown]
 # ## Does the conclusion depend on the pairing?

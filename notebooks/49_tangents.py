@@ -62,6 +62,8 @@ print(
 
 # %% [markdown]
 # ## What do we load?
+#
+# Points of the main grid without outliers, about equally many from each tenth of progress, and the distances between them from chapter 20.
 
 # %%
 rows = table.index.to_numpy()
@@ -75,7 +77,7 @@ assert np.abs(D[0] - pairwise(log_probs[:1], log_probs)[0]).max() < 1e-4
 # %% [markdown]
 # ## Can four points span the manifold?
 #
-# Ordinary InPCA looks at all distances between all points. Now we look at four points only: ignorance, truth, and the average of all models near progress .3 and near .7 of what the runs reach, with weights $\exp(-(s-l)^2 / (2 \cdot .05^2))$. Their InPCA has three axes. Every other point is placed by its *four* distances. *Prediction:* which share of all distances survives?
+# Ordinary InPCA looks at all distances between all points. Now we look at four points only: ignorance, truth, and the average of all models near progress .3 and near .7 of what the runs reach, with weights $\exp(-(s-l)^2 / (2 \cdot .05^2))$. Their InPCA has three axes, which the paper calls the *three bases*. Every other point is placed by its *four* distances. *Prediction:* which share of all distances survives?
 #
 # First the known value: the four points themselves keep their distances exactly.
 
@@ -198,7 +200,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("49_three_bases.png"), alt=alt)
 
 # %% [markdown]
-# Open diamonds are the two averages; square and star are the other two anchors. A row of the table with one large entry means that both pictures show the same axis; a row without one means that the distances to these four points do not determine that axis. The first axis is the way from ignorance to truth in both, so look at the others.
+# Open diamonds are the two averages; square and star are the other two anchors. The sign of an axis is arbitrary, so a picture may be upside down. A row of the table with one large entry means that both pictures show the same axis; a row without one means that the distances to these four points do not determine that axis. The first axis is the way from ignorance to truth in both, so look at the others.
 #
 # The next table asks the same with other centres, since .3 and .7 are a choice.
 
@@ -617,7 +619,7 @@ known_l1 = anchored(np.concatenate([ends, two_of_road]))
 assert np.isclose(l1_road, known_l1), f"expected {known_l1:.4f}, found {l1_road}"
 
 # %% [markdown]
-# 3. At which progress do networks agree most about the direction? Define `share_3`, a list with the share of 3 directions, seen from ignorance, of the runs `some_runs` at the progress 0.05, 0.1, 0.2 and 0.4.
+# 3. At which progress do networks agree most about the direction? Define `share_3`, a list with the share of squared length that 3 directions hold, for the tangents of the runs `some_runs` seen from ignorance, with the geodesic taken out (`tangents.off_the_road`), at the progress 0.05, 0.1, 0.2 and 0.4.
 
 # %% tags=["stub"]
 some_runs = list(chosen.index[:: max(1, len(chosen) // 20)])  # given

@@ -187,37 +187,31 @@ labels_of_order = [m.replace("_", " ") for m in order]
 heights = np.arange(len(order))
 above, highest = heights - 0.18, heights - 0.36  # all families, and the paper
 offsets = dict(zip(last, np.linspace(0, 0.36, len(last)), strict=True))
+diamond = {"fmt": "kD", "ms": 7, "lw": 2.2, "capsize": 4, "label": "all families"}
+cross = {"color": "0.45", "marker": "x", "ms": 8, "mew": 2, "ls": ""}
+looks, no_error = {}, "the arithmetic mean makes no error"
+for a in last:
+    colour, marker, _ = plots.style_of(a, list(last), family_factor)
+    looks[a] = {"color": colour, "marker": marker, "ls": "", "ms": 5}
+    looks[a]["label"] = f"{a} ({len(last[a])} runs)"
 
 # %% [markdown]
 # The paper's errors are those of other networks on other data, so the numbers themselves cannot be compared. But we can compare each mean with the arithmetic one: a ratio of 1 means as many errors as the arithmetic mean makes. The next figure shows these ratios for errors and for losses. In the paper the harmonic mean is best and the arithmetic one worst. *Prediction:* will it be the same here?
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 6.6), sharey=True)
-for a in last:
-    colour, marker, _ = plots.style_of(a, list(last), family_factor)
-    look = {"color": colour, "marker": marker, "ls": "", "ms": 5}
-    where, look["label"] = heights + offsets[a], f"{a} ({len(last[a])} runs)"
-    for ax, table_of in zip(axes, relative.values(), strict=True):
-        ax.plot(table_of.loc[order, a], where, **look)
 for ax, kind in zip(axes, kinds, strict=True):
+    for a, look in looks.items():
+        ax.plot(relative[kind].loc[order, a], heights + offsets[a], **look)
     middle = pooled[kind][order].to_numpy()
-    look = {"fmt": "kD", "ms": 7, "lw": 2.2, "capsize": 4, "label": "all families"}
-    ax.errorbar(middle, above, xerr=np.abs(limits[kind] - middle), **look)
-    ax.axvline(1, color="0.4", lw=1)
-    if not np.isfinite(middle).all():
-        ax.set_title("the arithmetic mean makes no error", fontsize=10)
+    ax.errorbar(middle, above, xerr=np.abs(limits[kind] - middle), **diamond)
+    ax.set_title("" if np.isfinite(middle).all() else no_error, fontsize=10)
     ax.set_xlabel(f"{judged_on} {kind} / that of the arithmetic mean")
-
-# %% tags=["hide-input"]
-cross = {"color": "0.45", "marker": "x", "ms": 8, "mew": 2, "ls": ""}
-for ax in axes:
+    ax.axvline(1, color="0.4", lw=1)
+    [ax.axhspan(y - 0.5, y + 0.5, color="0.96", lw=0, zorder=0) for y in heights[::2]]
     ax.grid(visible=False, axis="y")
-    for y in heights[::2]:
-        ax.axhspan(y - 0.5, y + 0.5, color="0.96", lw=0, zorder=0)
 axes[0].plot(ratio_of_paper, highest, label="paper, CIFAR-10", **cross)
-axes[0].set_ylim(-0.5, len(order) - 0.5)
-axes[0].set_yticks(heights, labels_of_order)
-axes[0].invert_yaxis()
+axes[0].set(ylim=(len(order) - 0.5, -0.5), yticks=heights, yticklabels=labels_of_order)
 plots.figure_legend(fig, axes[0])
 plots.save_figure(fig, atlas.figure_path("50_errors.png"), alt=alt)
 
@@ -369,7 +363,7 @@ least = ", ".join(mean_error.index[mean_error == mean_error.min()])
 # %%
 n_members = sum(len(values) for values in last.values())
 print(
-    f"Averaging {n_members} runs of {len(last)} families "
+    f"Averaging the runs of a family ({n_members} runs of {len(last)} families) "
     f"{'lowers' if gain >= 0 else 'raises'} the {judged_on} error by "
     f"{100 * abs(gain):.2f} points; the six means differ by {100 * between_means:.2f}."
 )

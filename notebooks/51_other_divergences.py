@@ -34,7 +34,7 @@ from manifold_utils.studies import robustness
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
 limit = 2.0  # nats to the train truth from which a point is an outlier and left out
-n_points = 500  # points that are compared
+n_points = 500  # points that are compared, about; each run keeps its first and last
 n_resamples = 20  # draws of half of the runs, for the spread
 n_permutations = 200  # relabellings of runs, for the chance of a common family
 seed = 0  # of these draws
@@ -48,7 +48,7 @@ plots.use_house_style(atlas.levels)
 # %% tags=["hide-input"]
 family_factor, family_name = atlas.family, plots.factor_name(atlas.family)
 print(
-    f"{len(atlas.points)} points; {n_points} of the "
+    f"{len(atlas.points)} points; about {n_points} of the "
     f"main grid are compared by {', '.join(METRICS)}"
 )
 
@@ -149,7 +149,7 @@ first = fits["bhattacharyya"].embedding_[:, :2]
 turn = {m: np.sign((f.embedding_[:, :2] * first).sum(axis=0)) for m, f in fits.items()}
 
 # %% [markdown]
-# How similar are these axes? Here are the correlations of the coordinates with those of Bhattacharyya, and then the next figure shows all five:
+# How similar are these axes? The table has the correlations of the coordinates with those of Bhattacharyya.
 
 # %%
 alike = {
@@ -158,6 +158,11 @@ alike = {
 }
 alike = pd.DataFrame(alike, index=["axis 1", "axis 2"]).abs()
 alike.round(2)
+
+# %% [markdown]
+# The next figure shows all five embeddings.
+
+# %% tags=["hide-input"]
 alt = (
     f"Five embeddings of the same {len(table)} points, one for each divergence, by "
     f"{family_name}; black: the geodesic from ignorance (square) to truth (star)."
@@ -248,7 +253,8 @@ for metric, d in D.items():
     shared, by_chance = robustness.neighbour_share(d, *about, **options)
     if np.isfinite(shared):
         p_of[metric] = statistics.p_value(shared, by_chance, side="high")
-print(p_of or "no neighbours of other seeds: that needs runs of two seeds")
+rounded = {metric: round(float(p), 4) for metric, p in p_of.items()}
+print(rounded or "no neighbours of other seeds: that needs runs of two seeds")
 
 # %% [markdown]
 # Now the spread, from halves of the runs:
@@ -351,7 +357,7 @@ print("the same sense on test samples:", "; ".join(same_sense) or "none")
 # %%
 safe = [named_conclusions[name] for name in rules if holds.loc[name].all()]
 print(
-    f"These conclusions are the same for all {len(METRICS)} divergences: "
+    f"All {len(METRICS)} divergences lead to the same conclusion about: "
     f"{'; '.join(safe) or 'none of the three rules'}."
 )
 
@@ -512,7 +518,7 @@ assert np.isclose(clamped, known_clamped), (
 #
 # <details><summary>Answer</summary>Those about how much a few axes explain, since divergences weigh rare and certain disagreements differently. Which networks are near each other depends on it much less.</details>
 #
-# **2.** Why is the Euclidean distance of probabilities the exception among the divergences?
+# **2.** What sets the Euclidean distance of probabilities apart from the other divergences?
 #
 # <details><summary>Answer</summary>It compares probabilities directly, so it hardly sees the difference between an improbable and a nearly impossible answer. The others compare logarithms or square roots, which see it.</details>
 

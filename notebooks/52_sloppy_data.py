@@ -37,7 +37,7 @@ depth = 3  # axes whose explained stress is compared
 n_stations = 12  # values of progress at which all runs are compared
 share = 0.75  # of the runs of each kind must get to the last of these values
 n_draws = 100  # draws of runs for each interval
-n_points = 600  # points of a spectrum, at most about so many
+n_points = 600  # points of a spectrum, about, at most
 seed = 0  # of the draws
 
 # %% tags=["hide-input"]
@@ -97,7 +97,7 @@ for name, table in tables.items():
 pd.DataFrame(knowledge).T.rename_axis(["data", "start"]).round(3)
 
 # %% [markdown]
-# Keep the final train error in mind: runs that have not learned their samples by the end have not arrived anywhere, and comparing them with runs that have is not quite fair.
+# Keep the final train error in mind: runs that have not learned their samples by the end are still on their way, so that a comparison with runs that have learned them is not fair.
 #
 # ## What do the inputs look like?
 #
@@ -337,7 +337,7 @@ plots.save_figure(fig, atlas.figure_path("52_number_of_starts.png"), alt=alt)
 # %% [markdown]
 # Bars are one standard deviation over draws, each of equally many runs. A data set with only one far start has no curve. A falling curve means that every further start adds directions of its own. A dotted line is the stress of ordinary starts.
 #
-# ## What does it look like?
+# ## Do runs from all starts meet?
 #
 # The next figure shows the embeddings of all runs, one panel for each data set, coloured by where a run started.
 
@@ -479,7 +479,7 @@ assert np.isclose(of_series, 0.9, atol=0.02), (
 )
 
 # %% [markdown]
-# 2. Compare the spectra of *test* predictions. Define `test_stress`, a dictionary from the label of each case to the explained stress of `depth` axes, over the same thinned points as for train predictions. Is the order of the cases the same?
+# 2. Compare the spectra of *test* predictions. Define `test_stress`, a dictionary from the label of each data set (`label`) to the explained stress of `depth` axes, over all its points thinned to `n_points`. Is the order of the data sets the same as on train predictions?
 
 # %% tags=["stub"]
 test_stress = ...  # {label: share}
@@ -508,7 +508,7 @@ assert all(
 ), f"expected {known_test}, found {test_stress}"
 
 # %% [markdown]
-# 3. How many axes are needed for 95 % of the stress in each case? Define `needed`, a dictionary from each case of `fits` to this number (one more than there are, if all do not reach it).
+# 3. How many axes are needed for 95 % of the stress in each case? Define `needed`, a dictionary from each case of `fits` to this number (if all axes of a fit explain less, one more than it has).
 
 # %% tags=["stub"]
 needed = ...  # {case: a whole number}

@@ -35,7 +35,7 @@ from manifold_utils.trajectories import progress_weights
 profile = "digits"  # which profile: notebooks/profiles/<name>.yaml
 data_dir = ""  # folder that holds the atlases; empty: the project's data/
 limit = 2.0  # nats to truth from which a point is an outlier (the paper's choice)
-n_points = 700  # points used for spectra; all outliers are among them
+n_points = 700  # points used for spectra, about; all outliers are among them
 n_made = 40  # outliers made by hand for the last experiment
 seed = 0  # of the choice of networks for it
 
@@ -141,7 +141,7 @@ plots.figure_legend(fig, axes, ncols=4)
 plots.save_figure(fig, atlas.figure_path("53_outliers_by_epoch.png"), alt=alt)
 
 # %% [markdown]
-# Dots left of zero belong to runs that were first fitted to something else, such as random labels; dots at zero are untrained networks. Runs that learn random labels to the end are in the right panel too; their dots rise with the epochs where a run moves away from truth the better it learns its random labels.
+# Dots left of zero belong to runs that were first fitted to something else, such as random labels; dots at zero are untrained networks. Runs that learn random labels to the end are in the right panel too; their dots rise with the epochs, because a run that learns its random labels better moves farther away from truth.
 #
 # How are the outliers distributed over families and phases?
 
@@ -452,7 +452,7 @@ for k in (0, -1):
 n_main = outlier[table.grid == "main"]
 print(
     f"{outlier.sum()} of {len(table)} points ({100 * outlier.mean():.2f} %) are "
-    f"outliers; {n_main.sum()} of them are in the main grid."
+    f"outliers, of which {n_main.sum()} in the main grid."
 )
 
 # %%
@@ -461,7 +461,7 @@ for name, paper in (
     ("all grids", "number 2"),
 ):
     ours = f"number {first_of[name]}" if first_of[name] else "none"
-    print(f"The first time-like axis of {name} is {ours} (paper: {paper}).")
+    print(f"The first time-like axis of '{name}' is {ours} (paper: {paper}).")
 
 # %%
 made_it = first_of["main, no outliers"] != first_of["all grids"]
@@ -619,7 +619,7 @@ assert np.isclose(capped[100.0], 100) and np.isclose(capped[5.0], 5), (
 #
 # **2.** What does a cap on the distance of a sample do to the geometry?
 #
-# <details><summary>Answer</summary>It makes everything over_limit the cap equally far, so that distances no longer say by how much networks disagree there. It cures infinity, and hides what was infinite.</details>
+# <details><summary>Answer</summary>It makes everything beyond the cap equally far, so that distances no longer say by how much networks disagree there. It cures infinity, and hides what was infinite.</details>
 
 # %% [markdown]
 # ## What next

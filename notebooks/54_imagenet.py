@@ -190,7 +190,7 @@ table = shown.table()
 assert table.run.nunique() >= 3 and shown.splits == atlas.splits
 
 # %% [markdown]
-# ## From points to a picture
+# ## Do imported runs give the same distances and picture?
 #
 # Distances, embedding and progress do not depend on where the points come from. *Prediction:* half precision keeps three digits of a logit. How precise are the distances then?
 
@@ -386,7 +386,7 @@ assert broken_name in message, (
 #
 # **2.** Why does the book not train ImageNet by default, and what can this chapter show without it?
 #
-# <details><summary>Answer</summary>It would take many days of computing. The chapter shows what the profile plans and costs, and runs the same path (pictures in folders, many classes) on small data, so that nothing has to be believed about the code.</details>
+# <details><summary>Answer</summary>It would take many days of computing. The chapter shows what the profile plans and costs, and imports a few small runs from files, as runs from a cluster would be imported, so that each step can be checked.</details>
 
 # %% [markdown]
 # ## What next

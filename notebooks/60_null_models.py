@@ -59,7 +59,7 @@ print(
 # %% [markdown]
 # ## What do we load?
 #
-# Two runs with the same *learning curve* have the same distances to ignorance and to truth. Does the thin sheet of chapter 40 show more than that? Chapter 32 asked this of spectra; here we ask it of pairs of runs at equal progress, so that speed plays no part. We use values of progress that most runs reach.
+# Two runs with the same *learning curve* have the same distances to ignorance and to truth. Does the band of chapter 40 show more than that? Chapter 32 asked this of spectra; here we ask it of pairs of runs at equal progress, so that speed plays no part. We use values of progress that most runs reach, the *stations*.
 
 # %%
 everyone = atlas.runs[(atlas.runs.grid == "main") & (atlas.runs.status == "finished")]
@@ -361,15 +361,15 @@ if len(second_null):
     ratio, over = second_null[["ratio", "over ordinary"]].mean()
     shares = (second_null.p <= 0.05).mean() > 0.5
     print(
-        "Runs on random labels, turned to their own labels, share "
-        f"{'more' if shares else 'no more'} with ordinary runs than shuffled ones do "
-        f"({ratio:.2f} times that distance); they are {over:.1f} times as far from "
-        "ordinary runs as these from each other."
+        "Runs on random labels, turned to their own labels, are "
+        f"{ratio:.2f} times as far from ordinary runs as when shuffled "
+        f"({'nearer' if shares else 'no nearer'} than chance), and {over:.1f} times as "
+        "far as ordinary runs are from each other."
     )
 
 # %% tags=["hide-input"]
 for kind, each in shared.items():
-    print(f"Two runs on random labels, {kind}: a ratio of {np.mean(each):.2f}.")
+    print(f"Two runs on random labels, {kind}: real over shuffled {np.mean(each):.2f}.")
 for kind, a in agreements.items():
     print(f"Pairs of {kind} go {a.median():.0%} of the way to the best matching.")
 print(

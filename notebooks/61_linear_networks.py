@@ -125,7 +125,7 @@ gap
 #
 # $$ C_{ij} = \sqrt{h_ih_j}\,\Big[\sigma_w^2\,\langle g_i^2\rangle\,\delta_{ij} \;+\; w_{*i}w_{*j}\,\big(\langle g_ig_j\rangle-\langle g_i\rangle\langle g_j\rangle\big)\Big]. $$
 #
-# The first term is the *spread of the starts*, as far as the runs still remember it. The second is the *common trajectory*, which bends through many modes. InPCA of squared distances is ordinary PCA, with eigenvalues $m$ times those of $C$ for $m$ points. So this matrix is an oracle.
+# The first term is the *spread of the starts*, as far as the runs still remember it. The second is the *common trajectory*, which bends through many modes. InPCA of squared distances is ordinary PCA, with eigenvalues $m$ times those of $C$ for $m$ points. So this matrix gives the spectrum of all runs before any of them is trained; we call it the *oracle*.
 #
 # Only two moments of the starts enter. Starts at $\pm\sigma_w\sqrt d$ along each mode have *exactly* these moments, so InPCA of those few runs must give the oracle to rounding:
 
@@ -385,7 +385,7 @@ same_order = two_layers["two layers"].corr(two_layers["one layer"], method="spea
 # %% [markdown]
 # ## What does this say about chapter 52?
 #
-# The networks of chapter 52 are not linear. They differ in the decay $c$, and in ordinary or far starts, which should mean a smaller ratio $\rho$. We measure it by their logits: size at the end of a run over size at its start.
+# The networks of chapter 52 are not linear. They differ in the decay $c$, and in ordinary or far starts, which should mean a smaller ratio $\rho$. We measure it by their logits: size at the end of a run over size at its start. The table is empty if this profile has no such networks.
 
 # %% tags=["hide-input"]
 data_of = {name: data for name, (data, _) in atlas.profile.spaces().items()}
@@ -433,7 +433,8 @@ above = ratios[(diagram > 0.9).all(axis=(1, 2))]
 right = decays[(diagram[0] > 0.5).all(axis=1)]
 print(
     f"Training is low-dimensional wherever the targets are large: {depth} axes explain "
-    f"over 90 % at any decay and any number of steps from a ratio of {above[0]:.2g} on."
+    "over 90 % at any decay and any number of steps once the targets are "
+    f"{above[0]:.2g} times as large as the first outputs."
     if len(above)
     else "No size of the targets makes training low-dimensional at every decay."
 )

@@ -175,7 +175,7 @@ alt = "Final test error against train loss, train error and distance to the geod
 plots.save_figure(fig, atlas.figure_path("62_one_number.png"), alt=alt)
 
 # %% [markdown]
-# The grey band in the middle panel holds the runs without train error: they differ in their test error all the same. A family that sits in one corner of a panel produces a correlation on its own. That is why the table also has the stricter number, and why the next section asks about families that the regression has never seen.
+# The grey band in the middle panel holds the runs without train error: they differ in their test error all the same. A negative correlation of train and test error is no paradox: augmented runs fit their train samples less well, and may do better on test samples. A family that sits in one corner of a panel produces a correlation on its own. That is why the table also has the stricter number, and why the next section asks about families that the regression has never seen.
 #
 # ## How well can the test outcome be predicted?
 #
@@ -450,7 +450,7 @@ assert len(set(spot)) == 2 and np.isclose(
 #
 # <details><summary>Answer</summary>Seeds of one configuration resemble each other. If some of them were learned from, the regression could recognise the configuration of the others instead of predicting anything.</details>
 #
-# **2.** The bow has a strong rank correlation with the test error. Does a straighter road make a network generalise?
+# **2.** Suppose that the bow has a strong rank correlation with the test error. Does a straighter road make a network generalise?
 #
 # <details><summary>Answer</summary>This cannot be told from the correlation, because no run was changed to see what happens. Bow and test error may have a common cause, such as the family or hard samples.</details>
 #

@@ -212,7 +212,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("63_two_yardsticks.png"), alt=alt)
 
 # %% [markdown]
-# A run on the line shares only the learning curve with its nearest run. We call a guest *on the manifold* if neither number is beyond the quantile `limit` of the held-out runs. Keep in mind that a quantile of few runs is coarse, and that we chose all of these families.
+# A run on the line shares only the learning curve with its nearest run. We call a guest *on the manifold* if neither number is beyond the quantile `limit` of the held-out runs. The p-value of a verdict belongs to the second yardstick: it is small if hardly any shuffle of the guest comes as near. Keep in mind that a quantile of few runs is coarse, and that we chose all of these families.
 #
 # ## What if the predictions were made elsewhere?
 #

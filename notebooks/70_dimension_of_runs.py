@@ -127,7 +127,7 @@ plots.save_figure(fig, atlas.figure_path("70_by_heart.png"), alt=alt)
 #
 # We take the points of a run at equal stations of its own progress and embed them by themselves. The *participation ratio* $(\sum|\lambda|)^2/\sum\lambda^2$ counts the axes by their weight: it is 1 for a straight line and $k$ for $k$ equal axes. There is a trap: a run with few checkpoints is a polygon with few corners, and its dimension is low for that reason alone. So every run is cut down to equally many checkpoints between the stations, and runs with fewer are left out.
 #
-# A third contrast comes from chapter 52, with true labels: small networks on *sloppy* inputs (decay $c$ of their spectrum) and on nearly isotropic ones.
+# A third contrast comes from chapter 52, with true labels, if this profile has its networks: small networks on *sloppy* inputs (decay $c$ of their spectrum) and on nearly isotropic ones.
 
 # %%
 where, kind_of = dict.fromkeys(kind.index, atlas), kind
@@ -278,11 +278,14 @@ together.round(2) if can else "too few runs on random labels, or of their famili
 # %% tags=["hide-input"]
 ratio_one = of_noise.participation.mean(), alike.participation.mean()
 if len(of_noise) and len(alike):
-    more = by_kind.low[by_heart.NOISE] > alike.participation.mean()
+    of_heart = by_kind.loc[by_heart.NOISE]
+    more = of_heart.low > alike.participation.mean()
     print(
-        f"Learning by heart takes {'more' if more else 'no more'} dimensions than "
-        f"learning: the participation ratio of one run is {ratio_one[0]:.2f} on random "
-        f"labels and {ratio_one[1]:.2f} for ordinary runs of the same {family_name}."
+        f"Learning by heart {'takes' if more else 'does not clearly take'} more "
+        "dimensions than learning: the participation ratio of one run is "
+        f"{ratio_one[0]:.2f} on random labels (from {of_heart.low:.2f} to "
+        f"{of_heart.high:.2f}) and {ratio_one[1]:.2f} for ordinary runs of the "
+        f"same {family_name}."
     )
 
 # %% tags=["hide-input"]
@@ -426,7 +429,7 @@ assert np.isclose(by_corners[1], known_one), (
 # %% [markdown]
 # ### Quiz
 #
-# **1.** Networks on sloppy inputs have a low dimension and a high test error. What does one such example show?
+# **1.** Suppose that networks on sloppy inputs have a low dimension and a high test error. What does one such example show?
 #
 # <details><summary>Answer</summary>A low dimension is not enough for a network to generalise. The example does not show that the two are unrelated among ordinary runs; the rank correlation is for that question.</details>
 #

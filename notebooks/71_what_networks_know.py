@@ -119,7 +119,7 @@ spread = pd.DataFrame(rows).T.rename_axis("train progress")
 spread.round(3)
 
 # %% [markdown]
-# Where `between families` exceeds `95 % of chance`, networks that are equally far on the train road differ in what they know of the test samples, and the family has a part in it. A family also means its width and whatever its learning rate does to it, as the grid set them. The family with the smallest excess need not have the smallest final error, because the excess compares a run with itself at one moment of its way.
+# Where `between families` exceeds `95 % of chance`, networks that are equally far on the train road differ in what they know of the test samples, and the family has a part in it. The family stands for its width and its learning rates as well, because the grid chose them for each family. The family with the smallest excess need not have the smallest final error, because the excess compares a run with itself at one moment of its way.
 #
 # ## Do they learn the same samples first?
 #
@@ -225,16 +225,16 @@ alt = "Final test error of each run against its agreement with runs of other fam
 plots.save_figure(fig, atlas.figure_path("71_order_and_error.png"), alt=alt)
 
 # %% [markdown]
-# The table has the rank correlation of the two with its 95 % interval, once as it is and once with the final train loss, the final train error and the family held fixed. An interval that contains 0 tells nothing.
+# The table has the rank correlation of the two with its 95 % interval, once as it is and once with the final train loss, the final train error and the family held fixed. If the interval contains 0, the data do not show a correlation.
 #
 # ## What we learned
 
 # %% tags=["hide-input"]
 beyond = (agreed.verdict == claims.HOLDS).sum()
 print(
-    f"Networks learn the samples in {'a similar order' if beyond else 'any order'}: "
-    f"in {beyond} of {len(agreed)} kinds of pairs they agree more than the difficulty "
-    "of the classes makes them."
+    f"Networks learn the samples in {'a similar' if beyond else 'no common'} order: "
+    f"in {beyond} of {len(agreed)} cases ({len(kinds)} kinds of pairs, each split) "
+    "they agree more than the difficulty of the classes explains."
 )
 for split in labels:
     of_split = agreed.agreement[split]
@@ -250,7 +250,8 @@ better = "neither better nor worse"
 better = "better" if plain.high < 0 else "worse" if plain.low > 0 else better
 print(
     f"Runs that learn in the common order do {better} on test samples: "
-    f"rank correlation with the test error {in_words(*plain)}."
+    f"rank correlation with the test error {in_words(*plain)}, and "
+    f"{in_words(*order_and_error.loc[rest_fixed])} with {rest_fixed}."
 )
 
 # %% tags=["hide-input"]

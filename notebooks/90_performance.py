@@ -68,7 +68,7 @@ assert np.isclose(largest[0], 0.1, atol=0.01) and np.allclose(
 )
 
 # %% [markdown]
-# The limit is the rate at which this machine multiplies float32 matrices. The coefficients of all pairs need $2NC\,m^2/2$ multiplications and additions, so no method that computes them by products can be faster. The share of this rate says more about a kernel than a number of seconds.
+# The limit is the rate at which this machine multiplies float32 matrices. The coefficients of all pairs need $2NC\,m^2/2$ multiplications and additions, so a method that computes them by products can hardly be faster. The share of this rate says more about a kernel than a number of seconds. It can exceed 1, because the library's matrix product does not reach the processor's peak either.
 
 # %%
 side = 768 if quick else timing.SGEMM_SIDE
@@ -127,7 +127,7 @@ print(
 assert errors["ours"] < 1e-4 * exact.max()
 
 # %% [markdown]
-# ## Side by side, in one thread
+# ## How much faster are all distances, in one thread?
 #
 # We vary points $m$, samples $N$ and classes $C$ one at a time. `times` says how many times faster the package is, and `times, kept` the same for a usual way that keeps its work arrays from call to call, as the package does: without that, page faults would flatter the ratio. `roofline` is the package's rate divided by that of a matrix product that runs in the same turns. *Prediction:* for which $C$ is the advantage smallest?
 
@@ -242,7 +242,7 @@ gains_of.round(2)
 # %% [markdown]
 # The column `gain` says how many times faster all threads are than one. Two threads can at best halve the time, and in fact less: `limit` is the gain of separate calls, one in each thread, which share nothing but the caches and the memory of the machine. Small shapes gain least, because starting a thread takes as long as a part of their work. Other work on the machine affects these numbers most, since the slower thread decides.
 #
-# ## Fifty eigenpairs
+# ## How fast are fifty eigenpairs?
 #
 # LAPACK factorises a centred copy of the whole matrix, at a cost of $m^3$. A block Krylov method needs only a few products with $D$ and copies nothing, so $D$ can stay on disk. The matrices are synthetic, with a spectrum that falls like that of trained networks.
 
@@ -290,7 +290,7 @@ print(
 # %% [markdown]
 # The ratio at ten thousand points is extrapolated from small matrices with the two fitted exponents, so it is only a rough guide. `passes` counts how often the solver reads all of $D$; this number determines the cost of a large matrix on disk.
 #
-# ## Landmarks
+# ## How many landmarks are enough?
 #
 # Most pictures do not need all distances. We draw $l$ points that cover the cloud (each with a probability in proportion to its distance to those drawn before, in a first, small embedding), embed them, place the others by the formula for new points, and diagonalise once more over all points, so that the axes are those of the whole cloud. The mean distance of a point to the landmarks shows what it has off their axes; this is added to the diagonal. The code is short:
 
@@ -318,7 +318,7 @@ of_landmarks.round(5)
 # %% [markdown]
 # Both errors are relative to the size of the cloud. The first formula keeps the axes of the landmarks alone; the second step rotates them to those of all points. The share of the distances that is computed is one over `m / l`.
 #
-# ## Progress
+# ## How fast is progress found?
 #
 # The usual way minimises the mean angle point by point with a scalar minimiser. The package solves for all points at once, using the slope. We give the minimiser a cheap objective that needs only three numbers for each sample.
 
@@ -331,7 +331,7 @@ print(f"largest difference: {np.abs(minimiser() - solver()).max():.1e}")
 clock.round(4)
 
 # %% [markdown]
-# ## Training
+# ## How fast is training?
 #
 # The usual loop takes samples one by one through a `DataLoader`; the package keeps the data as one tensor, and a batch is an index. Networks, optimiser, schedule and checkpoints are the same, one thread each.
 

@@ -95,7 +95,7 @@ card[shown].round(3)
 # %%
 asked = card.claim[~card.conclusion.isin([claims.ABSENT, claims.OTHER])]
 unasked = card.claim[card.conclusion == claims.ABSENT]
-print(f"{len(asked)} of {len(card)} claims can be judged on this atlas:", *asked)
+print(f"{len(asked)} of {len(card)} claims have a number on this atlas:", *asked)
 if len(unasked):
     print("Not computed, because their numbers are missing:", ", ".join(unasked) + ".")
 elsewhere = ", ".join(card.claim[card.conclusion == claims.OTHER])
@@ -133,11 +133,11 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("99_scorecard.png"), alt=alt)
 
 # %% [markdown]
-# The number in a cell is our value for that data set, and the colour is the conclusion. Blue and pink cells are claims about a number only.
+# The number in a cell is our value for that data set, and the colour is the conclusion. Blue and pink cells are claims about a number only. *Different* compares the two numbers and nothing else: networks that end nearer to truth than the paper's have another number, although they keep the sentence of the claim.
 #
 # ## How much stress do the first axes explain?
 #
-# These are the most quoted numbers of the paper, for both splits and at several depths, as chapter 42 computed them. For comparison, the null is the same points after shuffling the samples of each run within their classes.
+# These are the most quoted numbers of the paper, for both splits and at several depths, as chapter 42 computed them. The null is that of chapter 32: the runs that reach every value of progress there, with the samples of each shuffled within their classes.
 
 # %%
 prefix = f"42.{atlas.splits[0]}_stress_"
@@ -169,7 +169,8 @@ stress.sort_index(axis=1, level=0, ascending=False, sort_remaining=False).round(
 # %%
 counts = card.conclusion[card.conclusion != ""].value_counts()
 print(
-    f"The conclusions of {counts.sum()} claims on {atlas.profile.name} are: "
+    f"{counts.sum()} of {len(card)} claims have a conclusion on {atlas.profile.name} "
+    "(the others are about a number only): "
     + ", ".join(f"{conclusion} ({n})" for conclusion, n in counts.items())
     + "."
 )
@@ -294,13 +295,13 @@ assert set(profiles_here) <= beside and profiles_here == sorted(profiles_here), 
 # %% [markdown]
 # ### Quiz
 #
-# **1.** A claim is judged *undecided*. What would decide it?
+# **1.** A claim is judged *not decided*. What would decide it?
 #
-# <details><summary>Answer</summary>An interval that lies on one side of the bound: more runs or more seeds make it narrower. An undecided claim is neither confirmed nor refuted.</details>
+# <details><summary>Answer</summary>An interval that lies on one side of the bound: more runs or more seeds make it narrower. Such a claim is neither confirmed nor refuted.</details>
 #
 # **2.** Why are the bounds of the rules written down before the numbers are computed?
 #
-# <details><summary>Answer</summary>A bound that is chosen after one has seen the number can always be chosen so that the claim holds. A rule that stands first can fail.</details>
+# <details><summary>Answer</summary>A bound that is chosen after the number is known can always be chosen so that the claim holds. A rule that stands first can fail.</details>
 
 # %% [markdown]
 # ## What next

@@ -57,6 +57,7 @@ def headline(found, name=""):
     if not parts[0]:
         return ""
     after = "in brackets: after shuffling the samples of each network within their classes"
+    after += "; both numbers are about the runs that are compared at equal progress"
     text = f"On {name or 'this atlas'}, 3 axes explain {' and '.join(part for part in parts if part)} ({after})."
     parts = [_at_equal_progress(found, split) for split in ("train", "test")]
     return " ".join([text, *(part for part in parts if part)])

@@ -228,7 +228,7 @@ def in_words(worlds):
     >>> in_words(ladder(equal, equal.iloc[:0].assign(view="as it is")))
     ['At equal progress, 90 % of the stress needs 2.0 axes; shuffled within classes, it needs 8.0.']
     """
-    told, weighting = [], {"as it is": "all points as recorded", "by progress": "points weighted by step in progress"}
+    told, weighting = [], {"as it is": "their points as recorded", "by progress": "their points weighted"}
     if ("equal progress", "n_axes") in worlds.index:
         needed = worlds.loc[("equal progress", "n_axes")]
         told.append(
@@ -239,7 +239,7 @@ def in_words(worlds):
         if quantity == "stress_3":
             real, null_share = 100 * row["real"], 100 * row["class"]
             told.append(
-                f"With {weighting.get(view, view)}, 3 axes explain {real:.1f} % of the stress; "
+                f"For the same runs, with {weighting.get(view, view)}, 3 axes explain {real:.1f} % of the stress; "
                 f"after the shuffle, {null_share:.1f} %."
             )
     return told or ["Too few runs share values of progress for a null world here."]
