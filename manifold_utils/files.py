@@ -216,6 +216,12 @@ def hold(path, refusal):
         yield
 
 
+def hold_folder(path):
+    """`hold` the folder `path` for writing, so that a second writer is refused and told who is there."""
+    refusal = "is being written by {holder}; wait for it to end, or work in another data_dir"
+    return hold(Path(path) / "lock", f"{path} {refusal}")
+
+
 @contextmanager
 def _held_by_name(path, me, refusal):
     """A lock that is the existence of a file."""

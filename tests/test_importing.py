@@ -675,3 +675,112 @@ def test_plan_status_and_publish_of_recorded_runs(capsys):
     assert main(["publish", "--profile", "mine"]) == 2 and "recorded runs" in capsys.readouterr().err
     assert main(["html", "--profile", "mine"]) == 2 and "not run yet" in capsys.readouterr().err
     assert json.loads((Atlas.open("mine").path / "recorded.json").read_text())["runs"] == 6
+
+
+# -- tables that others have written -----------------------------------------------------------------------------------
+
+NAMES = ["ant", "bee", "cat", "dog"]
+
+
+def lay_out_tables(folder, change=lambda table, run: table, labels=lambda: pd.DataFrame({"label": LABELS["test"]})):
+    """One table of probabilities a run, with columns of somebody's own names."""
+    (folder / "p").mkdir(parents=True)
+    TABLE.to_csv(folder / "runs.csv", index=False)
+    for run in TABLE.run:
+        table = pd.DataFrame(softmax(LOGITS[run]["test"]).reshape(-1, C), columns=[f"prob_{name}" for name in NAMES])
+        table.insert(0, "step", np.repeat(STEPS, N_TEST))
+        change(table, run).to_csv(folder / "p" / f"{run}.csv", index=False)
+    labels().to_csv(folder / "labels.csv", index=False)
+    (folder / "classes.txt").write_text("\n".join(NAMES))
+    return folder
+
+
+def take_tables(folder, *options, name="mine"):
+    where = {"predictions": folder / "p" / "{run}.csv", "labels": folder / "labels.csv", "kind": "probabilities"}
+    return command(folder, *options, name=name, **where)
+
+
+def reordered(table, run):
+    return table[table.columns[::-1]] if run in ("r0", "r3") else table
+
+
+def with_notes(table, run):
+    return table.assign(doc_id=np.tile(np.arange(N_TEST), len(STEPS)), note="x")
+
+
+def shuffled(table, run):
+    numbered = table.assign(sample=np.tile(np.arange(N_TEST), len(STEPS)))
+    return numbered.sample(frac=1, random_state=0)
+
+
+def labels_in_another_order():
+    table = pd.DataFrame({"sample": np.arange(N_TEST), "true_class": LABELS["test"]})
+    return table.sample(frac=1, random_state=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "options"),
+    [
+        (reordered, None, True),
+        (with_notes, None, True),
+        (shuffled, labels_in_another_order, False),
+        (lambda t, r: t, lambda: pd.DataFrame({"true_class": LABELS["test"]}), False),
+        (lambda t, r: t, lambda: pd.DataFrame({"label": np.array(NAMES)[LABELS["test"]]}), True),
+    ],
+)
+def test_columns_of_own_names_are_understood(change, labels, options, tmp_path, capsys):
+    folder = lay_out_tables(tmp_path / "files", change, **({"labels": labels} if labels else {}))
+    named = ["--classes", str(folder / "classes.txt")] if options else []
+    assert take_tables(folder, *named) == 0, capsys.readouterr().err
+    expected = make("other", labels={"test": LABELS["test"]}, predictions={r: v["test"] for r, v in LOGITS.items()})
+    assert np.allclose(Atlas.open("mine").log_probs("test"), expected.log_probs("test"), atol=1e-4)
+
+
+def test_without_names_of_classes_the_columns_of_all_runs_are_put_in_one_order(tmp_path):
+    folder = lay_out_tables(tmp_path / "files", lambda t, r: t[t.columns[::-1]] if r == "r3" else t)
+    assert take_tables(folder) == 0
+    assert np.allclose(Atlas.open("mine").run_log_probs("r3", "test"), np.log(softmax(LOGITS["r3"]["test"])), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "named", "message"),
+    [
+        (with_notes, None, False, "column 'doc_id|column 'note' holds no numbers.*--classes"),
+        (lambda t, r: t.assign(nr=range(len(t))), None, False, "column 'nr' looks like no class.*--classes"),
+        (lambda t, r: t.assign(correct=1), None, False, "column 'correct' looks like no class"),
+        (lambda t, r: t.rename(columns={"prob_ant": "emu"}), None, True, "name the columns after"),
+        (lambda t, r: t.rename(columns={"prob_ant": "emu"} if r == "r3" else {}), None, False, "r3.csv: the columns"),
+        (lambda t, r: t.assign(prob_ant=t.prob_ant - 0.01 * (t.prob_ant > 0.01)), None, False, "a class is missing"),
+        (lambda t, r: t, lambda: pd.DataFrame({"a": LABELS["test"], "b": 0}), False, "no column 'label'.*rename one"),
+    ],
+)  # fmt: skip
+def test_columns_whose_meaning_is_not_known_are_refused(change, labels, named, message, tmp_path, capsys, data):
+    folder = lay_out_tables(tmp_path / "files", change, **({"labels": labels} if labels else {}))
+    assert take_tables(folder, *(["--classes", str(folder / "classes.txt")] if named else [])) == 2
+    assert re.search(message, said := capsys.readouterr().err) and said.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("logits/r0_train.npy", b"p0,p1\n0.5,0.5\n", r"r0_train.npy .*it is no .npy file.*begins with b'p0,p1"),
+        ("labels_test.npy", b"label\n1\n", "labels_test.npy .*it is no .npy file"),
+        ("labels_test.npy", b"", "labels_test.npy"),
+        ("runs.csv", "run,model\nr0,größe\n".encode("latin-1"), "runs.csv cannot be read: it is not in UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_named(name, content, message, tmp_path, capsys):
+    folder = lay_out(tmp_path / "files")
+    (folder / name).write_bytes(content)
+    assert command(folder) == 2
+    assert re.search(message, said := capsys.readouterr().err) and len(said.splitlines()) == 1
+
+
+def test_labels_of_several_arrays_are_named_after_their_split(tmp_path, capsys):
+    folder = lay_out(tmp_path / "files")
+    np.savez(folder / "labels.npz", y_train=LABELS["train"], y_test=LABELS["test"])
+    assert command(folder, labels=folder / "labels.npz") == 0, capsys.readouterr().err
+    assert Atlas.open("mine").labels("test").tolist() == LABELS["test"].tolist()
+    np.savez(folder / "labels.npz", a=LABELS["train"], b=LABELS["test"])
+    assert command(folder, name="other", labels=folder / "labels.npz") == 2
+    assert "holds a, b, and none is called 'train'" in capsys.readouterr().err

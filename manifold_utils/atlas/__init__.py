@@ -24,7 +24,7 @@ from manifold_utils.distances.tiles import open_tiles
 from manifold_utils.files import (
     data_root,
     fingerprint,
-    hold,
+    hold_folder,
     out_root,
     read_json,
     remove_leftovers,
@@ -74,8 +74,9 @@ class Atlas:
             )
         outside.check_links(self.path)
         facts = read_json(self.path / "atlas.json")
-        facts = facts if isinstance(facts, dict) else {}
-        self.splits, found = tuple(s for s in SPLITS if s in facts.get("splits", SPLITS)), facts.get("format")
+        if not (isinstance(facts, dict) and "format" in facts):
+            raise ValueError(f"{self.path / 'atlas.json'} is not what an atlas has: this folder is somebody else's")
+        self.splits, found = tuple(s for s in SPLITS if s in facts.get("splits", SPLITS)), facts["format"]
         if found != FORMAT:
             raise ValueError(
                 f"{self.path} has atlas format {found}, this code reads format {FORMAT}: work in another data_dir, or "
@@ -144,8 +145,7 @@ class Atlas:
         RuntimeError
             If another process holds the atlas; names that process.
         """
-        refusal = "is being written by {holder}; wait for it to end, or work in another data_dir"
-        with hold(self.path / "lock", f"{self.path} {refusal}"):
+        with hold_folder(self.path):
             self.clear()
             yield self
 

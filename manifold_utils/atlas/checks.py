@@ -11,8 +11,12 @@ import numpy as np
 
 from manifold_utils.atlas.kinds import KINDS, another_kind
 
-LONGEST_NAME = 120  # characters; file systems allow 255 bytes
+LONGEST_NAME = 120  # bytes; file systems allow 255
 OFFENCES = r"[/\\\x00-\x1f\x7f]|\.\."
+
+
+class NotFinite(ValueError):
+    """A prediction is NaN or plus infinity."""
 
 
 def as_points(values, where="the predictions"):
@@ -124,7 +128,7 @@ def _refuse_not_finite(point, number, where):
     wrong = np.argwhere(np.isnan(point) | np.isposinf(point))
     if len(wrong):
         sample, column = wrong[0]
-        raise ValueError(
+        raise NotFinite(
             f"{where}: checkpoint {number}, sample {sample}, class {column} is {point[sample, column]} ({len(wrong)} "
             "such numbers there): training has diverged, or the file is damaged; leave this checkpoint out"
         )
@@ -246,10 +250,15 @@ def check_run_name(name, where="the table of runs"):
     name = str(name)
     if not name.strip() or name != name.strip():
         raise ValueError(f"{where}: a run needs a name without blanks at its ends, found {name!r}")
-    if re.search(OFFENCES, name) or name.startswith((".", "~")) or len(name.encode()) > LONGEST_NAME:
+    if (
+        re.search(OFFENCES, name)
+        or not name.isprintable()
+        or name.startswith((".", "~"))
+        or len(name.encode()) > LONGEST_NAME
+    ):
         raise ValueError(
-            f"{where}: run {name[:LONGEST_NAME]!r} cannot be a file's name: no slashes, '..', line breaks, a leading "
-            f"dot or tilde, nor more than {LONGEST_NAME} bytes; rename it"
+            f"{where}: run {name[:LONGEST_NAME]!r} cannot be a file's name: no slashes, '..', line breaks, characters "
+            f"that cannot be seen, a leading dot or tilde, nor more than {LONGEST_NAME} bytes; rename it"
         )
     return name
 

@@ -113,6 +113,31 @@ def refuse_reserved(columns):
         raise ValueError(f"{', '.join(map(repr, taken))}: the atlas has columns of that name itself; rename the factor")
 
 
+def plain_factors(factors, where, *, own=True):
+    """Factors of one run as they are kept: texts, numbers and None, so that they can be written at the end.
+
+    Parameters
+    ----------
+    factors : dict
+    where : str, what errors call it
+    own : bool
+        Whether these are a user's: then names that the tables of an atlas need are refused, and so are lists.
+
+    Examples
+    --------
+    >>> plain_factors({"rate": np.float32(0.5), "seed": np.int64(3), "dropout": float("nan")}, "run a")
+    {'rate': 0.5, 'seed': 3, 'dropout': None}
+    """
+    if not isinstance(factors, dict):
+        raise ValueError(f"{where}: factors are a dict such as {{'model': 'mlp', 'seed': 1}}, found {factors!r}")
+    if own:
+        refuse_reserved([str(name) for name in factors])
+    nested = [name for name, value in factors.items() if isinstance(value, NESTED) and not own]
+    return {
+        str(name): value if name in nested else _plain(value, f"{where}, {name}") for name, value in factors.items()
+    }
+
+
 def clean_row(row, columns, where):
     """(factors, other facts) of a row, JSON-able: dicts of texts, numbers and None.
 
@@ -132,9 +157,12 @@ def clean_row(row, columns, where):
 
 
 def _plain(value, where):
-    value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, NESTED):
-        raise ValueError(f"{where}: a factor is a text or a number, found {value!r}")
+    value = value.item() if getattr(value, "ndim", None) == 0 else value  # numpy's and torch's numbers
+    if isinstance(value, NESTED) or getattr(value, "ndim", 0):
+        raise ValueError(
+            f"{where}: a factor is a text or a number, found {value!r}; write several values as one text, such as "
+            "'64-64', or as a factor each"
+        )
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return None
     if isinstance(value, float) and not np.isfinite(value):

@@ -31,6 +31,7 @@ class Door:
     design : Design, once it is known
     n_classes : int; 0 until the first run says
     content : str, fingerprint of the samples that recorders saw; "" until the first of their runs says
+    columns : tuple of the columns that rows may have beside factors; empty for any
     """
 
     folder: object
@@ -42,6 +43,7 @@ class Door:
     design: Design | None = None
     n_classes: int = 0
     content: str = ""
+    columns: tuple = ()
 
     def __post_init__(self):
         if not 0 <= self.smoothing < 1:
@@ -62,6 +64,12 @@ class Door:
         missing = [column for column in self.design.columns if column not in offer.row]
         if missing:
             raise ValueError(f"{where} has no {', '.join(map(repr, missing))}, which are factors of this atlas")
+        new = [c for c in offer.row if self.columns and c not in (*self.columns, *CHECKPOINTS)]
+        if new:
+            raise ValueError(
+                f"{where} has {', '.join(map(repr, new))}, which the first run has not: runs that differ in nothing "
+                "else would count as repeats; give all runs the same columns, or name the factors (factors=[...])"
+            )
         self._check_content(offer.facts.get("data"), where)
         given, said = offer.taken()
         values = self._values(given, where)
@@ -85,6 +93,7 @@ class Door:
         for split, one in values.items():
             log_probs[split] = self._predictions(one[:n], kind, split, f"{where}, {split}")
             points |= self._scores(log_probs[split], self.labels[split], split, f"{where}, {split}", steps)
+            self._check_scores(points, offer.scores, split, f"{where}, {split}")
         facts = {"data": self.data, **{k: v for k, v in facts.items() if v and k != "status"}}
         made = {"factors": row, "status": status, "info": info, "content": content}
         return RunRecord(name, pd.DataFrame(points), log_probs, **made, **facts)
@@ -167,6 +176,15 @@ class Door:
         errors = [float(np.mean(point.argmax(axis=1) != labels)) for point in log_probs]
         losses = [float(-np.mean(point, dtype=np.float64)) for point in of_truth]
         return {f"loss_{split}": losses, f"error_{split}": errors}
+
+    def _check_scores(self, points, recorded, split, where):
+        """A recorder has seen the true classes, too: with others the same predictions would have other errors."""
+        found, seen = points[f"error_{split}"], recorded.get(f"error_{split}")
+        if seen is not None and not self.smoothing and not np.allclose(found, seen[: len(found)], atol=1e-6):
+            raise ValueError(
+                f"{where}: with these labels its last error is {found[-1]:.3f}, and it was {seen[-1]:.3f} when it was "
+                "recorded: give the labels of its samples, in their order (`recorder.labels`)"
+            )
 
 
 def _times(row, n, where):

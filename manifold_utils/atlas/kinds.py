@@ -10,6 +10,7 @@ import numpy as np
 
 KINDS = ("logits", "log_probs", "probabilities")
 SUM_TOLERANCE = 0.02  # of the sum of probabilities, which half precision leaves; more is no rounding
+MEAN_TOLERANCE = 5e-3  # of the mean of such sums: rounding errors cancel, a part that was cut off does not
 ROUNDED_TOLERANCE = 2e-3  # of that sum, beyond which numbers of two decimals were rounded after the softmax
 HUNDREDTH_TOLERANCE = 0.02  # of a hundredth: what half precision leaves of a number of two decimals
 PERCENT_TOLERANCE = 5.0  # of the sum of percentages
@@ -44,13 +45,14 @@ class Look:
     low: float
     high: float
     sums: tuple  # smallest and largest sum of a row
+    mean_sum: float
 
     @classmethod
     def at(cls, values):
         with np.errstate(invalid="ignore", over="ignore"):
             sums = np.concatenate([np.asarray(point, dtype=np.float64).sum(axis=1) for point in values])
         ends = float(sums.min()), float(sums.max())
-        return cls(values, float(values.min()), float(values.max()), ends)
+        return cls(values, float(values.min()), float(values.max()), ends, float(sums.mean()))
 
     def sums_to(self, total, tolerance):
         return abs(self.sums[0] - total) <= tolerance and abs(self.sums[1] - total) <= tolerance
@@ -141,5 +143,10 @@ def _not_probabilities(look):
         return (
             f"rows sum to {_between(look.sums)}, not to 1, as the outputs of independent sigmoids do: record the "
             "softmax over classes, or what goes into it with kind='logits' (--kind logits)"
+        )
+    if abs(look.mean_sum - 1) > MEAN_TOLERANCE:
+        return (
+            f"rows sum to {look.mean_sum:.4g} on average, and rounding would leave 1: a class is missing, or small "
+            "probabilities were cut off; write all of them, or divide each row by its sum if that is right"
         )
     return ""

@@ -20,7 +20,7 @@ from manifold_utils.atlas.door import Door
 from manifold_utils.atlas.doubts import doubts, testimony
 from manifold_utils.atlas.offers import offers
 from manifold_utils.atlas.records import read_facts
-from manifold_utils.files import data_root, fingerprint, read_json, write_json
+from manifold_utils.files import TEMPORARY, data_root, fingerprint, hold_folder, read_json, refuse_foreign, write_json
 from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, RecordedProfile
 
 FEWEST_RUNS = 3
@@ -113,7 +113,7 @@ class Intake:
     ):  # fmt: skip
         self.atlas_class, self.name = atlas_class, checked_name(name)
         self.folder = data_root(data_dir) / "atlases"
-        self.before = self._existing()
+        self.before, self.seen = self._existing(), self._state()
         self.given = {"factors": factors, "family": family, "seed": seed}
         named = classes if classes is not None else self.before.profile.classes if self.before else []
         classes = [str(one) for one in named]
@@ -132,7 +132,12 @@ class Intake:
 
     def _existing(self):
         path = self.folder / self.name
-        if not (path / "atlas.json").is_file() or not any((path / "predictions").glob("[!.]*")):
+        if not (path / "atlas.json").is_file():
+            begun = (p for p in path.rglob("*") if p.name == "lock" or p.name.startswith(TEMPORARY))
+            refuse_foreign(path, {str(p.relative_to(path)) for p in begun})  # a call that was killed at once
+            return None
+        if not any((path / "predictions").glob("[!.]*")):
+            self.atlas_class(path)
             return None
         atlas = self.atlas_class(path)
         if atlas.profile.kind != RECORDED:
@@ -188,7 +193,28 @@ class Intake:
         if missing:
             listed = ", ".join(map(str, table.columns))
             raise ValueError(f"the table of runs has no column {', '.join(map(repr, missing))}; it has {listed}")
+        if self.before and self.given["factors"] is None:
+            self._refuse_new_factors(table)
         return design
+
+    def _refuse_new_factors(self, table):
+        """Runs that differ in what the atlas does not know would count as repeats of one configuration."""
+        known = {*self.before.design.columns, *(self.before.runs.columns if self._tabled() else table.columns)}
+        new = [c for c in choose_design(table, family=self.before.family).factors if c not in known]
+        if new:
+            design = self.before.design
+            raise ValueError(
+                f"the new runs have {', '.join(map(repr, new))}, and the factors of atlas {self.name!r} are "
+                f"{', '.join(design.factors)}: runs that differ in nothing else would count as repeats; name all that "
+                f"are to be factors (factors=[...], --factors {','.join([*design.factors, *new])}), or these alone if "
+                "it is a note"
+            )
+
+    def _state(self):
+        """What is stored: another process may write between the first look and the lock."""
+        path = self.folder / self.name
+        files = (path / "profile.yaml", *(path / f"labels_{split}.parquet" for split in SPLITS))
+        return [f.read_bytes() for f in files if f.is_file()], sum(1 for _ in path.glob("predictions/[!.]*"))
 
     # -- the whole call ----------------------------------------------------------------------------------------------
 
@@ -200,14 +226,18 @@ class Intake:
             raise ValueError("there are no runs")
         known = pd.DataFrame([{k: v for k, v in first.row.items() if k not in ("steps", "epochs")}])
         self.door.design = self._design(known if table is None else table)
+        if table is None and self.given["factors"] is None:
+            self.door.columns = tuple(first.row)
         n_runs = None if table is None else len({*table.run, *self._names_before()})
         self._refuse_few(n_runs)
         record = self.door.record(first)  # a mistake in all runs shows in the first, before anything is written
-        atlas, order = self._make(), []
-        total = None if table is None else len(table)
+        order, total = [], None if table is None else len(table)
         bar = tqdm(total=total, desc="importing", unit="run", disable=not show_progress)
-        with atlas.lock(), bar:
-            self.atlas = atlas
+        with hold_folder(self.folder / self.name), bar:
+            if self._state() != self.seen:
+                raise RuntimeError(f"another process has just written to {self.folder / self.name}: call this again")
+            self.atlas = atlas = self._make()
+            atlas.clear()
             for offer in chain([first], offered):
                 order.append(str(offer.row.get("run")))
                 self._take(offer, record if offer is first else None)

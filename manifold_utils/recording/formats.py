@@ -15,6 +15,7 @@ import zarr
 
 from manifold_utils.profiles import SPLITS
 from manifold_utils.recording.long_tables import NUMBER, of_table
+from manifold_utils.recording.reading import named
 
 FORMATS = (".npy", ".npz", ".zarr", ".safetensors", ".parquet", ".csv")
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
@@ -64,7 +65,7 @@ def read_predictions(path, split, *, n_samples=None, classes=()):
     path = Path(path)
     if is_folder_of_checkpoints(path):
         return _together([(file.stem, file) for file in _files(path)], path, split, n_samples, classes)
-    with _named(path):
+    with named(path):
         if path.suffix in (".parquet", ".csv"):
             return Checkpoints(*of_table(path, n_samples, classes))
         with opened(path) as members:
@@ -75,7 +76,7 @@ def members_of(path):
     """Names of the arrays in a file that holds several; empty for other files."""
     if is_folder_of_checkpoints(path) or path.suffix not in (".npz", ".zarr", ".safetensors"):
         return []
-    with _named(path), opened(path) as members:
+    with named(path), opened(path) as members:
         return [] if isinstance(members, Checkpoints) else list(members)
 
 
@@ -83,7 +84,7 @@ def shape_of(path, split):
     """Shape of the predictions at `path` from headers alone; None where only reading would tell."""
     if is_folder_of_checkpoints(path) or path.suffix not in (".npy", ".zarr", ".safetensors"):
         return None
-    with _named(path), opened(path) as members:
+    with named(path), opened(path) as members:
         if isinstance(members, Checkpoints):
             return tuple(members.values.shape)
         wanted = _wanted(list(members), split)
@@ -93,6 +94,11 @@ def shape_of(path, split):
 def is_folder_of_checkpoints(path):
     """Whether `path` is a folder, and no Zarr store."""
     return path.is_dir() and path.suffix != ".zarr" and not any((path / n).exists() for n in ("zarr.json", ".zarray"))
+
+
+def first_file(folder):
+    """The first of the files in a folder of checkpoints; the folder itself if there is none."""
+    return next(iter(_files(folder)), folder)
 
 
 def check_format(path):
@@ -105,23 +111,6 @@ def check_format(path):
             "write the predictions with numpy.save or safetensors"
         )
     raise ValueError(f"{path}: predictions are read from {', '.join(FORMATS)} or a folder of such files")
-
-
-@contextmanager
-def _named(path):
-    """Errors of the readers of formats, with the name of the file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except ValueError as error:
-        if str(path) in str(error):
-            raise
-        pickled = "allow_pickle" in str(error) or "Python objects" in str(error)
-        cure = "it holds Python objects, which are never opened here: save plain numbers" if pickled else f"{error}"
-        raise ValueError(f"{path} cannot be read: {cure}") from error
-    except Exception as error:  # numpy, zarr, pyarrow and safetensors raise several kinds for what is damaged
-        raise OSError(f"{path} is damaged or no {path.suffix} file ({error}); write it again") from error
 
 
 @contextmanager

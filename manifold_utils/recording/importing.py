@@ -20,7 +20,9 @@ from manifold_utils.atlas.offers import Offer
 from manifold_utils.atlas.recorded import Intake
 from manifold_utils.profiles import SPLITS
 from manifold_utils.recording import formats
-from manifold_utils.recording.tables import lines_of, numbers_of, read_labels, read_table
+from manifold_utils.recording.long_tables import class_names
+from manifold_utils.recording.reading import named
+from manifold_utils.recording.tables import array_of, lines_of, numbers_of, read_labels, read_table
 
 N_NAMED = 3  # missing files that an error names
 PLACES = ("{step}", "{epoch}")
@@ -62,7 +64,7 @@ def import_runs(name, runs, predictions, labels, *, split="", steps="", epochs="
     names = lines_of(classes) if classes else None
     source = Source(table, predictions, labels, split, names or (), {"steps": steps, "epochs": epochs})
     source.check()
-    pictures = {s: np.load(_filled(samples, split=s), allow_pickle=False) for s in source.splits} if samples else None
+    pictures = {s: array_of(_filled(samples, split=s)) for s in source.splits} if samples else None
     if samples and "{split}" not in samples and len(source.splits) > 1:
         raise ValueError(f"--samples {samples}: with train and test the pattern needs {{split}}")
     intake = Intake(Atlas, name, source.labels, classes=names, samples=pictures, **options)
@@ -102,6 +104,7 @@ class Source:
         for key in CHECKPOINTS:
             self.times[key] = self._times(key)
         self._check_shapes()
+        self.columns = self._columns()
 
     def _splits(self):
         if self.split not in ("", *SPLITS):
@@ -181,6 +184,15 @@ class Source:
                     raise ValueError(f"{path}: {shape} samples and classes, but {known} in {first}")
                 known, first = known or shape, first or path
 
+    def _columns(self):
+        """Names of the columns of classes in the first run's tables, in which those of the others are put in order."""
+        if self.classes:
+            return self.classes
+        first = self._paths(self.names[0], self.splits[0])[0]
+        first = formats.first_file(first) if formats.is_folder_of_checkpoints(first) else first
+        with named(first):
+            return class_names(first) if first.suffix in (".parquet", ".csv") else ()
+
     def offers(self):
         """An `Offer` a run, whose predictions are read when they are asked for."""
         for row in self.table.to_dict(orient="records"):
@@ -204,7 +216,7 @@ class Source:
         return values, times
 
     def _one(self, run, split):
-        how = {"n_samples": len(self.labels[split]), "classes": self.classes}
+        how = {"n_samples": len(self.labels[split]), "classes": self.columns}
         if not any(place in self.predictions for place in PLACES):
             return formats.read_predictions(self._paths(run, split)[0], split, **how)
         files = _of_checkpoints(str(_filled(self.predictions, run, split)))

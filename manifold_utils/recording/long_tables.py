@@ -10,6 +10,12 @@ import pandas as pd
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 ROW_COLUMNS = ("step", "epoch", "sample")  # beside the classes
+NO_CLASSES = re.compile(  # what other columns of such a table are called
+    r"id|.*_id|index|idx|row|run|split|fold|seed|label|labels|target|truth|y|y_true|true_.*|.*_true|correct|class"
+    r"|prediction|predicted.*|pred|y_pred|.*_pred|loss|iteration|checkpoint",
+    re.IGNORECASE,
+)
+LEAVE_OUT = "leave out what is no class, or name the classes' columns in a file (--classes)"
 
 
 def of_table(path, n_samples=None, classes=()):
@@ -26,10 +32,7 @@ def of_table(path, n_samples=None, classes=()):
     steps, epochs : lists, or None where the table does not say
     """
     table = _read_table(path)
-    columns = _class_columns([c for c in table if c not in ROW_COLUMNS], classes)
-    text = [c for c in columns if not pd.api.types.is_numeric_dtype(table[c])]
-    if text:
-        raise ValueError(f"{path}: column {text[0]!r} holds no numbers; beside step, epoch and sample all are classes")
+    columns = _columns_of(table, classes, path)
     key = next((c for c in ("step", "epoch") if c in table), None)
     if key is None:
         return _cut(table, columns, path, n_samples), None, None
@@ -76,14 +79,64 @@ def _in_order(part, columns, path):
     return part[columns].to_numpy()
 
 
-def _class_columns(columns, classes):
-    """Columns of classes in the order of the classes: by their names, else by their numbers, else as they stand."""
-    names = {str(c): c for c in columns}
-    if classes and set(names) == set(map(str, classes)):
-        return [names[str(c)] for c in classes]
+def class_names(path):
+    """Names of the columns of classes of a table, in the order of the classes; empty where they are only numbered.
+
+    ValueError if a column looks like no class.
+    """
+    return tuple(str(c) for c in _columns_of(_read_table(path), (), path) if not str(c).isdecimal())
+
+
+def _columns_of(table, classes, path):
+    """The columns of classes, in their order; ValueError, with the cure, if some column looks like none."""
+    columns = _class_columns([c for c in table if c not in ROW_COLUMNS], classes, path)
+    text = [c for c in columns if not pd.api.types.is_numeric_dtype(table[c])]
+    if text:
+        raise ValueError(
+            f"{path}: column {text[0]!r} holds no numbers; beside step, epoch and sample all are classes: {LEAVE_OUT}"
+        )
+    if classes:
+        return columns
+    whole = [c for c in columns if _counts(table[c])]
+    strange = [c for c in columns if NO_CLASSES.fullmatch(str(c)) or (c in whole and len(whole) < len(columns))]
+    if strange:
+        listed = ", ".join(map(repr, map(str, strange)))
+        raise ValueError(f"{path}: column {listed} looks like no class, and every column would be one: {LEAVE_OUT}")
+    return columns
+
+
+def _counts(column):
+    """Whether a column holds whole numbers that spread, as numbers of rows and true classes do."""
+    values = column.to_numpy(dtype=float)
+    return bool(np.isfinite(values).all() and (values == np.round(values)).all() and np.ptp(values) > 1)
+
+
+def _class_columns(columns, classes, path=""):
+    """Columns in the order of the classes: by their names, else by their numbers, else as they stand."""
+    names = {str(c).strip(): c for c in columns}
+    found = _named_after(names, [str(c) for c in classes])
+    if found:
+        return found
     numbers = [NUMBER.findall(name) for name in names]
     if all(len(found) == 1 for found in numbers):
         values = [float(found[0]) for found in numbers]
         if sorted(values) == list(range(len(values))) or sorted(values) == list(range(1, len(values) + 1)):
             return [columns[i] for i in np.argsort(values, kind="stable")]
+    if classes and not all(name.isdecimal() for name in names):
+        raise ValueError(
+            f"{path}: the columns are {', '.join(names)}, and the classes {', '.join(map(str, classes))}: name the "
+            "columns after the classes, so that their order is known"
+        )
     return columns
+
+
+def _named_after(names, classes):
+    """Columns called as the classes are, perhaps all with the same text before or behind it; None if they are not."""
+    if not classes:
+        return None
+    for name in names:
+        for place in re.finditer(re.escape(classes[0]), name):
+            wanted = [f"{name[: place.start()]}{one}{name[place.end() :]}" for one in classes]
+            if all(one in names for one in wanted):
+                return [names[one] for one in wanted]
+    return None

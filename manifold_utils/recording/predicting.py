@@ -45,10 +45,11 @@ def predictions(model, samples, *, batch_size=None, inputs=None, binary=None, so
     """
     device, dtype = _place(model)
     size = batch_size or EVALUATION_BATCH.get(device.type, EVALUATION_BATCH["cpu"])
-    parts, seen = [], []
+    parts, seen, n_classes = [], [], int(samples.labels.max()) + 1
     for given, labels, keep in samples.batches(size):
-        outputs = logits_of(_called(model, _prepared(given, inputs, device, dtype)))
-        rows = fitted(outputs, labels, samples.shift, binary)
+        outputs = _called(model, _prepared(given, inputs, device, dtype))
+        refuse_another_first(outputs, n_classes)
+        rows = fitted(logits_of(outputs), labels, samples.shift, binary)
         if keep is not None:
             rows, labels = rows[torch.as_tensor(keep, device=rows.device)], labels[keep]
         rows = rows if rows.dtype == torch.float64 else rows.float()
@@ -87,6 +88,25 @@ def logits_of(outputs):
             f"the model must return logits, or a tuple, dictionary or object with them; it returned {_told(outputs)}"
         )
     return outputs
+
+
+def refuse_another_first(outputs, n_classes):
+    """ValueError if of several outputs another one than the first has a column a class: that would be the logits.
+
+    Examples
+    --------
+    >>> refuse_another_first((torch.zeros(5, 3), torch.zeros(5, 64)), 3)
+    """
+    if not isinstance(outputs, tuple | list) or not isinstance(outputs[0] if outputs else None, torch.Tensor):
+        return
+    shapes = [tuple(one.shape) if isinstance(one, torch.Tensor) else () for one in outputs]
+    likely = [k for k, shape in enumerate(shapes) if len(shape) == len(shapes[0]) and shape[-1:] == (n_classes,)]
+    if likely and 0 not in likely and shapes[0][-1:] > (1,) and shapes[likely[0]][0] == shapes[0][0]:
+        raise ValueError(
+            f"the model returned {len(shapes)} outputs, of which the first is taken for logits; it has shape "
+            f"{shapes[0]}, but number {likely[0]} has the {n_classes} columns of the labels: record a function that "
+            f"returns the logits, such as lambda x: model(x)[{likely[0]}]"
+        )
 
 
 def fitted(logits, labels, shift=False, binary=None):

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from manifold_utils.atlas.checks import check_range, log_probs_of
+from manifold_utils.atlas.checks import NotFinite, check_range, check_run_name, log_probs_of
+from manifold_utils.atlas.columns import plain_factors
 from manifold_utils.atlas.kinds import KINDS, SUM_TOLERANCE, Look
 from manifold_utils.atlas.records import POINT_COLUMNS, SPLITS, RunRecord
 from manifold_utils.files import fingerprint
 from manifold_utils.recording.errors import Diverged, Unfitting
+from manifold_utils.recording.going_on import keep_what_would_be_lost, saved_run
 from manifold_utils.recording.own_errors import Recorded, check_own, compare
 from manifold_utils.recording.samples import all_samples, of_dataset
 
@@ -40,8 +42,10 @@ class Recorder:
         Face data set; see `samples.all_samples`. A Dataset of the book (`datasets.load_dataset`) with the profile's
         DatasetConfig gives the samples of its atlas.
     name : str
+        Of the run; it becomes a file's name, so that slashes are refused.
     factors : dict, optional
-        What made the run, for the tables of an atlas: {"model": "mlp", "dropout": 0.1, "seed": 3}.
+        What made the run, for the tables of an atlas: {"model": "mlp", "dropout": 0.1, "seed": 3}. Texts and numbers;
+        None where a run has no such setting.
     batch_size : int, optional
         Samples evaluated at once; by default what suits the model's device. A DataLoader has its own.
     inputs : callable, optional
@@ -78,7 +82,8 @@ class Recorder:
     ):
         if kind is not None and kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; found {kind!r}")
-        self.name, self.factors, self.batch_size, self.inputs = name, factors or {}, batch_size, inputs
+        self.name, self.batch_size, self.inputs = check_run_name(name, "Recorder"), batch_size, inputs
+        self.factors = plain_factors(factors or {}, "Recorder", own=not hasattr(data, "recorded"))
         self.data, self.kind, self.classes = data, kind, classes
         if hasattr(data, "recorded"):
             self.samples, self.fingerprint, self.n_classes = of_dataset(data), data.fingerprint, data.n_classes
@@ -92,6 +97,43 @@ class Recorder:
         self._rows, self._values = [], {split: [] for split in self.splits}
         self._decided = self._undecided = False  # whether outputs are seen to be no probabilities; whether some are not
         self.last_step, self.waits, self.diverged_step = None, False, None
+        self._n_resumed, self._saved_at = 0, set()  # checkpoints of an earlier process; where this one has saved
+
+    def resume(self, path, step=None):
+        """Take back what an earlier process saved, so that a training that was interrupted is one run.
+
+        Call it before the first checkpoint. Where nothing lies at `path`, nothing is done, so that a script may call it
+        at every start.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder that was given to `save`.
+        step : int, optional
+            Step of the network that training goes on from: later checkpoints are left out, since they come again.
+
+        Returns
+        -------
+        int or None
+            The last step that is kept.
+
+        Raises
+        ------
+        ValueError
+            Something is recorded already, or `path` holds another run or one on other samples.
+        """
+        if self._rows:
+            raise ValueError("resume comes before the first checkpoint: this recorder has some already")
+        run = saved_run(path, name=self.name, factors=self.factors, fingerprint=self.fingerprint)
+        if run is None:
+            return None
+        n = len(run.points) if step is None else int((run.points.step <= whole_step(step)).sum())
+        self._rows = run.points[:n].to_dict(orient="records")
+        self._values = {split: list(run.log_probs[split][:n]) for split in self.splits}
+        self.n_classes = run.log_probs[self.splits[0]].shape[2]
+        self._n_resumed, self.last_step = n, self._rows[-1]["step"] if n else None
+        self._saved_at.add(Path(path).expanduser().resolve())
+        return self.last_step
 
     def record(self, model, step, epoch=None, phase="main", *, error_train=None, error_test=None):
         """Keep one checkpoint of a network: predictions in eval mode, without gradients, log_softmax in float32.
@@ -161,6 +203,11 @@ class Recorder:
         -------
         Recorded
 
+        Raises
+        ------
+        ValueError, Diverged
+            As `record`.
+
         Examples
         --------
         >>> recorder = Recorder({"test": ([[0.0], [1.0]], [0, 1])})
@@ -180,7 +227,11 @@ class Recorder:
         if set(values) != set(self.splits):
             wanted = " and ".join(self.splits)
             raise ValueError(f"predictions on {wanted} are needed, as a dict; found {', '.join(values)}")
-        found = {split: self._given(values[split], kind, split) for split in self.splits}
+        try:
+            found = {split: self._given(values[split], kind, split) for split in self.splits}
+        except NotFinite as error:
+            self.diverged_step = step
+            raise Diverged(f"step {step}: {error}", step) from error
         return self._keep(found, step, epoch, phase, own)
 
     def run(self, **facts):
@@ -193,7 +244,7 @@ class Recorder:
         """
         if self.diverged_step is not None:
             facts = {"status": "diverged", "info": {"diverged_step": self.diverged_step}} | facts
-        if not self._rows:
+        if not self._rows or (self.waits and len(self._rows) == self._n_resumed):
             if self.waits:
                 raise ValueError("this process only waited: call run() in process 0 of the distributed training")
             raise ValueError("nothing is recorded yet: call record(model, step, epoch) in your training loop")
@@ -207,9 +258,16 @@ class Recorder:
     def save(self, path):
         """Write what was recorded so far to the folder `path`; see `RunRecord.save`. Call it as often as you like.
 
-        A process that only waits in distributed training writes nothing.
+        A run of somebody else there, or an earlier one with checkpoints that this one lacks, is kept beside it, with a
+        warning. A process that only waits in distributed training writes nothing.
         """
-        return Path(path) if self.waits and not self._rows else self.run().save(path)
+        if self.waits and len(self._rows) == self._n_resumed:
+            return Path(path)
+        run, place = self.run(), Path(path).expanduser().resolve()
+        if place not in self._saved_at:
+            keep_what_would_be_lost(place, run)
+        self._saved_at.add(place)
+        return run.save(path)
 
     def error_against(self, labels):
         """Error of the last checkpoint on other train labels than the true ones, tensor (n_train,): those fitted to."""

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from manifold_utils.atlas.columns import listed
+from manifold_utils.recording.reading import named
 
-LABEL_COLUMNS = ("label", "labels", "y", "target", "class")
+LABEL_COLUMNS = ("label", "labels", "y", "target", "class", "truth", "y_true", "true_label", "true_class")
 
 
 def read_table(path):
@@ -20,10 +21,11 @@ def read_table(path):
     if not path.is_file():
         raise ValueError(f"there is no table of runs at {path} (--runs)")
     if path.suffix == ".parquet":
-        return pd.read_parquet(path)
+        with named(path):
+            return pd.read_parquet(path)
     if path.suffix not in (".csv", ".tsv", ".txt"):
         raise ValueError(f"{path}: the table of runs is a .csv, .tsv or .parquet file")
-    with open(path, encoding="utf-8-sig") as handle:
+    with named(path), open(path, encoding="utf-8-sig") as handle:
         head = handle.readline()
     marks = max(",;\t", key=head.count)
     try:
@@ -33,27 +35,57 @@ def read_table(path):
 
 
 def read_labels(path, split=""):
-    """Labels of .npy, .npz, .csv, .parquet or .txt (one a line); a dict of splits where the file holds both."""
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-        return found if split in found else next(iter(found.values()))
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    elif path.suffix in (".csv", ".tsv", ".txt"):
-        lines = lines_of(path)
-        header = any(ch.isalpha() for ch in lines[0]) and ("," in lines[0] or lines[0].lower() in LABEL_COLUMNS)
-        if not header:
-            return _whole_or_text(lines)
-        table = pd.read_csv(path)
-    else:
-        raise ValueError(f"{path}: labels are read from .npy, .npz, .csv, .parquet and .txt")
-    column = next((c for c in LABEL_COLUMNS if c in table), table.columns[-1] if len(table.columns) == 1 else None)
+    """Labels of .npy, .npz, .csv, .parquet or .txt (one a line); a dict of splits where the file names them.
+
+    A table with a column `sample` is put in its order, as predictions are.
+    """
+    with named(path):
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            return _of_archive(path, split)
+        if path.suffix == ".parquet":
+            return _of_column(pd.read_parquet(path), path)
+        if path.suffix in (".csv", ".tsv", ".txt"):
+            lines = lines_of(path)
+            mark = max(",;\t", key=lines[0].count)
+            if not _is_header(lines, mark):
+                return _whole_or_text(lines)
+            return _of_column(pd.read_csv(path, sep=mark, encoding="utf-8-sig", skipinitialspace=True), path)
+    raise ValueError(f"{path}: labels are read from .npy, .npz, .csv, .parquet and .txt")
+
+
+def _of_archive(path, split):
+    with np.load(path, allow_pickle=False) as archive:
+        found = {name: archive[name] for name in archive.files}
+    ours = [name for name in found if split and split in name.lower()]
+    if split in found or len(ours) == 1:
+        return {**found, split: found[split if split in found else ours[0]]}
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {', '.join(found)}, and none is called {split!r}: name the labels so")
+    return next(iter(found.values()))
+
+
+def _is_header(lines, mark):
+    first = [cell.strip().strip('"').lower() for cell in lines[0].split(mark)]
+    if _numbers(first) or not lines[1:]:
+        return False
+    return len(first) > 1 or first[0] in LABEL_COLUMNS or _numbers(cell.strip('"') for cell in lines[1:])
+
+
+def _numbers(cells):
+    return all(cell.lstrip("+-").replace(".", "", 1).isdecimal() for cell in cells)
+
+
+def _of_column(table, path):
+    table = table.rename(columns=lambda name: str(name).strip())
+    others = [c for c in table if c != "sample" and not str(c).startswith("Unnamed: ")]
+    column = next((c for c in LABEL_COLUMNS if c in table), others[0] if len(others) == 1 else None)
     if column is None:
-        raise ValueError(f"{path}: no column 'label'; it has {', '.join(map(str, table.columns))}")
-    return table[column].to_numpy()
+        raise ValueError(f"{path}: no column 'label'; it has {', '.join(map(str, table.columns))}: rename one")
+    if "sample" in table and table["sample"].duplicated().any():
+        raise ValueError(f"{path}: sample {table['sample'][table['sample'].duplicated()].iloc[0]} comes twice")
+    return (table.sort_values("sample", kind="stable") if "sample" in table else table)[column].to_numpy()
 
 
 def _whole_or_text(lines):
@@ -79,4 +111,12 @@ def lines_of(path):
 
 def numbers_of(path):
     """Numbers of a file: .npy, or a text of them."""
-    return np.load(path, allow_pickle=False).tolist() if path.suffix == ".npy" else listed(" ".join(lines_of(path)))
+    return array_of(path).tolist() if path.suffix == ".npy" else listed(" ".join(lines_of(path)))
+
+
+def array_of(path):
+    """The array of a .npy file."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    with named(path):
+        return np.load(path, allow_pickle=False)

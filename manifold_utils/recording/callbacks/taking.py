@@ -17,7 +17,8 @@ class Taking:
         See `moments.Moments`: by default dense early; an int for every so many steps. The first step and the last are
         always recorded.
     save : str or Path, optional
-        Folder that the run is written to at the end of training, and when training is interrupted.
+        Folder that the run is written to at the end of training, and when training is interrupted. A training that
+        begins after step 0, from a checkpoint, goes on with what lies there.
 
     Raises
     ------
@@ -43,6 +44,8 @@ class Taking:
 
     def take(self, model, step, epoch, anyway=False):
         """Record if the step is due (or `anyway`), is new, and training has not diverged."""
+        if self.recorder.last_step is None and step > 0 and self.save_to is not None:
+            self.recorder.resume(self.save_to, step)
         last, diverged = self.recorder.last_step, self.recorder.diverged_step
         if diverged is not None or (last is not None and step <= last):
             return
