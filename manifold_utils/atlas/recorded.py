@@ -199,7 +199,8 @@ class Intake:
 
     def _refuse_new_factors(self, table):
         """Runs that differ in what the atlas does not know would count as repeats of one configuration."""
-        known = {*self.before.design.columns, *(self.before.runs.columns if self._tabled() else table.columns)}
+        runs = self._tabled("runs")
+        known = {*self.before.design.columns, *(table if runs is None else runs).columns}
         new = [c for c in choose_design(table, family=self.before.family).factors if c not in known]
         if new:
             design = self.before.design
