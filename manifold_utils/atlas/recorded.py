@@ -21,7 +21,7 @@ from manifold_utils.atlas.doubts import doubts, testimony
 from manifold_utils.atlas.offers import offers
 from manifold_utils.atlas.records import read_facts
 from manifold_utils.files import TEMPORARY, data_root, fingerprint, hold_folder, read_json, refuse_foreign, write_json
-from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, RecordedProfile
+from manifold_utils.profiles import PROFILE_FOLDER, RECORDED, SPLITS, RecordedProfile, is_frozen
 
 FEWEST_RUNS = 3
 N_REFERENCES = 30  # runs of an atlas, at most, that new ones are compared with
@@ -133,6 +133,8 @@ class Intake:
     def _existing(self):
         path = self.folder / self.name
         if not (path / "atlas.json").is_file():
+            if is_frozen(path / "profile.yaml"):  # an atlas of ours that lost its facts
+                return None
             begun = (p for p in path.rglob("*") if p.name == "lock" or p.name.startswith(TEMPORARY))
             refuse_foreign(path, {str(p.relative_to(path)) for p in begun})  # a call that was killed at once
             return None

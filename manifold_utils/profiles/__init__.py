@@ -4,7 +4,7 @@ A profile spans a grid of runs to train, or says what recorded runs are about; b
 """
 
 from manifold_utils.profiles.design import BOOK_DESIGN, SPLITS, Design
-from manifold_utils.profiles.frozen import freeze, unaltered
+from manifold_utils.profiles.frozen import freeze, is_frozen, unaltered
 from manifold_utils.profiles.grids import Block, Grid
 from manifold_utils.profiles.profile import PROFILE_FOLDER, Profile, known_profiles
 from manifold_utils.profiles.recorded import RECORDED, Metric, RecordedProfile
@@ -22,5 +22,5 @@ from manifold_utils.profiles.runs import (
 __all__ = [
     "Architecture", "BOOK_DESIGN", "Block", "CONFIGURATION", "DatasetConfig", "Design", "FACTORS", "FAMILY", "Grid",
     "Metric", "POOLED_FROM", "PROFILE_FOLDER", "Profile", "RECORDED", "RecordedProfile", "RunConfig", "SEED",
-    "SPLITS", "freeze", "known_profiles", "unaltered",
+    "SPLITS", "freeze", "is_frozen", "known_profiles", "unaltered",
 ]  # fmt: skip

@@ -14,6 +14,11 @@ def freeze(profile, path):
         temporary.write_text(f"{STAMP}{fingerprint(text)}\n{text}", encoding="utf-8")
 
 
+def is_frozen(path):
+    """Whether a file is there that `freeze` wrote, altered or not."""
+    return path.is_file() and path.read_bytes().startswith(STAMP.encode())
+
+
 def unaltered(path):
     """The path of a frozen profile; OSError if it is not as its first line says (older ones have no such line)."""
     if not path.is_file():
