@@ -283,7 +283,8 @@ for split in atlas.splits:
         f"{len(trained)} of {len(end)} runs are trained; they end {mean:.3f} ({about}) "
         f"nats from the {split} truth (paper: {paper_ends[split]})."
     )
-print(f"The intervals are over {len(families)} families: {', '.join(families)}.")
+if len(families) > 1:
+    print(f"The intervals are over {len(families)} families: {', '.join(families)}.")
 
 # %% tags=["hide-input"]
 results = {

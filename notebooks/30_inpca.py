@@ -245,7 +245,7 @@ n_time_like = int((again.signature.values[:10] < 0).sum())
 print(
     "Signed coordinates rebuild every distance to "
     f"{errors['all axes, signed']:.1e} nats; positive axes "
-    f"alone miss by up to {errors['positive axes only']:.2f} nats."
+    f"alone miss by up to {errors['positive axes only']:.2g} nats."
 )
 
 # %%

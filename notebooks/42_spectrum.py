@@ -100,13 +100,15 @@ for split, factors in fall.items():
 # In words:
 
 # %% tags=["hide-input"]
-print(
-    f"The largest gap follows the first {first_split} axis: most of the spectrum is "
-    "one line, the way from ignorance to truth."
-    if int(np.argmax(fall[first_split])) == 0
-    else f"The largest gap does not follow the first {first_split} axis, so that the "
-    "spectrum is not just one line."
-)
+share_of_first = stress[first_split][0]
+if int(np.argmax(fall[first_split])) > 0:
+    print("The largest gap does not follow the first axis: this is not just a line.")
+elif share_of_first > 0.8:
+    print("After the first axis there is one large gap: the manifold is nearly a line,")
+    print("the way from ignorance to truth.")
+else:
+    print(f"The first axis explains only {100 * share_of_first:.0f} % of the stress, so")
+    print("the manifold is not just a line, although the largest gap follows this axis.")
 
 # %% [markdown]
 # In sloppy models the columns beyond the gap fall by small, steady factors. Such a spectrum has no natural place to stop, so we give the stress at several depths.
