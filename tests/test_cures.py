@@ -118,6 +118,14 @@ def test_a_frozen_profile_that_is_gone_is_written_again_by_chapter_10(tmp_path):
     assert Atlas.create(Profile.load("smoke"), tmp_path).profile.name == "smoke"
 
 
+@pytest.mark.parametrize("part", ["zarr.json", "train/zarr.json", "train/c/0/0/0"])
+def test_a_run_that_was_cut_short_is_named_with_the_cure_once(atlas, part):  # noqa: F811
+    run = atlas.runs.index[0]
+    cut(atlas.path / "predictions" / f"{run}.zarr" / part)
+    message = said(lambda: atlas.run_log_probs(run, "train"))
+    assert run in message and message.count("delete the run and train it again") == 1
+
+
 def test_a_damaged_run_is_not_replaced_and_the_cure_lets_it_be_saved_again(tmp_path):
     saved = a_run().save(tmp_path / "guest")
     cut(saved / "zarr.json")

@@ -211,22 +211,19 @@ def splits_of(facts):
 
 def open_predictions(path, split):
     """The zarr array of a split, nothing read yet. OSError, naming it and the cure, if it is missing or damaged."""
+    facts = read_facts(path)
     try:
         outside.check_tree(path / split)
-        outside.check_array(path / split, shape=(_n_points(path), None, None))
+        outside.check_array(path / split, shape=(len(facts["points"]["step"]), None, None))
         found = zarr.open_array(path / split, mode="r", zarr_format=3)
-        expected = read_facts(path).get("shapes", {}).get(split)  # runs of before have none
+        expected = facts.get("shapes", {}).get(split)  # runs of before have none
         if expected is not None and list(found.shape) != expected:
             raise ValueError(f"its shape is {found.shape}, not {tuple(expected)}")
-    except outside.Refused:
-        raise
+    except outside.Refused as error:
+        raise outside.Refused(f"{error}; {CURE}") from error
     except Exception as error:  # zarr raises several kinds: name the array for all of them
         raise OSError(f"{path / split} is missing or damaged ({error}); {CURE}") from error
     return found
-
-
-def _n_points(path):
-    return len(outside.check_group(path)["record"]["points"]["step"])
 
 
 def read_predictions(path, split):

@@ -312,7 +312,7 @@ class Edition:
             phrases += filter(None, reasons)
         if job.chapter.trains and self.profile.kind != RECORDED:
             phrases += filter(None, [lacking_runs(self.profile, self.atlas)])
-        return phrases
+        return list(dict.fromkeys(phrases))
 
 
 def _each(texts, name, values):
