@@ -23,7 +23,7 @@ def recorder(name="a", *, x=X, factors=FACTORS):
 def filled(steps, made=None, **options):
     made = made or recorder(**options)
     for step in steps:
-        made.add(logits=step * np.eye(3)[Y] / 40 + np.cos(np.arange(90)).reshape(30, 3), step=step, epoch=step / 10)
+        made.add(logits=step * np.eye(3)[Y] / 5 + np.cos(np.arange(90)).reshape(30, 3), step=step, epoch=step / 10)
     return made
 
 
@@ -144,12 +144,13 @@ def test_a_factor_that_only_later_runs_have_is_not_lost(tmp_path):
     with pytest.raises(ValueError, match="new runs have 'rate'.* --factors model,rate"):
         Atlas.from_runs("mine", [late], {"test": Y}, **where)
     atlas = Atlas.from_runs("mine", [late], {"test": Y}, factors=["model", "rate"], **where)
-    assert atlas.design.factors == ("model", "rate") and atlas.runs.rate.isna().sum() == 3
+    assert atlas.design.factors == ("model", "rate") and (atlas.runs.rate == "none").tolist() == [True] * 3 + [False]
 
 
 def test_labels_in_another_order_than_the_recorder_saw_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="with these labels its last error is .* recorder.labels"):
-        Atlas.from_runs("mine", runs(*[{"model": "mlp"}] * 3), {"test": Y[::-1]}, data_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="with these labels its last error is .*recorder.labels"):
+        labels = {"test": np.random.default_rng(1).permutation(Y)}
+        Atlas.from_runs("mine", runs(*[{"model": "mlp"}] * 3), labels, data_dir=str(tmp_path))
     assert not (tmp_path / "atlases").exists()
 
 
@@ -158,7 +159,7 @@ def test_somebodys_files_in_the_place_of_an_atlas_stay(tmp_path):
     place.mkdir(parents=True)
     for name in ("runs.parquet", "atlas.json"):
         (place / name).write_text('{"mine": 1}')
-        with pytest.raises((ValueError, FileExistsError), match=r"runs.parquet.* not made here|is somebody else's"):
+        with pytest.raises((ValueError, FileExistsError), match="not made here .runs.parquet|is somebody else's"):
             Atlas.from_runs("mine", runs(*[{"model": "mlp"}] * 3), {"test": Y}, data_dir=str(tmp_path))
         assert (place / name).read_text() == '{"mine": 1}'
     assert sorted(os.listdir(place)) == ["atlas.json", "runs.parquet"]

@@ -118,8 +118,11 @@ class Source:
         if self.split:
             there = [self.split]
         if not there:
-            first = " and ".join(str(_filled(self.predictions, self.names[0], s)) for s in SPLITS)
-            raise ValueError(f"there are no predictions of run {self.names[0]!r}: neither {first} exists")
+            first = " nor ".join(str(_filled(self.predictions, self.names[0], s)) for s in SPLITS)
+            hint = "; write / between folders" if "\\" in self.predictions else ""
+            raise ValueError(
+                f"there are no predictions of run {self.names[0]!r}: neither {first} exists (--predictions){hint}"
+            )
         for split in there:
             self._refuse_missing(found[split], split)
         return there

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 NUMPY = b"\x93NUMPY"  # what a .npy file begins with
 N_SHOWN = 20  # bytes of a file that is none
+NO_FILE = "it is no {} file, whatever its name says (it begins with {})"
 
 
 @contextmanager
@@ -30,14 +31,17 @@ def named(path):
     except FileNotFoundError:
         raise
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} cannot be read: it is not in UTF-8 ({error.reason}); save it as UTF-8") from error
+        head = _head(path)
+        cure = f"it is not in UTF-8 ({error.reason}); save it as UTF-8"
+        cure = NO_FILE.format(path.suffix, head) if b"\0" in head else cure  # no text has such a byte
+        raise ValueError(f"{path} cannot be read: {cure}") from error
     except ValueError as error:
         if str(path) in str(error):
             raise
         pickled = "allow_pickle" in str(error) or "Python objects" in str(error)
         cure = "it holds Python objects, which are never opened here: save plain numbers" if pickled else f"{error}"
         if pickled and path.is_file() and (head := _head(path)) and not head.startswith(NUMPY):
-            cure = f"it is no {path.suffix} file, whatever its name says (it begins with {head!r})"
+            cure = NO_FILE.format(path.suffix, head)
         raise ValueError(f"{path} cannot be read: {cure}") from error
     except Exception as error:  # of several kinds, for what is damaged
         raise OSError(f"{path} is damaged or no {path.suffix} file ({error}); write it again") from error
