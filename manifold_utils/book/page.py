@@ -41,7 +41,7 @@ FOLDED = {
 }
 PICTURES = "pictures"  # tag of a cell that shows samples: they keep their colours on a dark page
 EXCHANGED = re.compile(r"\b(black|white)\b", re.I)
-ON_DARK = ' <span class="on-dark">On this dark page, black and white are exchanged.</span>'
+ON_DARK = "exchanged"  # class of such pictures: on a dark page the style adds a sentence to their captions
 INTERACTIVE = "Interactive figure: drag to turn it, hover over a point for its run."
 
 
@@ -158,7 +158,7 @@ def _described(cell, number, counts, token):
             if PICTURES in tags(cell):
                 shown["image"]["classes"] = PICTURES
             elif EXCHANGED.search(alt):
-                shown["figure"]["caption"] += ON_DARK
+                shown["image"]["classes"] = ON_DARK
             cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **shown}
 
 

@@ -59,8 +59,8 @@ STYLE = """.bd-main .bd-content .bd-article-container { max-width: 66rem; }
 .chapters { width: 100%; border-collapse: collapse; } .chapters td { padding: 6px 10px 6px 0; vertical-align: middle; }
 .chapters img { width: 120px; max-height: 84px; object-fit: contain; background: white; }
 .chapters .part td { padding-top: 1.2rem; font-weight: 600; }
-.on-dark { display: none; }
-html[data-theme="dark"] .on-dark { display: inline; font-style: italic; }
+html[data-theme="dark"] figure:has(img.exchanged) .caption-text::after {
+  content: " On this dark page, black and white are exchanged."; font-style: italic; }
 html[data-theme="dark"] .bd-article img:not(.pictures):not([src*="10_samples"]):not([src^="http"]),
 html[data-theme="dark"] .bd-article [data-made-by] { filter: invert(0.93) hue-rotate(180deg); background: white; }
 html[data-theme="dark"] .bd-article img.pictures { filter: none; background: white; }
