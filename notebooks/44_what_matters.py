@@ -288,10 +288,10 @@ by_family
 # %%
 for f in ratios.columns[ratios.notna().any()]:
     column = ratios[f].dropna()
-    print(
-        f"{plots.factor_name(f)}: least for {column.idxmin()} "
-        f"({column.min():.2f}), most for {column.idxmax()} ({column.max():.2f})"
-    )
+    most = f"{column.idxmax()} ({column.max():.2f})"
+    least = f"least for {column.idxmin()} ({column.min():.2f}), most for {most}"
+    said = least if len(column) > 1 else f"known for {most} alone"
+    print(f"{plots.factor_name(f)}: {said}")
 
 # %% [markdown]
 # ## At which stage of training does a factor matter?
