@@ -338,9 +338,11 @@ picture_along
 # %%
 for f, curve in along.items():
     top, middle = int(np.nanargmax(curve)), int(np.argmin(np.abs(s[inner] - 0.5)))
+    half_way = f"half-way {curve[middle]:.2f}"
+    half_way = half_way if np.isfinite(curve[middle]) else "not known half-way"
     print(
         f"{plots.factor_name(f)}: largest at s = {s[inner][top]:.2f} "
-        f"({curve[top]:.2f}), half-way {curve[middle]:.2f}"
+        f"({curve[top]:.2f}), {half_way}"
     )
 
 # %% [markdown]
