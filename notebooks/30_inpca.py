@@ -234,7 +234,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path(f"{chapter}_first_look.png"), alt=alt)
 
 # %% [markdown]
-# Points of all families form one bent band that begins at the square (ignorance); the better the networks learn, the nearer it comes to the star (truth). The geodesic looks bent as well, because this is a flat picture of a curved space. Where the points are away from the black line, networks do not follow the geodesic. Mind the signs of the axes: along a time-like axis, points are nearer than they look.
+# If all families share a manifold, their points form one bent band that begins at the square (ignorance). The better the networks learn, the nearer it comes to the star (truth). The geodesic looks bent as well, because this is a flat picture of a curved space. Where the points are away from the black line, networks do not follow the geodesic. Mind the signs of the axes: along a time-like axis, points are nearer than they look.
 #
 # ## What we learned
 

@@ -109,7 +109,7 @@ alt = (
 plots.save_figure(fig, atlas.figure_path("40_families.png"), alt=alt)
 
 # %% [markdown]
-# Instead of a cloud there is a bent band that begins at the square. How near does it come to the star?
+# One manifold shows as a bent band that begins at the square. If networks go their own ways instead, the picture is a fan or a cloud. How near do they come to the star?
 
 # %%
 farthest = table.groupby("run").progress_train.max()
@@ -121,7 +121,7 @@ print(
 # %% [markdown]
 # Families overlap near the square, where every network knows nothing, and near the star, if they get there. In between, look for colours that peel away from the rest: such a family has a track of its own. The geodesic is bent too, because this is a flat picture of a curved space; where points are away from it, networks do not follow it. On each axis label, the percentage behind $\Sigma$ is the explained stress up to that axis.
 #
-# The band alone proves little, because every network that learns must get from the square to the star. Chapter 32 made a world in which each run keeps its learning curve and shares nothing else with the others. How much of its stress do three axes explain?
+# A band alone proves little, because every network that learns must get from the square to the star. Chapter 32 made a world in which each run keeps its learning curve and shares nothing else with the others. How much of its stress do three axes explain?
 
 # %%
 worlds = null_spectra.ladder(*null_spectra.load(atlas, "train"))

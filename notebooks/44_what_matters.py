@@ -288,10 +288,10 @@ by_family
 # %%
 for f in ratios.columns[ratios.notna().any()]:
     column = ratios[f].dropna()
-    print(
-        f"{plots.factor_name(f)}: least for {column.idxmin()} "
-        f"({column.min():.2f}), most for {column.idxmax()} ({column.max():.2f})"
-    )
+    most = f"{column.idxmax()} ({column.max():.2f})"
+    least = f"least for {column.idxmin()} ({column.min():.2f}), most for {most}"
+    said = least if len(column) > 1 else f"known for {most} alone"
+    print(f"{plots.factor_name(f)}: {said}")
 
 # %% [markdown]
 # ## At which stage of training does a factor matter?
@@ -338,9 +338,11 @@ picture_along
 # %%
 for f, curve in along.items():
     top, middle = int(np.nanargmax(curve)), int(np.argmin(np.abs(s[inner] - 0.5)))
+    half_way = f"half-way {curve[middle]:.2f}"
+    half_way = half_way if np.isfinite(curve[middle]) else "not known half-way"
     print(
         f"{plots.factor_name(f)}: largest at s = {s[inner][top]:.2f} "
-        f"({curve[top]:.2f}), half-way {curve[middle]:.2f}"
+        f"({curve[top]:.2f}), {half_way}"
     )
 
 # %% [markdown]

@@ -93,12 +93,14 @@ card[shown].round(3)
 # A claim that is *not computed* needs a grid, a factor or a split that this atlas does not have. The claims are about the paper's networks and its factors, so an atlas of other runs can be judged only on those for which it has numbers:
 
 # %%
-asked = card.claim[~card.conclusion.isin([claims.ABSENT, claims.OTHER])]
-unasked = card.claim[card.conclusion == claims.ABSENT]
+number_alone = card.conclusion == ""
+answer_to = card.conclusion.where(~number_alone, card.number)
+asked = card.claim[~answer_to.isin([claims.ABSENT, claims.OTHER])]
+unasked = card.claim[answer_to == claims.ABSENT]
 print(f"{len(asked)} of {len(card)} claims have a number on this atlas:", *asked)
 if len(unasked):
     print("Not computed, because their numbers are missing:", ", ".join(unasked) + ".")
-elsewhere = ", ".join(card.claim[card.conclusion == claims.OTHER])
+elsewhere = ", ".join(card.claim[answer_to == claims.OTHER])
 if elsewhere:
     print(f"About data that this atlas does not hold: {elsewhere}.")
 if atlas.profile.kind == RECORDED:

@@ -244,7 +244,8 @@ def small_picture(data, width):
     picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     if picture.getcolors(PHOTOGRAPH) is not None:
         # Pillow's default (median cut) merges rare colours: a few points of one architecture would take another's.
-        few = picture.quantize(N_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        # One step of k-means brings the large areas, such as grey bands, back to their own colour.
+        few = picture.quantize(N_COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
         few.save(png, "PNG", optimize=True)
         if png.tell() <= PNG_WORTH * jpeg.tell():
             return "image/png", png.getvalue()
