@@ -282,8 +282,8 @@ elif leaves:
     print("Networks leave the geodesic on the way and come back to it: half-way, only")
     print(f"{share_of[1]} are within the radius, fewer than at either end.")
 else:
-    print(f"Half-way, {share_of[1]} of the networks are within the radius, which is not")
-    print("less than at both ends.")
+    print(f"Half-way, {share_of[1]} of the networks are within the radius, which is")
+    print("not less than at both ends.")
 print(f"The nearest network to the midpoint is {nearest[1]:.3f} nats away from it.")
 
 # %% [markdown]
