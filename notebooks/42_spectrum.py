@@ -107,7 +107,7 @@ elif share_of_first > 0.8:
     print("After the first axis there is one large gap: the manifold is nearly a line,")
     print("the way from ignorance to truth.")
 else:
-    print(f"The first axis explains only {100 * share_of_first:.0f} % of the stress, so")
+    print(f"The first axis explains only {100 * share_of_first:.0f} % of the stress:")
     print("the manifold is not just a line, although the largest gap follows this axis.")
 
 # %% [markdown]

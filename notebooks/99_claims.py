@@ -100,6 +100,8 @@ unasked = card.claim[answer_to == claims.ABSENT]
 print(f"{len(asked)} of {len(card)} claims have a number on this atlas:", *asked)
 if len(unasked):
     print("Not computed, because their numbers are missing:", ", ".join(unasked) + ".")
+
+# %%
 elsewhere = ", ".join(card.claim[answer_to == claims.OTHER])
 if elsewhere:
     print(f"About data that this atlas does not hold: {elsewhere}.")
