@@ -79,12 +79,11 @@ assert set(atlas.runs.data.dropna()) == {data.fingerprint}
 # %% tags=["lesson"]
 def train(model, recorder, order):
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    n_batches = max(1, len(data.y_train) // batch_size)
+    n, n_batches = len(data.y_train), max(1, len(data.y_train) // batch_size)
     checkpoints, step = set(checkpoint_steps(n_epochs, n_batches)), 0
     recorder.record(model, step=0, epoch=0.0)
     for _ in range(n_epochs):
-        shuffled = torch.randperm(len(data.y_train), generator=order)
-        shuffled = shuffled[: n_batches * batch_size]
+        shuffled = torch.randperm(n, generator=order)[: n_batches * batch_size]
         for inputs, index in data.batches("train", shuffled, batch_size):
             loss = torch.nn.functional.cross_entropy(model(inputs), data.y_train[index])
             optimizer.zero_grad()
