@@ -108,7 +108,7 @@ elif share_of_first > 0.8:
     print("the way from ignorance to truth.")
 else:
     print(f"The first axis explains only {100 * share_of_first:.0f} % of the stress:")
-    print("the manifold is not just a line, although the largest gap follows this axis.")
+    print("this is not just a line, although the largest gap follows this axis.")
 
 # %% [markdown]
 # In sloppy models the columns beyond the gap fall by small, steady factors. Such a spectrum has no natural place to stop, so we give the stress at several depths.

@@ -70,24 +70,21 @@ labels = atlas.labels("train")
 print(f"{data.name}, {tuple(data.x_train.shape)}, fingerprint {data.fingerprint}")
 assert set(atlas.runs.data.dropna()) == {data.fingerprint}
 
+
 # %% [markdown]
 # ## How do you record a run?
 #
 # A `Recorder` knows the samples. Call `record(model, step, epoch)` as often as you like; it switches to eval mode, predicts without augmentation, computes the log_softmax in float32 and restores the state of the model. The rest of the cell below is an ordinary training loop: replace it by yours.
 
-# %%
-n_batches = max(1, len(data.y_train) // batch_size)
-
-
 # %% tags=["lesson"]
 def train(model, recorder, order):
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    step, checkpoints = 0, set(checkpoint_steps(n_epochs, n_batches))
+    n, n_batches = len(data.y_train), max(1, len(data.y_train) // batch_size)
+    checkpoints, step = set(checkpoint_steps(n_epochs, n_batches)), 0
     recorder.record(model, step=0, epoch=0.0)
     for _ in range(n_epochs):
-        shuffled = torch.randperm(len(data.y_train), generator=order)
-        full = shuffled[: n_batches * batch_size]  # whole batches only
-        for inputs, index in data.batches("train", full, batch_size):
+        shuffled = torch.randperm(n, generator=order)[: n_batches * batch_size]
+        for inputs, index in data.batches("train", shuffled, batch_size):
             loss = torch.nn.functional.cross_entropy(model(inputs), data.y_train[index])
             optimizer.zero_grad()
             loss.backward()

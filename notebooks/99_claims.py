@@ -105,6 +105,8 @@ if len(unasked):
 elsewhere = ", ".join(card.claim[answer_to == claims.OTHER])
 if elsewhere:
     print(f"About data that this atlas does not hold: {elsewhere}.")
+
+# %%
 if atlas.profile.kind == RECORDED:
     print(
         "These runs were recorded elsewhere: the statements are about "
