@@ -66,7 +66,7 @@ def test_normalised_digits_have_mean_0_and_spread_1():
     assert abs(x.mean()) < 0.02 and abs(x.std() - 1) < 0.02
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 3), min_size=8, max_size=60), st.integers(1, 12), st.integers(0, 5))
 def test_balanced_subsets_are_balanced_or_refused(labels, n, seed):
     labels = np.array([0, 1, 2, 3, *labels])
@@ -390,7 +390,7 @@ def test_pooling_by_hand():
     assert pooled(image[..., 1:3, 1:3], 2, border=1).tolist() == [[[[2, 2], [64, 0]]]], "a black border first"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from([4, 8, 16, 32]))
 def test_pooling_is_the_mean_of_squares_by_other_routes(seed, side):
     images = np.random.default_rng(seed).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)

@@ -263,7 +263,7 @@ logits = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(logits, st.sampled_from(METRICS), st.sampled_from([np.float32, np.float64]))
 def test_a_distance_matrix(drawn, metric, dtype):
     m, n_samples, n_classes, seed, spread = drawn

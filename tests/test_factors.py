@@ -277,7 +277,7 @@ def test_jackknife_of_a_mean_is_the_t_interval_and_nothing_else_is_invented():
     assert low + high == pytest.approx(4.0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.floats(0.1, 100))
 def test_effect_ratio_does_not_depend_on_order_or_unit(seed, unit):
     rng = np.random.default_rng(seed)

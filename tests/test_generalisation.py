@@ -36,7 +36,7 @@ from manifold_utils.studies.generalisation import dimension, learned_at, order_a
 from manifold_utils.trajectories.of_atlas import own_clock, own_road
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 8))
 def test_learned_at_is_the_first_checkpoint_from_which_a_sample_stays_right(seed, n_points, n_samples):
     rng = np.random.default_rng(seed)
@@ -99,7 +99,7 @@ def test_corners_are_as_many_as_asked_and_the_rest_stays():
     assert with_corners(clock, 0.1, 0.5, 5).tolist() == list(range(8))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 4), min_size=1, max_size=8))
 def test_exchanged_groups_stay_whole_and_in_their_stratum(seed, sizes):
     rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ def test_known_values_from_ignorance_to_truth():
     assert geometry.great_circle_distance(points[0], points[-1]) == pytest.approx(np.arccos(1 / np.sqrt(10)), abs=1e-15)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.floats(0, 1), st.integers(2, 6))
 def test_geodesic_is_normalised_and_additive(seed, t, n_classes):
     p, q = random_log_probs(seed, (2, 4, n_classes), 5.0)
@@ -52,7 +52,7 @@ def test_probabilities_far_below_the_smallest_float_survive():
     assert geometry.geodesic(p, q, 0.5)[0, 0, 1] == pytest.approx(-2000 + 2 * np.log(0.5), abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.floats(-8, 0))
 def test_angles_keep_their_digits_near_zero(seed, exponent):
     rng = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def test_angles_keep_their_digits_near_zero(seed, exponent):
     assert np.allclose(geometry.angles(p, q), 0.2 * 10**exponent, rtol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 6))
 def test_log_and_exp_maps_undo_each_other(seed, n_classes):
     p, q = random_log_probs(seed, (2, 4, n_classes))

@@ -38,7 +38,7 @@ def test_scikit_learn_estimator_checks(estimator, check):
     check(estimator)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(3, 12), st.sampled_from(SOLVERS))
 def test_signed_coordinates_rebuild_D(seed, m, solver):
     D = divergences(seed, m)
@@ -121,7 +121,7 @@ def test_gaussian_family_has_two_space_and_two_time_axes():
     assert np.allclose(minkowski_distances(fit.embedding_[:, :4], fit.signature_[:4]), D, atol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.sampled_from(SOLVERS))
 def test_weights_equal_repeated_points(seed, solver):
     rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ from manifold_utils.studies.initialisations import (
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 8))
 def test_nearest_is_the_brute_force_minimum(seed, n_rows, n_columns):
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ def predictions(rng, labels, n_classes=3, spread=1.5):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.booleans())
 def test_pairs_agree_in_class_and_use_each_sample_once(seed, by_rank):
     rng = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ def minkowski(rng, m, signature):
     return squares[:, None] + squares - 2 * (x * signature) @ x.T
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.lists(st.sampled_from([-1.0, 1.0]), min_size=2, max_size=4))
 def test_exact_where_the_landmarks_span_the_space(seed, signs):
     """Finite-dimensional Minkowski data: the landmarks know all axes, so that nothing is approximated."""

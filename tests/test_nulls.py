@@ -38,7 +38,7 @@ def loss(run, labels):
     return -run[:, np.arange(len(labels)), labels].mean(axis=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.integers(1, 30), st.integers(2, 5))
 def test_permutations_stay_within_their_class(seed, n_samples, n_classes):
     rng = np.random.default_rng(seed)
@@ -48,7 +48,7 @@ def test_permutations_stay_within_their_class(seed, n_samples, n_classes):
     assert np.array_equal(labels[orders], np.tile(labels, (4, 1)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds)
 def test_shuffling_keeps_curves_progress_and_distances_to_both_ends(seed):
     rng = np.random.default_rng(seed)
@@ -74,7 +74,7 @@ def test_all_checkpoints_are_shuffled_alike_and_every_order_comes_up_equally_oft
     assert len(counts) == 6 and np.all(np.abs(counts - 1000) < 5 * np.sqrt(1000))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.sampled_from(METRICS))
 def test_mean_variance_and_least_distance_are_those_of_all_permutations(seed, metric):
     rng = np.random.default_rng(seed)
@@ -94,7 +94,7 @@ def test_mean_variance_and_least_distance_are_those_of_all_permutations(seed, me
     assert np.isclose(best_matching(p, q, labels, metric=metric)[0], min(every), rtol=1e-10)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, st.sampled_from(METRICS))
 def test_draws_are_distances_to_shuffled_runs(seed, metric):
     rng = np.random.default_rng(seed)
@@ -220,7 +220,7 @@ def test_a_ratio_over_runs_by_loops_over_its_draws():
     assert found == pytest.approx((7 / 6, *interval(ratios)))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds)
 def test_exchanged_classes_move_loss_and_progress_to_the_true_labels(seed):
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def fine_grid(log_p, labels, rounds=4):
     return grid[best]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 10**6), st.floats(0.01, 6), st.integers(2, 7), st.integers(1, 9))
 def test_equals_a_fine_grid(seed, spread, n_classes, n_samples):
     rng = np.random.default_rng(seed)

@@ -240,7 +240,7 @@ def test_runs_on_other_samples_are_refused(run):
     assert other.fingerprint != DATA.fingerprint, "another cut of the same data is another space"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.floats(-1e4, 1e4))
 def test_logits_from_elsewhere_do_not_depend_on_a_shift(seed, shift):
     logits = np.random.default_rng(seed).normal(0, 30, (6, 3))
@@ -266,7 +266,7 @@ def test_other_files_are_refused(logits, message):
         log_probs_from_logits(logits, 6, 3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6))
 def test_placing_by_stored_coordinates_is_what_the_estimator_does(seed):
     rng = np.random.default_rng(seed)

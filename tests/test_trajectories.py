@@ -99,7 +99,7 @@ def test_centroids_minimise_their_divergence(method, divergence):
     assert np.abs(gradient).max() < 1e-9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.sampled_from(METHODS), st.integers(1, 5))
 def test_means_are_normalised_symmetric_and_idempotent(seed, method, n_runs):
     runs = random_log_probs(seed, (n_runs, 2, 3, 4), 4.0)
@@ -277,7 +277,7 @@ def test_a_run_that_stops_is_no_farther_than_the_road_it_shares():
     assert stack.mean(axis=0)[0, 1] > 5 * stack.mean(axis=0)[0, 2], "the repeated end is what d_traj measures"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_common_distance_is_the_mean_where_both_are(seed):
     rng = np.random.default_rng(seed)
