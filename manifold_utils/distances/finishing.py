@@ -22,12 +22,22 @@ MIRROR_SIDE = 32  # side of the squares in which a triangle is copied to the oth
 
 
 def each(pool, work, items):
-    """Results of `work` on all items, in this thread if the pool has only one."""
-    if pool._max_workers == 1 or len(items) == 1:
-        return [work(item) for item in items]
-    futures = [pool.submit(work, item) for item in items]
-    wait(futures)  # also where one fails: the others must not write to memory that is handed on
-    return [future.result() for future in futures]
+    """Results of `work` on all items. The calling thread works too: a scheduler that finds it asleep may put all
+    others on its core, and move them only after milliseconds."""
+    results, waiting = [None] * len(items), iter(range(len(items)))  # threads take the next number, one at a time
+
+    def take():
+        for k in waiting:
+            results[k] = work(items[k])
+
+    others = [pool.submit(take) for _ in range(min(pool._max_workers, len(items)) - 1)]
+    try:
+        take()
+    finally:
+        wait(others)  # also where one fails: the others must not write to memory that is handed on
+    for other in others:
+        other.result()
+    return results
 
 
 def write(block, out, *, factor, least, into, carried, with_extra, upper_only):
