@@ -519,13 +519,20 @@ def test_a_download_without_a_network_is_one_line(tmp_path, monkeypatch):
 # --- the real images --------------------------------------------------------------------------------------------------
 
 
+def unpack(archive, member, folder):
+    """One file of an archive; by hand, since safe extraction came with Python 3.11.4 only."""
+    path = folder / member.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(archive.extractfile(member).read())
+
+
 @pytest.mark.skipif(
     not REAL_CIFAR.is_dir(), reason="the CIFAR-10 archives are not beside the repository (../shared/cifar10)"
 )
 def test_the_real_cifar10_images_go_through_the_folder_path(tmp_path):
     with tarfile.open(REAL_CIFAR / "test.tar.xz") as archive:
-        members = [m for k, m in enumerate(m for m in archive if m.isfile()) if k % 25 == 0]
-        archive.extractall(tmp_path / "cifar10", members, filter="data")
+        for member in [m for k, m in enumerate(m for m in archive if m.isfile()) if k % 25 == 0]:
+            unpack(archive, member, tmp_path / "cifar10")
     (tmp_path / "cifar10" / "train").symlink_to(tmp_path / "cifar10" / "test")
     data = load(str(tmp_path), name="cifar10")
     assert data.input_shape == (3, 32, 32) and data.classes == places.CIFAR_CLASSES and len(data.y_test) == 400
@@ -540,7 +547,7 @@ def test_a_few_real_images_pooled_to_16(tmp_path):
         for member in archive:
             name = Path(member.name).parent.name
             if member.isfile() and taken[name] < wanted:
-                archive.extract(member, tmp_path / "cifar10", filter="data")
+                unpack(archive, member, tmp_path / "cifar10")
                 taken[name] += 1
             if len(taken) == 10 and min(taken.values()) == wanted:
                 break
