@@ -332,12 +332,15 @@ def _remove(path):
         path.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder, named=None):
     """Clear what killed writers left under `folder` (temporary names only). Call it while holding the atlas' lock.
 
-    A folder that was moved aside, and whose place is empty, goes back to it.
+    A folder that was moved aside, and whose place is empty, goes back to it. In a folder that a user chose, `named`, a
+    regular expression of the final names that are written there, tells our leftovers from what is somebody else's.
     """
     for path in Path(folder).glob(f"{TEMPORARY}*"):
+        if named and not re.fullmatch(rf"{re.escape(TEMPORARY)}[0-9a-f]{{8}}-({OLD})?({named})", path.name):
+            continue
         aside = re.fullmatch(rf"{re.escape(TEMPORARY)}[0-9a-f]{{8}}-{OLD}(.+)", path.name)
         if aside and not path.with_name(aside[1]).exists():
             os.rename(path, path.with_name(aside[1]))

@@ -227,3 +227,11 @@ def test_an_atlas_of_recorded_runs_without_its_facts_is_imported_again(imported)
     (home.path / "atlas.json").unlink()
     assert "import the runs of 'mine' again" in said(lambda: Atlas.open("mine"))
     assert len(imported().runs) == 6
+
+
+def test_an_import_does_not_take_the_place_of_trained_runs_that_lost_their_facts(imported, tmp_path):
+    home = Atlas.create(Profile.load("smoke").model_copy(update={"name": "mine"}), tmp_path / "atlases")
+    (home.path / "atlas.json").unlink()
+    before = (home.path / "profile.yaml").read_bytes()
+    assert "not made here" in said(imported)
+    assert (home.path / "profile.yaml").read_bytes() == before

@@ -194,8 +194,12 @@ def ladder_folder(tmp_path):
 def test_a_ladder_is_climbed_once_and_its_errors_are_known(ladder_folder, capsys, monkeypatch):
     left = ladder_folder / ".tmp-0123abcd-columns.npy"
     left.write_bytes(b"of a driver that was killed")
+    foreign = [ladder_folder / name for name in (".tmp-mine", ".tmp-0123abcd-thesis.tex", ".tmp-columns.npy")]
+    for path in foreign:
+        path.write_bytes(b"somebody else's")
     found = dict(Ladder(ladder_folder, 400).climb())
     assert list(found) == ["world", "landmarks-400", "stored-400", "choices-400"] and not left.exists()
+    assert all(path.exists() for path in foreign)
     assert found["landmarks-400"]["landmarks_20"] == 20 and found["landmarks-400"]["peak_bytes"] > 1e7
     assert found["stored-400"]["residual"] <= 1e-6 and 0 < found["stored-400"]["coordinates_20"] < 1
     world_of_it = zarr.open_array(ladder_folder / "world.zarr", mode="r")[:]

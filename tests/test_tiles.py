@@ -118,6 +118,15 @@ def test_a_second_call_computes_only_what_is_missing(tmp_path, monkeypatch):
     np.testing.assert_allclose(np.asarray(open_tiles(path)), pairwise(values), atol=1e-7)
 
 
+def test_nothing_is_removed_from_an_array_of_somebody_else(tmp_path):
+    zarr.create_array(tmp_path / "mine.zarr", data=np.ones((4, 4)), chunks=(2, 2))
+    files = sorted(tmp_path.rglob("*"))
+    assert len(verify_tiles(tmp_path / "mine.zarr")) == 3  # chunks of another size
+    with pytest.raises(ValueError, match="is no matrix of tiles, so nothing is removed"):
+        verify_tiles(tmp_path / "mine.zarr", remove=True)
+    assert sorted(tmp_path.rglob("*")) == files
+
+
 def test_damage_is_named_and_mended(tmp_path):
     values, path = points(), tmp_path / "d.zarr"
     write_tiles(values, path, tile=8, show_progress=False)

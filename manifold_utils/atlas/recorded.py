@@ -7,6 +7,7 @@ table mean is decided in `columns`, a run is checked in `door`, and files are re
 
 import re
 import warnings
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -120,8 +121,7 @@ class Intake:
         known = self._labels(labels, classes)
         stored = self.folder / self.name / "predictions"
         self.door = Door(stored, known, classes, kind, float(smoothing), trust, n_classes=self._n_classes())
-        runs = self._tabled("runs")
-        seen = set() if runs is None else set(runs.data) - {self.door.data}
+        seen = set() if self._runs_before is None else set(self._runs_before.data) - {self.door.data}
         self.door.content = next(iter(seen), "")
         self._refuse_other_smoothing()
         self.samples, self.description, self.replace = samples or {}, description, replace
@@ -133,7 +133,8 @@ class Intake:
     def _existing(self):
         path = self.folder / self.name
         if not (path / "atlas.json").is_file():
-            if is_frozen(path / "profile.yaml"):  # an atlas of ours that lost its facts
+            facts = path / "recorded.json"
+            if facts.is_file() and is_frozen(path / "profile.yaml"):  # an atlas of recorded runs that lost its facts
                 return None
             begun = (p for p in path.rglob("*") if p.name == "lock" or p.name.startswith(TEMPORARY))
             refuse_foreign(path, {str(p.relative_to(path)) for p in begun})  # a call that was killed at once
@@ -201,8 +202,8 @@ class Intake:
 
     def _refuse_new_factors(self, table):
         """Runs that differ in what the atlas does not know would count as repeats of one configuration."""
-        runs = self._tabled("runs")
-        known = {*self.before.design.columns, *(table if runs is None else runs).columns}
+        stored = table if self._runs_before is None else self._runs_before
+        known = {*self.before.design.columns, *stored.columns}
         new = [c for c in choose_design(table, family=self.before.family).factors if c not in known]
         if new:
             design = self.before.design
@@ -231,7 +232,8 @@ class Intake:
         self.door.design = self._design(known if table is None else table)
         if table is None and self.given["factors"] is None:
             self.door.columns = tuple(first.row)
-        n_runs = None if table is None else len({*table.run, *self._names_before()})
+        names = () if self._runs_before is None else self._runs_before.index
+        n_runs = None if table is None else len({*table.run, *names})
         self._refuse_few(n_runs)
         record = self.door.record(first)  # a mistake in all runs shows in the first, before anything is written
         order, total = [], None if table is None else len(table)
@@ -259,9 +261,9 @@ class Intake:
         the labels, so that runs of other labels are refused all the same."""
         return self.before and self.before.intact(name)
 
-    def _names_before(self):
-        runs = self._tabled("runs")
-        return () if runs is None else runs.index
+    @cached_property
+    def _runs_before(self):
+        return self._tabled("runs")
 
     def _refuse_few(self, n_runs):
         if n_runs is not None and n_runs < FEWEST_RUNS:

@@ -461,7 +461,7 @@ def pack_panels(values, stride, first, last, tile, slices, panels, tolerance):
     Parameters
     ----------
     values : array (n, n_samples, C), natural logs; each point contiguous, points `stride` elements apart
-    tile : (MR, NV, W); slices : (samples a slice, samples a group), a multiple of each other
+    tile : (MR, NV, W); slices : (samples a slice, samples a group), the first a multiple of the second
     panels : array (n_slices, n_panels, slice_samples * C * NR), 64-byte aligned
     tolerance : largest |sum of probabilities - 1|
 

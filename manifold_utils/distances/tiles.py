@@ -343,8 +343,15 @@ def verify_tiles(path, *, remove=False):
     -------
     dict {file: reason} of damaged and missing tiles; with `remove` the damaged files are deleted, so that
     `write_tiles` computes them again.
+
+    Raises
+    ------
+    ValueError
+        `remove` is asked for in an array that `write_tiles` did not make.
     """
     array, damaged = zarr.open_array(path, mode="r", zarr_format=3), {}
+    if remove and array.attrs.get("format") != FORMAT:
+        raise ValueError(f"{path} is no matrix of tiles, so nothing is removed from it")
     incomplete = set(unfinished(array, path))
     for i, j in tile_numbers(array.shape[0], array.chunks[0]):
         file = tile_file(path, i, j)

@@ -111,7 +111,7 @@ def _counts(column):
     return bool(np.isfinite(values).all() and (values == np.round(values)).all() and np.ptp(values) > 1)
 
 
-def _class_columns(columns, classes, path=""):
+def _class_columns(columns, classes, path):
     """Columns in the order of the classes: by their names, else by their numbers, else as they stand."""
     names = {str(c).strip(): c for c in columns}
     found = _named_after(names, [str(c) for c in classes])

@@ -34,6 +34,10 @@ COMPONENTS, GUESS = 50, 100  # axes of the exact answer, and of the landmarks' t
 SHARES = (20, 100)  # m / l
 TOLERANCE = 1e-6  # residual of an exact pair, as a share of |lambda_1|: eigenvalues are right to its square
 LOCK = ".lock"  # held by the driver that works in the folder
+WRITTEN = (  # names of what a ladder writes
+    r"(base|world|landmarks|stored|choices|anew|judged|device|exact|D|columns|sketch|source)[-0-9]*"
+    r"\.(json|meter|npz|npy|zarr)"
+)
 METER_SECONDS = 1.0
 
 
@@ -139,7 +143,7 @@ class Ladder:
             The folder holds a world of another size.
         """
         with hold(self.folder / LOCK, f"{{holder}} works in {self.folder}; wait for it, or give another folder"):
-            remove_leftovers(self.folder)
+            remove_leftovers(self.folder, WRITTEN)
             name, numbers = self.step("world", self._write_world)
             if numbers["points"] != self.n_points:
                 raise ValueError(
